@@ -1,0 +1,263 @@
+"""A sparse autoencoder, and what can be asked of it on a toy model whose true features are known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from einops import einsum
+from jaxtyping import Float
+from torch import Tensor, nn
+
+# A vector shorter than this has no direction: it is returned as it is (zero), never divided by zero.
+SMALLEST_NORM = 1e-8
+
+
+@dataclass(frozen=True)
+class AutoEncoderConfig:
+    """The sizes of an autoencoder and how it is trained."""
+
+    n_instances: int
+    """How many independent autoencoders are trained side by side."""
+    n_input_ae: int
+    """Size of one input: the toy model's hidden dimension, or the width of an MLP."""
+    n_hidden_ae: int
+    """How many latents each autoencoder has."""
+    l1_coeff: float = 0.5
+    """Weight of the sparsity penalty in the loss."""
+    tied_weights: bool = False
+    """Whether the decoder is the encoder's transpose (True) or has weights of its own (False)."""
+
+    def __post_init__(self) -> None:
+        for name in ("n_instances", "n_input_ae", "n_hidden_ae"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int):
+                raise TypeError(f"{name} is {value!r}, but must be a whole number; pass an int.")
+            if value < 1:
+                raise ValueError(f"{name} is {value}, but there must be at least one; pass 1 or more.")
+        if self.l1_coeff < 0:
+            raise ValueError(
+                f"l1_coeff is {self.l1_coeff}, but a negative penalty rewards dense latents; pass 0 or more."
+            )
+
+
+class AutoEncoderOutput(NamedTuple):
+    """What `AutoEncoder.forward` returns. It unpacks like a tuple, and its fields have names."""
+
+    l1_loss: Float[Tensor, "batch n_instances"]
+    """Sum of the latents of every input."""
+    l2_loss: Float[Tensor, "batch n_instances"]
+    """Squared reconstruction error of every input, mean over the input's dimensions."""
+    loss: Float[Tensor, ""]
+    """`l2_loss + l1_coeff * l1_loss`, mean over the batch, sum over the instances."""
+    acts: Float[Tensor, "batch n_instances n_hidden_ae"]
+    """The latents: how strongly each of them fires."""
+    h_reconstructed: Float[Tensor, "batch n_instances n_input_ae"]
+    """The input, rebuilt from the latents."""
+
+
+class AutoEncoder(nn.Module):
+    """Sparse autoencoders, one per instance, after Bricken et al. 2023 ("Towards Monosemanticity").
+
+        acts            = ReLU((h - b_dec) W_enc + b_enc)
+        h_reconstructed = acts W_dec + b_dec
+        loss            = mean (h - h_reconstructed)^2 + l1_coeff * sum |acts|
+
+    Every row of `W_dec` is used at unit length, so that a latent cannot lower its L1 penalty by becoming
+    small while its decoder row becomes long. With tied weights the decoder is the transpose of `W_enc`,
+    at unit length, and there is no `W_dec`.
+    """
+
+    W_enc: Float[Tensor, "n_instances n_input_ae n_hidden_ae"]
+    W_dec: Float[Tensor, "n_instances n_hidden_ae n_input_ae"]
+    b_enc: Float[Tensor, "n_instances n_hidden_ae"]
+    b_dec: Float[Tensor, "n_instances n_input_ae"]
+
+    def __init__(self, cfg: AutoEncoderConfig, device: torch.device | str | None = None) -> None:
+        """Make the parameters: `W_enc`, `b_enc`, `b_dec` and, unless the weights are tied, `W_dec`.
+
+        The weights start as random directions, different in every instance. The biases start at zero.
+
+        Args:
+            cfg: the sizes; `cfg.tied_weights` says whether there is a `W_dec`.
+            device: where the parameters are made.
+        """
+        super().__init__()
+        self.cfg = cfg
+        shape = (cfg.n_instances, cfg.n_input_ae, cfg.n_hidden_ae)
+        self.W_enc = nn.Parameter(torch.randn(shape, device=device) / cfg.n_input_ae**0.5)
+        if not cfg.tied_weights:
+            self.W_dec = nn.Parameter(torch.randn(shape, device=device).mT.contiguous())
+            self.normalize_decoder()
+        self.b_enc = nn.Parameter(torch.zeros(cfg.n_instances, cfg.n_hidden_ae, device=device))
+        self.b_dec = nn.Parameter(torch.zeros(cfg.n_instances, cfg.n_input_ae, device=device))
+
+    def normalize_and_return_W_dec(self) -> Float[Tensor, "n_instances n_hidden_ae n_input_ae"]:
+        """Return the decoder with every latent's row at unit length.
+
+        Shape `n_instances n_hidden_ae n_input_ae`. Gradients flow through the division, the parameters
+        are not changed, and a row of zeros stays a row of zeros. With tied weights the decoder is the
+        encoder with its last two axes swapped.
+        """
+        W_dec = self.W_enc.mT if self.cfg.tied_weights else self.W_dec
+        return W_dec / W_dec.norm(dim=-1, keepdim=True).clamp_min(SMALLEST_NORM)
+
+    @torch.no_grad()
+    def normalize_decoder(self) -> None:
+        """Rescale every row of `W_dec` to unit length, in place.
+
+        Outside the gradient. A row of zeros stays as it is; so does everything when the weights are tied,
+        since there is no `W_dec` then.
+        """
+        if not self.cfg.tied_weights:
+            self.W_dec /= self.W_dec.norm(dim=-1, keepdim=True).clamp_min(SMALLEST_NORM)
+
+    def forward(self, h: Float[Tensor, "batch n_instances n_input_ae"]) -> AutoEncoderOutput:
+        """Encode the inputs, decode them again, and measure the loss.
+
+        Args:
+            h: the inputs, shape `batch n_instances n_input_ae`.
+
+        Returns:
+            `AutoEncoderOutput(l1_loss, l2_loss, loss, acts, h_reconstructed)`:
+            `l1_loss` (`batch n_instances`) sums the absolute latents, `l2_loss` (`batch n_instances`) is
+            the mean squared error over the input's dimensions, `loss` is one number: `l2_loss` plus
+            `cfg.l1_coeff` times `l1_loss`, mean over the batch and sum over the instances.
+        """
+        check_inputs(h, self.cfg)
+        acts = torch.relu(
+            einsum(
+                h - self.b_dec,
+                self.W_enc,
+                "batch n_instances n_input_ae, n_instances n_input_ae n_hidden_ae"
+                " -> batch n_instances n_hidden_ae",
+            )
+            + self.b_enc
+        )
+        h_reconstructed = (
+            einsum(
+                acts,
+                self.normalize_and_return_W_dec(),
+                "batch n_instances n_hidden_ae, n_instances n_hidden_ae n_input_ae"
+                " -> batch n_instances n_input_ae",
+            )
+            + self.b_dec
+        )
+        l1_loss = acts.abs().sum(dim=-1)
+        l2_loss = (h - h_reconstructed).pow(2).mean(dim=-1)
+        loss = (l2_loss + self.cfg.l1_coeff * l1_loss).mean(dim=0).sum()
+        return AutoEncoderOutput(l1_loss, l2_loss, loss, acts, h_reconstructed)
+
+
+def check_inputs(h: Tensor, cfg: AutoEncoderConfig) -> None:
+    """Raise a ValueError unless `h` has the shape `batch n_instances n_input_ae` that `cfg` asks for."""
+    if h.ndim != 3 or h.shape[1:] != (cfg.n_instances, cfg.n_input_ae):
+        raise ValueError(
+            f"The inputs have shape {tuple(h.shape)}, but it must be (batch, n_instances, n_input_ae)"
+            f" = (batch, {cfg.n_instances}, {cfg.n_input_ae}); reshape the inputs or change the config."
+        )
+
+
+@torch.no_grad()
+def cheat_on_l1(
+    autoencoder: AutoEncoder, factor: float
+) -> tuple[
+    Float[Tensor, "n_instances n_input_ae n_hidden_ae"],
+    Float[Tensor, "n_instances n_hidden_ae"],
+    Float[Tensor, "n_instances n_hidden_ae n_input_ae"],
+]:
+    """Find weights that rebuild every input as `autoencoder` does, at an L1 that is `factor` times smaller.
+
+    The cheat is only possible if nothing holds the decoder at unit length: that is why we normalize it.
+    The autoencoder itself is not changed.
+
+    Args:
+        autoencoder: a tied or untied autoencoder; its decoder is `normalize_and_return_W_dec()`.
+        factor: how many times smaller every latent shall be, a number above 0.
+
+    Returns:
+        `(W_enc, b_enc, W_dec)` of the cheating autoencoder, with the shapes of the original ones.
+        It uses `W_dec` as it is, without normalizing, and the original `b_dec`.
+    """
+    return (
+        autoencoder.W_enc / factor,
+        autoencoder.b_enc / factor,
+        autoencoder.normalize_and_return_W_dec() * factor,
+    )
+
+
+@torch.no_grad()
+def match_features(
+    W_toy: Float[Tensor, "n_instances n_hidden n_features"],
+    W_dec: Float[Tensor, "n_instances n_hidden_ae n_input_ae"],
+) -> Float[Tensor, "n_instances n_features"]:
+    """Say how well each feature of a toy model was found by an autoencoder.
+
+    Pair the features with decoder rows one to one, so that no row serves two features and the sum of
+    the cosine similarities is as large as possible (the assignment problem). Every instance is paired
+    on its own.
+
+    Args:
+        W_toy: the toy model's weights; the direction of feature f is `W_toy[instance, :, f]`.
+        W_dec: the decoder; the direction of latent j is `W_dec[instance, j, :]`. Any length, not only unit.
+
+    Returns:
+        The cosine similarity of every feature with its own latent, shape `n_instances n_features`.
+        It is 0 for a feature without a latent (there are fewer latents than features).
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    similarity = feature_latent_similarity(W_toy, W_dec)
+    matched = torch.zeros_like(similarity[:, :, 0])
+    for instance, table in enumerate(similarity):
+        features, latents = map(torch.as_tensor, linear_sum_assignment(table.cpu(), maximize=True))
+        matched[instance, features] = table[features, latents]
+    return matched
+
+
+def feature_latent_similarity(
+    W_toy: Float[Tensor, "n_instances n_hidden n_features"],
+    W_dec: Float[Tensor, "n_instances n_hidden_ae n_input_ae"],
+) -> Float[Tensor, "n_instances n_features n_hidden_ae"]:
+    """Return the cosine similarity of every feature with every decoder row; 0 where one has no length."""
+    if W_toy.ndim != 3 or W_dec.ndim != 3 or W_toy.shape[:2] != (W_dec.shape[0], W_dec.shape[2]):
+        raise ValueError(
+            f"W_toy has shape {tuple(W_toy.shape)} and W_dec {tuple(W_dec.shape)}, but their instances and hidden"
+            " sizes must agree; pass W_toy as (n_instances, n_hidden, n_features) and W_dec as"
+            " (n_instances, n_latents, n_hidden)."
+        )
+    features = W_toy / W_toy.norm(dim=1, keepdim=True).clamp_min(SMALLEST_NORM)
+    latents = W_dec / W_dec.norm(dim=2, keepdim=True).clamp_min(SMALLEST_NORM)
+    return einsum(
+        features,
+        latents,
+        "n_instances n_hidden n_features, n_instances n_latents n_hidden -> n_instances n_features n_latents",
+    )
+
+
+def share_recovered(
+    W_toy: Float[Tensor, "n_instances n_hidden n_features"],
+    W_dec: Float[Tensor, "n_instances n_hidden_ae n_input_ae"],
+    threshold: float = 0.95,
+) -> float:
+    """Return the share of all toy features whose own latent is closer than `threshold` (cosine similarity)."""
+    return (match_features(W_toy, W_dec) > threshold).float().mean().item()
+
+
+@torch.no_grad()
+def encoder_decoder_similarity(autoencoder: AutoEncoder) -> Float[Tensor, "n_instances n_hidden_ae"]:
+    """Return the cosine similarity between every latent's encoder direction and its decoder direction.
+
+    The encoder direction of a latent is what its pre-activation takes the dot product with; the decoder
+    direction is what it adds to the reconstruction.
+
+    Returns:
+        One number per latent, shape `n_instances n_hidden_ae`; 0 where a direction has no length.
+    """
+    W_enc = autoencoder.W_enc / autoencoder.W_enc.norm(dim=1, keepdim=True).clamp_min(SMALLEST_NORM)
+    return einsum(
+        W_enc,
+        autoencoder.normalize_and_return_W_dec(),
+        "n_instances n_input_ae n_hidden_ae, n_instances n_hidden_ae n_input_ae -> n_instances n_hidden_ae",
+    )
