@@ -1,0 +1,79 @@
+"""Checks every exercise of a notebook from outside Jupyter: `course check`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from part_utils.course.notebooks import NotebookCode, read_notebook_code
+from part_utils.exercises.catalogue import Exercise
+from part_utils.exercises.learner import DirectLearner, LearnerError, NotAttempted
+from part_utils.exercises.results import CheckResult
+from part_utils.exercises.running import DEFAULT_SEED, OutOfTime, cell_names, run_check, time_limit, undisturbed
+
+_STYLES = {"passed": "green", "failed": "red", "error": "red", "not_attempted": "dim"}
+_SIGNS = {"passed": "✓ passed", "failed": "✗ failed", "error": "! error", "not_attempted": "○ not attempted"}
+
+
+def check_notebook(path: Path, seed: int = DEFAULT_SEED) -> list[CheckResult]:
+    """The result of every exercise in a notebook. Raises CourseError where there is nothing to check."""
+    code = read_notebook_code(path)
+    return [check_in_notebook(code, exercise, seed) for exercise in code.exercises()]
+
+
+def check_in_notebook(code: NotebookCode, exercise: Exercise, seed: int = DEFAULT_SEED) -> CheckResult:
+    """The result of one exercise of a notebook, from only the code that it needs."""
+    try:
+        with undisturbed(seed), time_limit(exercise.seconds):
+            namespace: Mapping[str, Any] = code.namespace_for(exercise)
+    except (NotAttempted, LearnerError, OutOfTime, SystemExit) as error:
+        # Loading failed: the check reports it as it reports what happens inside a call.
+        return run_check(exercise, _Unloadable(error), seed)
+    return run_check(exercise, DirectLearner(namespace, cell_names()), seed)
+
+
+def print_results(path: Path, results: list[CheckResult], as_json: bool, console: Console) -> None:
+    """A table for people, or one JSON object for programs."""
+    if as_json:
+        # Not Rich's print: it would wrap and color the JSON.
+        console.file.write(
+            json.dumps({"notebook": str(path), "exercises": [result.summary() for result in results]}) + "\n"
+        )
+        return
+    table = Table(title=str(path), title_justify="left", show_lines=False)
+    table.add_column("Exercise", no_wrap=True)
+    table.add_column("Name")
+    table.add_column("Status", no_wrap=True)
+    table.add_column("Points", justify="right", no_wrap=True)
+    table.add_column("What was found")
+    for result in results:
+        message = result.message if result.status in ("failed", "error") else ""
+        if result.details and message:
+            message += "\n" + "\n".join(f"  {line}" for line in result.details)
+        table.add_row(
+            result.id,
+            escape(result.name),
+            f"[{_STYLES[result.status]}]{_SIGNS[result.status]}[/]",
+            f"{result.points:g}/{result.max_points:g}",
+            escape(message),
+        )
+    console.print(table)
+    solved, points = sum(r.passed for r in results), sum(r.points for r in results)
+    total = sum(r.max_points for r in results)
+    console.print(f"{solved} of {len(results)} exercises solved, {points:g} of {total:g} points.")
+
+
+class _Unloadable:
+    """A door behind which the code did not even load: every use of it raises what loading raised."""
+
+    def __init__(self, error: BaseException) -> None:
+        self._error = error
+
+    def __getattr__(self, name: str) -> Any:
+        raise self._error

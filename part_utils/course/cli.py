@@ -1,0 +1,102 @@
+"""The command line of the course."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from part_utils.course.errors import CourseError
+from part_utils.exercises.catalogue import CHAPTERS, UnknownExercise, chapter
+
+app = typer.Typer(
+    help="Work through the course, check exercises, build notebooks.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+console = Console()
+complaints = Console(stderr=True)
+
+
+def sentences_for_errors(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Answer bad input with its sentence and exit code 2, not with a traceback."""
+
+    @functools.wraps(command)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return command(*args, **kwargs)
+        except (CourseError, UnknownExercise) as error:
+            complaints.print(escape(str(error)), style="red", highlight=False, soft_wrap=True)
+            raise typer.Exit(2) from None
+
+    return wrapped
+
+
+@app.command("check")
+@sentences_for_errors
+def check_command(
+    notebook: Annotated[Path, typer.Argument(help="The notebook to check, solved or not.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")] = False,
+    seed: Annotated[int, typer.Option(help="Seed of the inputs that the checks draw.")] = 0,
+) -> None:
+    """Check every exercise of a notebook. The exit code is 0 only if all of them pass."""
+    from part_utils.course.check import check_notebook, print_results
+
+    results = check_notebook(notebook, seed)
+    print_results(notebook, results, as_json, console)
+    raise typer.Exit(0 if all(result.passed for result in results) else 1)
+
+
+@app.command("build")
+@sentences_for_errors
+def build_command(
+    chapters: Annotated[list[str] | None, typer.Argument(help="Chapters to build, such as 01; all by default.")] = None,
+    check_only: Annotated[
+        bool, typer.Option("--check", help="Change nothing; fail if a notebook is out of date.")
+    ] = False,
+    execute: Annotated[
+        bool, typer.Option(help="Run the solved notebooks. Without, the outputs of unchanged cells are kept.")
+    ] = True,
+) -> None:
+    """Make the solved and the learner's notebooks from their source."""
+    from part_utils.course.build import build, out_of_date
+
+    chosen = [chapter(number) for number in chapters] if chapters else list(CHAPTERS)
+    if not check_only:
+        build(chosen, execute, lambda line: console.print(escape(line), highlight=False))
+        return
+    problems = out_of_date(chosen)
+    for problem in problems:
+        complaints.print(escape(problem), style="red", highlight=False, soft_wrap=True)
+    if problems:
+        complaints.print("Run `course build` and commit what it writes.", highlight=False)
+        raise typer.Exit(1)
+    console.print(f"{len(chosen)} chapters are up to date.", highlight=False)
+
+
+@app.command("doctor")
+@sentences_for_errors
+def doctor_command() -> None:
+    """Look whether this machine can run the course, and say what to do where it cannot."""
+    from part_utils.course.doctor import examine
+
+    ill = 0
+    for finding in examine():
+        sign = "[green]✓[/]" if finding.well else "[red]✗[/]"
+        console.print(f"{sign} {finding.what}: {escape(finding.detail)}", highlight=False, soft_wrap=True)
+        if not finding.well:
+            ill += 1
+            console.print(f"  {escape(finding.advice)}", highlight=False, soft_wrap=True)
+    if ill:
+        raise typer.Exit(1)
+    console.print("Everything is ready.", highlight=False)
+
+
+if __name__ == "__main__":
+    app()

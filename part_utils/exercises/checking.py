@@ -1,0 +1,272 @@
+"""What checks are written with: calls through the door, comparisons that name the mistake, distributions.
+
+A check reads like a list of claims. Each claim that holds is remembered and shown in green; the first that
+fails raises `Mistake`, whose message says which mistake it is if it is a known one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from part_utils.exercises.learner import Handle, Learner, Target
+
+Alternative = Tensor | Callable[[], Tensor | None] | None
+
+
+class Mistake(Exception):
+    """A claim about the learner's code does not hold.
+
+    Attributes:
+        message: one or two sentences that name the mistake.
+        details: lines with shapes, differences and the part that is right.
+    """
+
+    def __init__(self, message: str, details: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.message = message
+        self.details = tuple(details)
+
+
+@dataclass
+class Check:
+    """One run of one exercise's check.
+
+    Attributes:
+        learner: the door to the learner's code.
+        exercise_id: whose function `call` and `gradients` reach.
+        generator: seeded source of the inputs.
+        claims: what has been found to hold so far.
+    """
+
+    learner: Learner
+    exercise_id: str
+    generator: torch.Generator
+    claims: list[str] = field(default_factory=list)
+
+    # Inputs
+
+    def normal(self, *shape: int) -> Tensor:
+        """Standard normal numbers of this shape."""
+        return torch.randn(*shape, generator=self.generator)
+
+    def uniform(self, *shape: int, low: float = 0.0, high: float = 1.0) -> Tensor:
+        """Numbers drawn evenly from [low, high)."""
+        return low + (high - low) * torch.rand(*shape, generator=self.generator)
+
+    def sparse(self, *shape: int, probability: float = 0.3) -> Tensor:
+        """Features as the toy model sees them: mostly zero, otherwise even in [0, 1)."""
+        present = self.uniform(*shape) < probability
+        return torch.where(present, self.uniform(*shape), torch.zeros(()))
+
+    # The learner's code
+
+    def call(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the exercise's function."""
+        return self.learner.call(self.exercise_id, *args, **kwargs)
+
+    def create(self, *args: Any, target: str | None = None, **kwargs: Any) -> Handle:
+        """Make an object of the exercise's class, or of a reference class given by its dotted name."""
+        return self.learner.create(target or self.exercise_id, *args, **kwargs)
+
+    # Claims
+
+    def holds(self, condition: bool, claim: str, otherwise: str, details: Sequence[str] = ()) -> None:
+        """The claim is shown when the condition holds; the mistake is raised when it does not."""
+        if not condition:
+            raise Mistake(otherwise, details)
+        self._remember(claim)
+
+    def equal(
+        self,
+        actual: Any,
+        expected: Tensor,
+        axes: str,
+        claim: str,
+        mistakes: Mapping[str, Alternative] | None = None,
+        rtol: float = 1e-4,
+        atol: float = 1e-5,
+        what: str = "the result",
+    ) -> None:
+        """The learner's tensor agrees with the expected one.
+
+        Args:
+            actual: what the learner's code returned.
+            expected: what is right.
+            axes: names of the expected axes, as in einsum; "" for a scalar.
+            claim: shown when it agrees.
+            mistakes: known mistakes and the tensors that they lead to. A phrase that completes "Your result is
+                what comes out when …" maps to a tensor, or to a function that returns one (or None).
+            what: what to call the tensor in messages.
+        """
+        tensor = self.tensor(actual, what)
+        if tensor.shape == expected.shape and agree(tensor, expected, rtol, atol):
+            self._remember(claim)
+            return
+        for phrase, alternative in (mistakes or {}).items():
+            wrong = alternative() if callable(alternative) else alternative
+            # A mistake that makes no difference on these inputs cannot be the one.
+            distinct = wrong is not None and (
+                wrong.shape != expected.shape or not agree(wrong, expected, rtol, atol)
+            )
+            if wrong is not None and distinct and tensor.shape == wrong.shape and agree(tensor, wrong, rtol, atol):
+                raise Mistake(
+                    f"{_capital(what)} is what comes out when {phrase}.", compare(tensor, expected, axes)
+                )
+        if tensor.shape != expected.shape:
+            raise Mistake(
+                f"{_capital(what)} has the wrong shape: expected {shape_text(expected, axes)}, "
+                f"got {shape_text(tensor)}."
+            )
+        if not torch.isfinite(tensor).all():
+            kind = "NaN" if torch.isnan(tensor).any() else "infinite"
+            raise Mistake(f"{_capital(what)} contains {kind} values.", compare(tensor, expected, axes))
+        raise Mistake(
+            f"{_capital(what)} has the right shape but the wrong values.", compare(tensor, expected, axes)
+        )
+
+    def tensor(self, value: Any, what: str = "the result") -> Tensor:
+        """The value, if it is a tensor of numbers; otherwise the mistake says what it is instead."""
+        if isinstance(value, Tensor):
+            if value.dtype == torch.bool or value.is_complex():
+                raise Mistake(f"{_capital(what)} holds {value.dtype} values; expected floating-point numbers.")
+            return value
+        if value is None:
+            raise Mistake(f"{_capital(what)} is None. Does your function end with a `return`?")
+        kind = value.type_name if isinstance(value, Handle) else type(value).__name__
+        if isinstance(value, int | float):
+            raise Mistake(
+                f"{_capital(what)} is a Python {kind}; expected a torch.Tensor (leave off `.item()` or `float()`)."
+            )
+        raise Mistake(f"{_capital(what)} is of type {kind}; expected a torch.Tensor.")
+
+    def gradient(
+        self,
+        target: Target,
+        *args: Any,
+        wrt: Mapping[int | str, Tensor],
+        axes: str,
+        claim: str,
+        cotangent: Tensor | None = None,
+        field: int | None = None,
+        detached: str = "Your result is cut off from what it was computed from (`.detach()`, `.data`, `.item()` "
+        "or `torch.no_grad()`), so nothing can be trained with it.",
+    ) -> None:
+        """Gradients flow through the learner's code and are the right ones.
+
+        `wrt` maps positions of arguments, or names of parameters, to the expected gradients.
+        """
+        _, gradients = self.learner.gradients(target, *args, wrt=list(wrt), cotangent=cotangent, field=field)
+        if all(gradient is None for gradient in gradients):
+            raise Mistake(detached)
+        for name, expected, gradient in zip(wrt, wrt.values(), gradients, strict=True):
+            where = f"argument {name + 1}" if isinstance(name, int) else f"`{name}`"
+            if gradient is None:
+                raise Mistake(f"No gradient reaches {where}: somewhere on the way it is detached or not used.")
+            if not agree(gradient, expected, 1e-3, 1e-5):
+                raise Mistake(
+                    f"The values are right, but the gradient with respect to {where} is not. "
+                    "Is part of the computation detached?",
+                    compare(gradient, expected, axes),
+                )
+        self._remember(claim)
+
+    def frequency(self, count: float, trials: int, probability: float, claim: str, otherwise: str) -> None:
+        """Out of so many independent trials, as many succeeded as the probability says.
+
+        Fails only beyond seven standard deviations: a correct sampler fails once in 10^11 runs or more rarely.
+        """
+        deviation = math.sqrt(trials * probability * (1 - probability)) + 1e-12
+        self.holds(
+            abs(count - trials * probability) <= 7 * deviation + 1,
+            claim,
+            otherwise,
+            [f"expected a share of about {probability:.4g}, got {count / trials:.4g} of {trials:,}"],
+        )
+
+    def uniform_on_unit_interval(self, values: Tensor, claim: str, otherwise: str, low: float = 0.0) -> None:
+        """The values are spread evenly over [low, 1] (Kolmogorov-Smirnov distance)."""
+        ordered = values.flatten().double().sort().values
+        count = len(ordered)
+        ideal = (ordered - low) / (1 - low)
+        ranks = torch.arange(1, count + 1, dtype=torch.float64) / count
+        distance = (ranks - ideal).abs().max().item() if count else 1.0
+        # P(distance > 3.5 / sqrt(n)) < 2 exp(-2 * 3.5^2) = 5e-11.
+        self.holds(
+            distance <= 3.5 / math.sqrt(max(count, 1)) + 1 / max(count, 1),
+            claim,
+            otherwise,
+            [f"range {ordered.min():.3g} to {ordered.max():.3g}, mean {ordered.mean():.3g}"] if count else [],
+        )
+
+    def uncorrelated(self, left: Tensor, right: Tensor, claim: str, otherwise: str) -> None:
+        """Two equally long samples have no linear correlation, within seven standard deviations."""
+        left, right = left.flatten().double(), right.flatten().double()
+        left, right = left - left.mean(), right - right.mean()
+        scale = left.norm() * right.norm()
+        correlation = (left @ right / scale).item() if scale > 0 else 0.0
+        self.holds(
+            abs(correlation) <= 7 / math.sqrt(len(left)), claim, otherwise, [f"their correlation is {correlation:.3f}"]
+        )
+
+    def _remember(self, claim: str) -> None:
+        if claim not in self.claims:
+            self.claims.append(claim)
+
+
+def agree(left: Tensor, right: Tensor, rtol: float = 1e-4, atol: float = 1e-5) -> bool:
+    """Equal within rounding, in any floating-point type. The tolerance scales with the largest value."""
+    if left.shape != right.shape:
+        return False
+    left, right = left.double(), right.double()
+    if not torch.isfinite(left).all():
+        return torch.equal(torch.isfinite(left), torch.isfinite(right)) and torch.allclose(
+            left, right, rtol=rtol, atol=atol, equal_nan=True
+        )
+    scale = right[torch.isfinite(right)].abs().max().item() if right.numel() else 0.0
+    return torch.allclose(left, right, rtol=rtol, atol=atol * max(1.0, scale))
+
+
+def shape_text(tensor: Tensor, axes: str = "") -> str:
+    """`[batch 7, instances 3]`, or `[7, 3]` without names; `a scalar` without axes."""
+    if tensor.ndim == 0:
+        return "a scalar"
+    names = axes.split()
+    if len(names) != tensor.ndim:
+        return f"[{', '.join(map(str, tensor.shape))}]"
+    return f"[{', '.join(f'{name} {size}' for name, size in zip(names, tensor.shape, strict=True))}]"
+
+
+def compare(actual: Tensor, expected: Tensor, axes: str) -> list[str]:
+    """Lines that show where two tensors differ: shapes, the largest difference, and which slices are right."""
+    lines = [f"expected shape {shape_text(expected, axes)}, got {shape_text(actual)}"]
+    if actual.shape != expected.shape or actual.ndim == 0:
+        if actual.shape == expected.shape:
+            lines = [f"expected {expected.item():.5g}, got {actual.item():.5g}"]
+        return lines
+    difference = (actual.double() - expected.double()).abs()
+    wrong = ~torch.isclose(actual.double(), expected.double(), rtol=1e-4, atol=1e-5)
+    difference = torch.where(torch.isnan(difference), torch.full_like(difference, torch.inf), difference)
+    worst = [int(index) for index in torch.unravel_index(difference.argmax(), difference.shape)]
+    names = axes.split()
+    place = ", ".join(f"{name} {index}" for name, index in zip(names, worst, strict=True))
+    lines.append(f"{int(wrong.sum())} of {wrong.numel()} values differ, most at ({place}):")
+    lines.append(f"expected {expected[tuple(worst)].item():.5g}, got {actual[tuple(worst)].item():.5g}")
+    for axis, name in enumerate(names):
+        others = [other for other in range(wrong.ndim) if other != axis]
+        good = ~(wrong.any(dim=others) if others else wrong)
+        if good.any() and not good.all():
+            right, bad = (", ".join(map(str, which.nonzero().flatten().tolist()[:6])) for which in (good, ~good))
+            lines.append(f"along {name}: {right} right; {bad} wrong")
+            break
+    return lines
+
+
+def _capital(text: str) -> str:
+    text = text.replace("the result", "your result")
+    return text[:1].upper() + text[1:]
