@@ -1,10 +1,10 @@
 """Makes both notebooks of a chapter from one source: `course build`.
 
-    solutions/NN_name/NN_name.md      the text, in MyST notebook format, with ```{exercise} 1.1``` where one stands
-    + part_utils                      the solutions
-    + part_utils/exercises            statements, hints, checks, points
-    -> solutions/NN_name/NN_name.ipynb  solved and executed, with pictures that show where nothing runs
-    -> chapters/NN_name/NN_name.ipynb   the learner's, through nbgrader's release step
+solutions/NN_name/NN_name.md      the text, in MyST notebook format, with ```{exercise} 1.1``` where one stands
++ part_utils                      the solutions
++ part_utils/exercises            statements, hints, checks, points
+-> solutions/NN_name/NN_name.ipynb  solved and executed, with pictures that show where nothing runs
+-> chapters/NN_name/NN_name.ipynb   the learner's, through nbgrader's release step
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ ROOT = Path(__file__).resolve().parents[2]
 LARGEST_NOTEBOOK = 3_000_000
 CELL_SECONDS = 300
 
-_DIRECTIVE = re.compile(r"^```\{(exercise|question)\}[ \t]*(.*?)[ \t]*\n(.*?)^```[ \t]*$", re.MULTILINE | re.DOTALL)
+_DIRECTIVE = re.compile(
+    r"^```\{(exercise|question)\}[ \t]*(.*?)[ \t]*\n(.*?)^```[ \t]*$", re.MULTILINE | re.DOTALL
+)
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
@@ -123,9 +125,13 @@ def compose(chapter: Chapter) -> nbformat.NotebookNode:
         )
     _name_cells(cells)
     named = [e.id for e in chapter.exercises]
-    standing = [cell.id.removeprefix("exercise-").replace("-", ".") for cell in cells if "exercise-" in cell.id]
+    standing = [
+        cell.id.removeprefix("exercise-").replace("-", ".") for cell in cells if "exercise-" in cell.id
+    ]
     if standing != named:
-        raise CourseError(f"{source} holds the exercises {standing}; the catalogue has {named}, in this order.")
+        raise CourseError(
+            f"{source} holds the exercises {standing}; the catalogue has {named}, in this order."
+        )
     notebook = nbformat.v4.new_notebook(
         cells=cells,
         metadata={
@@ -233,7 +239,9 @@ def _name_cells(cells: list[nbformat.NotebookNode]) -> None:
         if re.match(r"(statement|exercise|check|hints)-\d", cell.id):
             continue
         digest = hashlib.sha256(cell.source.encode()).hexdigest()
-        name = next(digest[start : start + 10] for start in range(50) if digest[start : start + 10] not in used)
+        name = next(
+            digest[start : start + 10] for start in range(50) if digest[start : start + 10] not in used
+        )
         used.add(name)
         cell.id = f"{'text' if cell.cell_type == 'markdown' else 'code'}-{name}"
 
@@ -261,7 +269,9 @@ def _execute(notebook: nbformat.NotebookNode, chapter: Chapter) -> None:
             resources={"metadata": {"path": str(solved_path(chapter).parent)}},
         ).execute()
     except CellExecutionError as error:
-        raise CourseError(f"{chapter.slug} does not run: {error.ename}: {error.evalue}\n{error.traceback}") from None
+        raise CourseError(
+            f"{chapter.slug} does not run: {error.ename}: {error.evalue}\n{error.traceback}"
+        ) from None
     finally:
         os.environ.clear()
         os.environ.update(previous)
@@ -332,8 +342,12 @@ def _released(chapters: Sequence[Chapter], scratch: Path) -> Iterator[tuple[Chap
             shutil.copy(solved_path(chapter), folder)
             outcome = api.generate_assignment(chapter.slug, force=True, create=True)
             if not outcome["success"]:
-                raise CourseError(f"nbgrader could not release {chapter.slug}:\n{outcome.get('error') or outcome['log']}")
-            released = nbformat.read(scratch / "chapters" / chapter.slug / f"{chapter.slug}.ipynb", as_version=4)
+                raise CourseError(
+                    f"nbgrader could not release {chapter.slug}:\n{outcome.get('error') or outcome['log']}"
+                )
+            released = nbformat.read(
+                scratch / "chapters" / chapter.slug / f"{chapter.slug}.ipynb", as_version=4
+            )
             yield chapter, _serialized(released)
     finally:
         os.environ["PATH"] = path

@@ -93,7 +93,9 @@ def _mark(source: str, methods: tuple[str, ...]) -> str:
     lines = source.rstrip("\n").split("\n")
     top = ast.parse(source).body[0]
     assert isinstance(top, ast.FunctionDef | ast.ClassDef)
-    functions = [top] if isinstance(top, ast.FunctionDef) else [n for n in top.body if isinstance(n, ast.FunctionDef)]
+    functions = (
+        [top] if isinstance(top, ast.FunctionDef) else [n for n in top.body if isinstance(n, ast.FunctionDef)]
+    )
     # From the last to the first, so that the line numbers stay right.
     for function in reversed(functions):
         if methods and function.name not in methods:

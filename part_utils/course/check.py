@@ -15,7 +15,14 @@ from part_utils.course.notebooks import NotebookCode, read_notebook_code
 from part_utils.exercises.catalogue import Exercise
 from part_utils.exercises.learner import DirectLearner, LearnerError, NotAttempted
 from part_utils.exercises.results import CheckResult
-from part_utils.exercises.running import DEFAULT_SEED, OutOfTime, cell_names, run_check, time_limit, undisturbed
+from part_utils.exercises.running import (
+    DEFAULT_SEED,
+    OutOfTime,
+    cell_names,
+    run_check,
+    time_limit,
+    undisturbed,
+)
 
 _STYLES = {"passed": "green", "failed": "red", "error": "red", "not_attempted": "dim"}
 _SIGNS = {"passed": "✓ passed", "failed": "✗ failed", "error": "! error", "not_attempted": "○ not attempted"}

@@ -42,7 +42,9 @@ def sentences_for_errors(command: Callable[..., Any]) -> Callable[..., Any]:
 @sentences_for_errors
 def check_command(
     notebook: Annotated[Path, typer.Argument(help="The notebook to check, solved or not.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object instead of a table.")
+    ] = False,
     seed: Annotated[int, typer.Option(help="Seed of the inputs that the checks draw.")] = 0,
 ) -> None:
     """Check every exercise of a notebook. The exit code is 0 only if all of them pass."""
@@ -56,7 +58,9 @@ def check_command(
 @app.command("build")
 @sentences_for_errors
 def build_command(
-    chapters: Annotated[list[str] | None, typer.Argument(help="Chapters to build, such as 01; all by default.")] = None,
+    chapters: Annotated[
+        list[str] | None, typer.Argument(help="Chapters to build, such as 01; all by default.")
+    ] = None,
     check_only: Annotated[
         bool, typer.Option("--check", help="Change nothing; fail if a notebook is out of date.")
     ] = False,

@@ -47,7 +47,10 @@ def examine() -> Iterator[Finding]:
 def _python() -> Finding:
     version = ".".join(map(str, sys.version_info[:3]))
     return Finding(
-        "Python", sys.version_info >= (3, 11), version, "Install Python 3.11 or newer and run `make course` again."
+        "Python",
+        sys.version_info >= (3, 11),
+        version,
+        "Install Python 3.11 or newer and run `make course` again.",
     )
 
 
@@ -89,7 +92,10 @@ def _write_access() -> Finding:
             pass
     except OSError as error:
         return Finding(
-            "Write access", False, f"{folder}: {error.strerror}", "Move the course to a folder that you may write to."
+            "Write access",
+            False,
+            f"{folder}: {error.strerror}",
+            "Move the course to a folder that you may write to.",
         )
     return Finding("Write access", True, str(folder))
 
@@ -103,9 +109,15 @@ def _training() -> Finding:
         log = model.optimize(steps=300, batch_size=256, lr=1e-2, seed=0, progress=False)
     except Exception as error:
         return Finding(
-            "Training", False, f"{type(error).__name__}: {error}", "Reinstall torch: run `make clean` and `make course`."
+            "Training",
+            False,
+            f"{type(error).__name__}: {error}",
+            "Reinstall torch: run `make clean` and `make course`.",
         )
     first, last = log["loss"][0], log["loss"][-1]
     return Finding(
-        "Training", last < first, f"loss {first:.3f} to {last:.3f}", "Reinstall torch: run `make clean`, `make course`."
+        "Training",
+        last < first,
+        f"loss {first:.3f} to {last:.3f}",
+        "Reinstall torch: run `make clean`, `make course`.",
     )

@@ -101,7 +101,8 @@ class NotebookCode:
             if len(found) > 1:
                 return None
         solved = [s for s in found if not _is_stub(s.node)]
-        return (solved or found or [None])[-1]
+        candidates = solved or found
+        return candidates[-1] if candidates else None
 
     def _definitions(self) -> Iterator[Statement]:
         for statement in self.statements:
@@ -227,6 +228,10 @@ def _is_stub(node: ast.stmt) -> bool:
     for function in ast.walk(node):
         if isinstance(function, ast.FunctionDef):
             body = function.body[1:] if ast.get_docstring(function) is not None else function.body
-            if len(body) == 1 and isinstance(body[0], ast.Raise) and "NotImplementedError" in ast.dump(body[0]):
+            if (
+                len(body) == 1
+                and isinstance(body[0], ast.Raise)
+                and "NotImplementedError" in ast.dump(body[0])
+            ):
                 return True
     return False

@@ -21,7 +21,9 @@ class ClearNamedSolutions(ClearSolutions):
         match = _GRADE_ID.fullmatch(cell.metadata.get("nbgrader", {}).get("grade_id", ""))
         if match:
             number = ".".join(match.groups())
-            self.code_stub = {"python": f'raise NotImplementedError("Exercise {number} is still to be solved.")'}
+            self.code_stub = {
+                "python": f'raise NotImplementedError("Exercise {number} is still to be solved.")'
+            }
         return super().preprocess_cell(cell, resources, cell_index)
 
 

@@ -24,7 +24,7 @@ Write it as one `einsum` that names all four axes, or in any other way that give
         "Ask of each axis: does it appear in the result? `features` does not, so it is the one that is summed over.",
         "`instances` appears in both inputs *and* in the result. That is what keeps the models apart: each is "
         "multiplied with its own matrix, and nothing is summed over them.",
-        "The pattern starts `\"batch instances features, instances hidden features -> …\"`.",
+        'The pattern starts `"batch instances features, instances hidden features -> …"`.',
     ),
     difficulty=1,
     importance=5,
@@ -59,7 +59,11 @@ def project_features(check: Check) -> None:
         torch.einsum("bif,ihf->bih", x, W),
         "batch instances hidden",
         "right for a square matrix, where a transposed `W` would give no error",
-        {"`W` is transposed: its *columns* are multiplied with the features": torch.einsum("bih,ihf->bif", x, W)},
+        {
+            "`W` is transposed: its *columns* are multiplied with the features": torch.einsum(
+                "bih,ihf->bif", x, W
+            )
+        },
     )
 
 
@@ -95,7 +99,9 @@ def reconstruct(check: Check) -> None:
             "batch n_instances n_input_ae",
             f"right for {latents} latents and {inputs} inputs",
             {
-                "the decoder of instance 0 is used for every instance": torch.einsum("bil,lx->bix", acts, W_dec[0]),
+                "the decoder of instance 0 is used for every instance": torch.einsum(
+                    "bil,lx->bix", acts, W_dec[0]
+                ),
                 "the instances are added up instead of kept apart": torch.einsum("bil,ilx->bx", acts, W_dec),
                 "the decoder is reshaped as if its *columns* were the latents' directions": torch.einsum(
                     "bil,ixl->bix", acts, W_dec.reshape(instances, inputs, latents)
@@ -144,7 +150,9 @@ def decoder_as_matrix(check: Check) -> None:
                 f"`M @ z` is the reconstruction with {latents} latents and {inputs} inputs",
                 {
                     "the decoder is returned as it is stored, with one row for each latent": W_dec[instance],
-                    "the numbers are reshaped instead of transposed": W_dec[instance].reshape(inputs, latents),
+                    "the numbers are reshaped instead of transposed": W_dec[instance].reshape(
+                        inputs, latents
+                    ),
                     "instance 0 is returned whichever was asked for": W_dec[0].T,
                     "the last instance is returned whichever was asked for": W_dec[1].T,
                 },

@@ -114,7 +114,12 @@ class Check:
             distinct = wrong is not None and (
                 wrong.shape != expected.shape or not agree(wrong, expected, rtol, atol)
             )
-            if wrong is not None and distinct and tensor.shape == wrong.shape and agree(tensor, wrong, rtol, atol):
+            if (
+                wrong is not None
+                and distinct
+                and tensor.shape == wrong.shape
+                and agree(tensor, wrong, rtol, atol)
+            ):
                 raise Mistake(
                     f"{_capital(what)} is what comes out when {phrase}.", compare(tensor, expected, axes)
                 )
@@ -134,7 +139,9 @@ class Check:
         """The value, if it is a tensor of numbers; otherwise the mistake says what it is instead."""
         if isinstance(value, Tensor):
             if value.dtype == torch.bool or value.is_complex():
-                raise Mistake(f"{_capital(what)} holds {value.dtype} values; expected floating-point numbers.")
+                raise Mistake(
+                    f"{_capital(what)} holds {value.dtype} values; expected floating-point numbers."
+                )
             return value
         if value is None:
             raise Mistake(f"{_capital(what)} is None. Does your function end with a `return`?")
@@ -167,7 +174,9 @@ class Check:
         for name, expected, gradient in zip(wrt, wrt.values(), gradients, strict=True):
             where = f"argument {name + 1}" if isinstance(name, int) else f"`{name}`"
             if gradient is None:
-                raise Mistake(f"No gradient reaches {where}: somewhere on the way it is detached or not used.")
+                raise Mistake(
+                    f"No gradient reaches {where}: somewhere on the way it is detached or not used."
+                )
             if not agree(gradient, expected, 1e-3, 1e-5):
                 raise Mistake(
                     f"The values are right, but the gradient with respect to {where} is not. "
@@ -211,7 +220,10 @@ class Check:
         scale = left.norm() * right.norm()
         correlation = (left @ right / scale).item() if scale > 0 else 0.0
         self.holds(
-            abs(correlation) <= 7 / math.sqrt(len(left)), claim, otherwise, [f"their correlation is {correlation:.3f}"]
+            abs(correlation) <= 7 / math.sqrt(len(left)),
+            claim,
+            otherwise,
+            [f"their correlation is {correlation:.3f}"],
         )
 
     def _remember(self, claim: str) -> None:
@@ -261,7 +273,9 @@ def compare(actual: Tensor, expected: Tensor, axes: str) -> list[str]:
         others = [other for other in range(wrong.ndim) if other != axis]
         good = ~(wrong.any(dim=others) if others else wrong)
         if good.any() and not good.all():
-            right, bad = (", ".join(map(str, which.nonzero().flatten().tolist()[:6])) for which in (good, ~good))
+            right, bad = (
+                ", ".join(map(str, which.nonzero().flatten().tolist()[:6])) for which in (good, ~good)
+            )
             lines.append(f"along {name}: {right} right; {bad} wrong")
             break
     return lines

@@ -86,7 +86,9 @@ class DirectLearner:
     def call(self, target: Target, *args: Any, **kwargs: Any) -> Any:
         function = self._resolve(target)
         # A copy of every tensor goes in, so that code which works in place cannot spoil the comparison.
-        result = guarded(function, *map(self._inward, args), **{k: self._inward(v) for k, v in kwargs.items()})
+        result = guarded(
+            function, *map(self._inward, args), **{k: self._inward(v) for k, v in kwargs.items()}
+        )
         return self._outward(result)
 
     def gradients(
@@ -120,7 +122,9 @@ class DirectLearner:
 
     def create(self, target: str, *args: Any, **kwargs: Any) -> Handle:
         constructor = self._resolve(target)
-        made = guarded(constructor, *map(self._inward, args), **{k: self._inward(v) for k, v in kwargs.items()})
+        made = guarded(
+            constructor, *map(self._inward, args), **{k: self._inward(v) for k, v in kwargs.items()}
+        )
         return self._handle(made)
 
     def get(self, handle: Handle, attribute: str) -> Any:
@@ -198,5 +202,9 @@ def describe_exception(error: BaseException) -> str:
 
 
 def _is_learners(filename: str) -> bool:
-    library = "site-packages" in filename or "dist-packages" in filename or filename.startswith(PACKAGE_DIRECTORY)
-    return not library and ("ipykernel" in filename or filename.startswith("<cell") or Path(filename).exists())
+    library = (
+        "site-packages" in filename or "dist-packages" in filename or filename.startswith(PACKAGE_DIRECTORY)
+    )
+    return not library and (
+        "ipykernel" in filename or filename.startswith("<cell") or Path(filename).exists()
+    )

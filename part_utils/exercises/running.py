@@ -50,7 +50,8 @@ def run_check(exercise: Exercise, learner: Learner, seed: int = DEFAULT_SEED) ->
     generator = torch.Generator().manual_seed(seed * 1_000_003 + _stable_number(exercise.id))
     run = Check(learner, exercise.id, generator)
     status: Status = "passed"
-    message, details = "", ()
+    message = ""
+    details: tuple[str, ...] = ()
     printed = io.StringIO()
     try:
         with undisturbed(seed), _silenced(printed), time_limit(exercise.seconds):
@@ -63,7 +64,9 @@ def run_check(exercise: Exercise, learner: Learner, seed: int = DEFAULT_SEED) ->
         status, message = "error", f"Your code raised {error}"
     except OutOfTime:
         status = "error"
-        message = f"Your code was stopped after {exercise.seconds:g} seconds. Is there a loop that never ends?"
+        message = (
+            f"Your code was stopped after {exercise.seconds:g} seconds. Is there a loop that never ends?"
+        )
     except (SystemExit, GeneratorExit) as error:
         status, message = "error", f"Your code raised {type(error).__name__}, which ends the program."
     return CheckResult(

@@ -1,0 +1,45 @@
+# Two commands do everything: `make course` to learn, `make test` to work on the course.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+LAUNCH ?= 1
+NOTEBOOK := chapters/00_start_here/00_start_here.ipynb
+# nbgrader and kaleido start programs by name.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: course test test-slow build lint notebooks clean
+
+course: $(VENV)/.course
+	@$(BIN)/course doctor
+ifneq ($(LAUNCH),0)
+	$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) $(NOTEBOOK)
+endif
+
+test: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/course build --check
+	$(BIN)/pytest -m "not slow"
+
+test-slow: $(VENV)/.dev
+	$(BIN)/pytest -m slow
+
+# The solved notebooks, executed, and the learners', released from them.
+build: $(VENV)/.dev
+	$(BIN)/course build
+
+$(VENV)/.course: requirements.txt constraints.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "The course needs Python 3.11 or newer; run make PYTHON=/path/to/python3.11"; exit 1; }
+	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV) || \
+		{ rm -rf $(VENV); echo "Python's venv module is missing; install it (Debian, Ubuntu: apt-get install python3-venv)"; exit 1; }
+	$(BIN)/python -m pip install --quiet -e . -c constraints.txt
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.course
+	$(BIN)/python -m pip install --quiet -e '.[dev]' -c constraints.txt
+	@touch $@
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache
