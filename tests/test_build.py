@@ -22,7 +22,8 @@ def small_course(tmp_path, monkeypatch):
         "---\nkernelspec:\n  display_name: Python 3\n  language: python\n  name: python3\n---\n\n"
         "Welcome.\n\n```{code-cell} ipython3\nimport einops\nfrom jaxtyping import Float\nfrom torch import Tensor\n\n"
         "from part_utils.exercises import check\n```\n\n"
-        "```{exercise} 0.1\n```\n\n```{question} Why?\nBecause.\n```\n\n```{exercise} 0.2\n```\n\n```{exercise} 0.3\n```\n"
+        "```{exercise} 0.1\n```\n\n```{question} Why?\nBecause.\n```\n\n"
+        "```{exercise} 0.2\n```\n\n```{exercise} 0.3\n```\n"
     )
     monkeypatch.setattr(build, "ROOT", tmp_path)
     return tmp_path
@@ -112,7 +113,7 @@ def test_the_address_of_the_repository_stands_in_one_place():
 
 @pytest.mark.parametrize("exercise", all_exercises(), ids=lambda exercise: exercise.id)
 def test_every_exercise_has_a_complete_set_of_cells(exercise):
-    statement, solution, check, hints = exercise_cells(exercise)
+    statement, solution, check, _ = exercise_cells(exercise)
     assert exercise.title in statement.source
     assert solution.source.count("### BEGIN SOLUTION") == solution.source.count("### END SOLUTION") >= 1
     compile(solution.source, exercise.id, "exec")
