@@ -1,0 +1,120 @@
+"""Draws the diagrams of chapters 0 and 1 as SVG: `python images/make_diagrams.py`.
+
+Only the standard library is needed. The colors are Okabe and Ito's, which color-blind readers can tell apart.
+"""
+
+from pathlib import Path
+
+HERE = Path(__file__).parent
+INK, GRAY, BLUE, ORANGE, GREEN, PALE = "#222222", "#777777", "#0072B2", "#D55E00", "#009E73", "#F2F2F2"
+FONT = 'font-family="Helvetica, Arial, sans-serif"'
+
+
+def text(x: float, y: float, words: str, size: int = 15, color: str = INK, anchor: str = "middle", **more: str) -> str:
+    extra = "".join(f' {name.replace("_", "-")}="{value}"' for name, value in more.items())
+    return f'<text x="{x}" y="{y}" font-size="{size}" fill="{color}" text-anchor="{anchor}" {FONT}{extra}>{words}</text>'
+
+
+def cells(
+    x: float, y: float, rows: int, columns: int, size: float = 26, colors: dict[tuple[int, int], str] | None = None
+) -> str:
+    """A matrix as a grid of squares; `colors` fills single ones."""
+    squares = []
+    for row in range(rows):
+        for column in range(columns):
+            fill = (colors or {}).get((row, column), "#FFFFFF")
+            squares.append(
+                f'<rect x="{x + column * size}" y="{y + row * size}" width="{size}" height="{size}" '
+                f'fill="{fill}" stroke="{INK}" stroke-width="1"/>'
+            )
+    return "".join(squares)
+
+
+def column(index: int, rows: int, color: str) -> dict[tuple[int, int], str]:
+    return {(row, index): color for row in range(rows)}
+
+
+def row(index: int, columns: int, color: str) -> dict[tuple[int, int], str]:
+    return {(index, c): color for c in range(columns)}
+
+
+def arrow(x1: float, y1: float, x2: float, y2: float, color: str = GRAY) -> str:
+    return (
+        f'<line x1="{x1}" y1="{y1}" x2="{x2}" y2="{y2}" stroke="{color}" stroke-width="2" '
+        'marker-end="url(#head)"/>'
+    )
+
+
+def save(name: str, width: int, height: int, title: str, *parts: str) -> None:
+    head = (
+        '<defs><marker id="head" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="7" markerHeight="7" '
+        f'orient="auto-start-reverse"><path d="M0 0L10 5L0 10z" fill="{GRAY}"/></marker></defs>'
+    )
+    svg = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
+        f'role="img"><title>{title}</title>{head}'
+        f'<rect width="{width}" height="{height}" rx="10" fill="#FFFFFF"/>{"".join(parts)}</svg>\n'
+    )
+    (HERE / name).write_text(svg.replace("><", ">\n<"))
+
+
+def two_readings() -> None:
+    """W x as a weighted sum of columns, and as one dot product for each row."""
+    blue, orange, green = "#8CC3E6", "#F2B48C", "#8FD3BC"
+    parts = [text(185, 34, "by columns: add up directions", 17, font_weight="bold")]
+    colors = column(1, 2, orange) | column(3, 2, blue)
+    x_colors = {(1, 0): orange, (3, 0): blue}
+    parts += [cells(40, 95, 2, 5, 26, colors), text(105, 84, "W"), text(105, 170, "one column = one feature", 13, GRAY)]
+    parts += [cells(195, 58, 5, 1, 26, x_colors), text(208, 208, "x"), text(245, 127, "=", 20)]
+    parts += [text(208, 103, "2", 14), text(208, 155, "3", 14), text(208, 77, "0", 14, GRAY)]
+    parts += [text(208, 129, "0", 14, GRAY), text(208, 181, "0", 14, GRAY)]
+    parts += [text(268, 127, "2"), cells(278, 95, 2, 1, 26, column(0, 2, orange)), text(318, 127, "+ 3")]
+    parts += [cells(336, 95, 2, 1, 26, column(0, 2, blue))]
+    left = 420
+    parts += [f'<line x1="{left - 20}" y1="20" x2="{left - 20}" y2="215" stroke="#CCCCCC"/>']
+    parts += [text(left + 155, 34, "by rows: one dot product each", 17, font_weight="bold")]
+    parts += [cells(left + 15, 95, 2, 5, 26, row(0, 5, green)), text(left + 80, 84, "W")]
+    parts += [text(left + 80, 170, "one row = one hidden dimension", 13, GRAY)]
+    parts += [cells(left + 175, 58, 5, 1, 26, column(0, 5, green)), text(left + 188, 208, "x"), text(left + 228, 127, "=", 20)]
+    parts += [cells(left + 252, 95, 2, 1, 26, {(0, 0): green}), text(left + 265, 170, "h")]
+    save("two_readings.svg", 740, 225, "The product of W and x read by columns and by rows", *parts)
+
+
+def decoder_orientation() -> None:
+    """The paper's M with a column for each latent, and W_dec as it is stored, with a row for each."""
+    orange = "#F2B48C"
+    parts = [text(165, 32, "in the paper: M z", 17, font_weight="bold")]
+    parts += [cells(70, 75, 3, 5, 26, column(3, 3, orange)), text(135, 65, "latents", 13, GRAY)]
+    parts += [text(58, 118, "inputs", 13, GRAY, "middle", transform="rotate(-90 58 114)")]
+    parts += [cells(225, 50, 5, 1, 26, {(3, 0): orange}), text(238, 198, "z")]
+    parts += [text(135, 190, "latent f is a column", 14, ORANGE)]
+    parts += [arrow(290, 115, 400, 115), text(345, 100, "same numbers,", 13, GRAY), text(345, 138, "rows ↔ columns", 13, GRAY)]
+    parts += [text(590, 32, "in the code: acts, W_dec", 17, font_weight="bold")]
+    parts += [cells(430, 100, 1, 5, 26, {(0, 3): orange}), text(495, 90, "latents", 13, GRAY), text(495, 146, "acts", 14)]
+    parts += [cells(640, 50, 5, 3, 26, row(3, 3, orange)), text(679, 198, "W_dec", 14), text(627, 115, "latents", 13, GRAY, "middle", transform="rotate(-90 627 115)")]
+    parts += [text(679, 44, "inputs", 13, GRAY), text(740, 133, "latent f", 14, ORANGE, "start"), text(740, 150, "is a row", 14, ORANGE, "start")]
+    save("decoder_orientation.svg", 830, 215, "The paper's matrix M and the stored W_dec are transposes of each other", *parts)
+
+
+def batched_product() -> None:
+    """A batched matrix product is one ordinary product for each sheet of the stack."""
+    sheets = [("#8CC3E6", "instance 0"), ("#F2B48C", "instance 1"), ("#8FD3BC", "instance 2")]
+    parts = []
+    for depth, (color, _) in reversed(list(enumerate(sheets))):
+        shift = 22 * depth
+        every = lambda rows, columns: {(r, c): color for r in range(rows) for c in range(columns)}  # noqa: E731, B023
+        parts.append(cells(60 + shift, 105 - shift, 4, 3, 22, every(4, 3)))
+        parts.append(cells(260 + shift, 105 - shift, 3, 2, 22, every(3, 2)))
+        parts.append(cells(450 + shift, 105 - shift, 4, 2, 22, every(4, 2)))
+    parts += [text(205, 150, "@", 22), text(395, 150, "=", 22)]
+    parts += [text(93, 214, "[…, rows, shared]", 13, GRAY), text(285, 214, "[…, shared, columns]", 13, GRAY)]
+    parts += [text(480, 214, "[…, rows, columns]", 13, GRAY)]
+    parts += [text(560, 150, "one sheet = one instance:", 14, INK, "start"), text(560, 170, "each is multiplied with its", 14, INK, "start")]
+    parts += [text(560, 190, "own partner, on its own", 14, INK, "start")]
+    save("batched_product.svg", 760, 232, "A batched matrix product as a stack of ordinary ones", *parts)
+
+
+if __name__ == "__main__":
+    two_readings()
+    decoder_orientation()
+    batched_product()
