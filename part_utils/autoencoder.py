@@ -1,17 +1,24 @@
 """A sparse autoencoder, and what can be asked of it on a toy model whose true features are known."""
 
-from __future__ import annotations
-
+import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from einops import einsum
 from jaxtyping import Float
 from torch import Tensor, nn
+from tqdm import tqdm
+
+from part_utils.resampling import dead_neurons, resample_advanced, resample_simple, reset_adam_state
+from part_utils.toy_model import NeuronModel, ToyModel
+from part_utils.training import Schedule, TrainingLog, constant_lr, train
 
 # A vector shorter than this has no direction: it is returned as it is (zero), never divided by zero.
 SMALLEST_NORM = 1e-8
+# How many numbers are drawn at once while training: enough to be fast, few enough to stay in the cache.
+MAX_DRAW = 2**18
 
 
 @dataclass(frozen=True)
@@ -149,6 +156,146 @@ class AutoEncoder(nn.Module):
         loss = (l2_loss + self.cfg.l1_coeff * l1_loss).mean(dim=0).sum()
         return AutoEncoderOutput(l1_loss, l2_loss, loss, acts, h_reconstructed)
 
+    def optimize(
+        self,
+        model: ToyModel,
+        batch_size: int = 1024,
+        steps: int = 10_000,
+        lr: float = 1e-3,
+        lr_schedule: Schedule = constant_lr,
+        resample_method: Literal["simple", "advanced"] | None = None,
+        resample_window: int = 500,
+        resample_every: int | None = None,
+        resample_until: float = 0.75,
+        neuron_resample_scale: float = 0.2,
+        reset_adam: bool = False,
+        project_decoder: bool = False,
+        seed: int | None = 0,
+        progress: bool = True,
+        max_records: int = 200,
+    ) -> TrainingLog:
+        """Train every instance on the hidden states of the same instance of a toy model, which stays fixed.
+
+        An AutoEncoder on a plain ToyModel without pairs takes a short cut: it draws only the inputs that are
+        not empty (`draw_present_features`), and its gradient is written out (`SparseCodingLoss`). A class
+        derived from either, with methods of its own, is trained with exactly these.
+
+        Args:
+            model: the toy model, with the same `n_instances` and `n_hidden == n_input_ae`.
+            batch_size: inputs in each batch, for each instance.
+            steps: number of steps.
+            lr: learning rate.
+            lr_schedule: `(step, steps) -> factor` for the learning rate.
+            resample_method: what happens to dead latents: nothing (None), `resample_simple` or
+                `resample_advanced`.
+            resample_window: a latent is dead when it did not fire in this many steps.
+            resample_every: steps from one resampling to the next; the window when left out.
+            resample_until: the share of the run after which nothing is resampled any more, so that the last
+                newcomers have time to find their place.
+            neuron_resample_scale: length of the new encoder columns (see `resample_simple` and
+                `resample_advanced`, which measure it differently).
+            reset_adam: also make Adam forget the resampled latents.
+            project_decoder: put the decoder back to unit length after every step. Not needed here, because
+                `forward` normalizes it; for an autoencoder whose `forward` does not.
+            seed: where everything random comes from.
+            progress: show a progress bar with L1, L2, L0 and the share of dead latents.
+            max_records: the most steps that the log keeps.
+
+        Returns:
+            The log of the run. Beside "loss" and "lr" it has, for each recorded step, "l1", "l2", "l0" (the
+            mean number of latents that fire, mean over the instances) and "dead" (the share of latents that
+            did not fire in the window), and the tensors "frac_active" (mean over the steps since the record
+            before) and "n_resampled" (how often so far), of shape `n_instances n_hidden_ae`, and "W_enc",
+            "W_dec" (unit length), "b_enc" and "b_dec".
+
+        Raises:
+            ValueError: model and autoencoder do not fit together, or a setting is out of range.
+        """
+        check_optimize(self.cfg, model, batch_size, resample_method, resample_window, resample_every)
+        resample_every = resample_window if resample_every is None else resample_every
+        shape = (self.cfg.n_instances, self.cfg.n_hidden_ae)
+        window = self.b_enc.new_zeros((min(resample_window, steps), *shape))
+        n_resampled = torch.zeros(shape, dtype=torch.int, device=window.device)
+        now: dict[str, Any] = {"fired": torch.zeros_like(window[0]), "since": 0}
+
+        if type(self) is AutoEncoder and type(model) is ToyModel and model.cfg.n_pairs == 0:
+            batches = present_hidden_states(model, batch_size)
+        else:
+            batches = all_hidden_states(model, batch_size)
+
+        def compute_loss() -> Tensor:
+            h, weight = next(batches)
+            if type(self) is AutoEncoder:
+                W_dec = self.W_enc.mT if self.cfg.tied_weights else self.W_dec
+                loss, l1, l2, frac_active = SparseCodingLoss.apply(
+                    self.W_enc, W_dec, self.b_enc, self.b_dec, h, weight, self.cfg.l1_coeff
+                )
+            else:
+                out = self(h.transpose(0, 1))
+                loss, l1, l2 = out.loss, out.l1_loss.mean(), out.l2_loss.mean()
+                frac_active = (out.acts > 0).float().mean(dim=0)
+            now.update(l1=l1.detach(), l2=l2.detach(), frac_active=frac_active)
+            return loss
+
+        def after_step(step: int, optimizer: torch.optim.Optimizer) -> None:
+            if project_decoder:
+                self.normalize_decoder()
+            window[step % len(window)] = now["frac_active"]
+            now["fired"] += now["frac_active"]
+            now["since"] += 1
+            done = step + 1
+            due = done % resample_every == 0 and len(window) <= done <= resample_until * steps
+            if resample_method is not None and due:
+                if resample_method == "simple":
+                    resampled = resample_simple(self, window, neuron_resample_scale)
+                else:
+                    h, _ = next(fresh_inputs)
+                    resampled = resample_advanced(self, window, h.transpose(0, 1), neuron_resample_scale)
+                if reset_adam:
+                    reset_adam_state(optimizer, self, resampled)
+                n_resampled.add_(resampled)
+            bar.update()
+
+        fresh_inputs = all_hidden_states(model, batch_size)
+
+        def record() -> dict[str, Any]:
+            values = {
+                "l1": now["l1"].item(),
+                "l2": now["l2"].item(),
+                "l0": now["frac_active"].sum(dim=-1).mean().item(),
+                "dead": dead_neurons(window).float().mean().item(),
+            }
+            bar.set_postfix({name: f"{value:.3g}" for name, value in values.items()}, refresh=False)
+            frac_active = now["fired"] / now["since"]
+            now.update(fired=torch.zeros_like(frac_active), since=0)
+            weights = {"W_enc": self.W_enc, "b_enc": self.b_enc, "b_dec": self.b_dec}
+            return {
+                **values,
+                "frac_active": frac_active,
+                "n_resampled": n_resampled.clone(),
+                "W_dec": self.normalize_and_return_W_dec().detach().clone(),
+                **{name: weight.detach().clone() for name, weight in weights.items()},
+            }
+
+        bar = tqdm(total=steps, file=sys.stdout, leave=False, mininterval=0.5, disable=not progress)
+        try:
+            return train(
+                compute_loss,
+                self.parameters(),
+                steps,
+                lr=lr,
+                lr_schedule=lr_schedule,
+                after_step=after_step,
+                record=record,
+                max_records=max_records,
+                seed=seed,
+                progress=False,
+                threads=1,
+            )
+        finally:
+            bar.close()
+            self.normalize_decoder()
+
 
 def check_inputs(h: Tensor, cfg: AutoEncoderConfig) -> None:
     """Raise a ValueError unless `h` has the shape `batch n_instances n_input_ae` that `cfg` asks for."""
@@ -157,6 +304,159 @@ def check_inputs(h: Tensor, cfg: AutoEncoderConfig) -> None:
             f"The inputs have shape {tuple(h.shape)}, but it must be (batch, n_instances, n_input_ae)"
             f" = (batch, {cfg.n_instances}, {cfg.n_input_ae}); reshape the inputs or change the config."
         )
+
+
+class SparseCodingLoss(torch.autograd.Function):
+    """The loss of `AutoEncoder.forward` with its gradient written out, which is faster than autograd.
+
+    It differs in two ways. The instances are the first axis of `h`, as `torch.bmm` wants it. And every row of
+    `h` has a weight, so that rows that are equal need to be computed only once; the weights of an instance
+    sum to 1, and with equal weights the loss is that of `forward`. Returns the loss, the L1 and the L2
+    (means over rows and instances), and the share of rows on which every latent fired; only the loss has a
+    gradient.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: torch.autograd.function.FunctionCtx,
+        W_enc: Float[Tensor, "n_instances n_input_ae n_hidden_ae"],
+        W_dec: Float[Tensor, "n_instances n_hidden_ae n_input_ae"],
+        b_enc: Float[Tensor, "n_instances n_hidden_ae"],
+        b_dec: Float[Tensor, "n_instances n_input_ae"],
+        h: Float[Tensor, "n_instances rows n_input_ae"],
+        weight: Float[Tensor, "n_instances rows 1"],
+        l1_coeff: float,
+    ) -> tuple[
+        Float[Tensor, ""], Float[Tensor, ""], Float[Tensor, ""], Float[Tensor, "n_instances n_hidden_ae"]
+    ]:
+        h_centered = h - b_dec.unsqueeze(1)
+        acts = torch.baddbmm(b_enc.unsqueeze(1), h_centered, W_enc).relu_()
+        length = W_dec.norm(dim=-1, keepdim=True).clamp_min(SMALLEST_NORM)
+        directions = W_dec / length
+        error = torch.baddbmm(h_centered, acts, directions, beta=-1)
+
+        fires = (acts > 0) * weight
+        weighted_error = error * (weight * (2 / h.shape[-1]))
+        l1 = torch.dot(acts.flatten(), fires.flatten())
+        l2 = torch.dot(error.flatten(), weighted_error.flatten()) / 2
+
+        l1_slope = error.new_full((1, 1, 1), l1_coeff)
+        gradient_acts = torch.baddbmm(l1_slope, error, directions.mT, alpha=2 / h.shape[-1]).mul_(fires)
+        gradient_directions = torch.bmm(acts.mT, weighted_error)
+        along = (gradient_directions * directions).sum(dim=-1, keepdim=True)
+        gradient_b_enc = gradient_acts.sum(dim=1)
+        gradient_b_dec = weighted_error.sum(dim=1) - (W_enc @ gradient_b_enc.unsqueeze(-1)).squeeze(-1)
+        ctx.save_for_backward(
+            torch.bmm(h_centered.mT, gradient_acts),
+            (gradient_directions - along * directions) / length,
+            gradient_b_enc,
+            gradient_b_dec,
+        )
+        frac_active = fires.sum(dim=1)
+        ctx.mark_non_differentiable(l1, l2, frac_active)
+        return l2 + l1_coeff * l1, l1 / len(h), l2 / len(h), frac_active
+
+    @staticmethod
+    def backward(ctx, gradient_loss, *_):  # type: ignore[no-untyped-def]
+        return *(gradient_loss * gradient for gradient in ctx.saved_tensors), None, None, None
+
+
+def draw_present_features(
+    feature_probability: Float[Tensor, "n_instances n_features"], batch_size: int
+) -> tuple[Float[Tensor, "n_instances rows n_features"], Float[Tensor, "n_instances rows 1"]]:
+    """Draw a batch of a plain toy model, leaving out the rows in which no feature is present.
+
+    At a feature probability of 1 % and 5 features, 95 % of all inputs are empty, and one of them tells as
+    much as all. So first draw how many rows of the batch have a feature at all; then, for each of these,
+    which feature is the first one present, and what comes after it. The last row is the empty one. The
+    weights say which share of the batch a row stands for: 1 / batch_size for a row with a feature (0 for a
+    row that only fills up the tensor), and whatever is left for the empty row.
+    """
+    p = feature_probability
+    absent = (1 - p).cumprod(dim=-1)
+    is_first = p.clone()
+    is_first[:, 1:] *= absent[:, :-1]
+    n_present = torch.binomial(torch.full_like(p[:, 0], batch_size), 1 - absent[:, -1])
+    n_rows = int(n_present.max()) + 1
+
+    first = torch.multinomial(is_first + 1e-30, n_rows, replacement=True)
+    after_first = torch.arange(p.shape[1], device=p.device) - first.unsqueeze(-1)
+    draw = torch.rand(after_first.shape, device=p.device)
+    features = (1 - draw / p.clamp_min(1e-12).unsqueeze(1)).relu_().mul_(after_first > 0)
+    features = features.where(after_first != 0, draw)
+    features[:, -1] = 0.0
+    weight = (torch.arange(n_rows, device=p.device) < n_present.unsqueeze(-1)) / batch_size
+    weight[:, -1] = 1 - n_present / batch_size
+    return features, weight.unsqueeze(-1)
+
+
+@torch.no_grad()
+def present_hidden_states(
+    model: ToyModel, batch_size: int
+) -> Iterator[tuple[Float[Tensor, "n_instances rows n_hidden"], Float[Tensor, "n_instances rows 1"]]]:
+    """Yield batch after batch of a toy model's hidden states, without the empty rows, and the rows' weights.
+
+    Small batches are drawn several at a time, since each draw costs the same few calls however small it is.
+    """
+    p = model.feature_probability
+    rows = batch_size * (1 - (1 - p).prod(dim=-1)).max().item() + 1
+    at_once = int(min(max(MAX_DRAW / (rows * p.numel()), 1), 16))
+    while True:
+        features, weight = draw_present_features(p.repeat(at_once, 1), batch_size)
+        h = torch.bmm(features, model.W.mT.repeat(at_once, 1, 1))
+        yield from zip(h.chunk(at_once), weight.chunk(at_once), strict=True)
+
+
+@torch.no_grad()
+def all_hidden_states(
+    model: ToyModel, batch_size: int
+) -> Iterator[tuple[Float[Tensor, "n_instances batch n_hidden"], Float[Tensor, "n_instances batch 1"]]]:
+    """Yield batch after batch of a toy model's hidden states, every row with the same weight."""
+    while True:
+        h = hidden_states(model, model.training_batch(batch_size)).transpose(0, 1)
+        yield h, h.new_full((len(h), batch_size, 1), 1 / batch_size)
+
+
+@torch.no_grad()
+def hidden_states(
+    model: ToyModel, features: Float[Tensor, "batch n_instances n_features"]
+) -> Float[Tensor, "batch n_instances n_hidden"]:
+    """Return a toy model's hidden layer for these features: W x, and its ReLU if it is a NeuronModel."""
+    h = einsum(
+        features,
+        model.W,
+        "batch n_instances n_features, n_instances n_hidden n_features -> batch n_instances n_hidden",
+    )
+    return torch.relu(h) if isinstance(model, NeuronModel) else h
+
+
+def check_optimize(
+    cfg: AutoEncoderConfig,
+    model: ToyModel,
+    batch_size: int,
+    resample_method: str | None,
+    resample_window: int,
+    resample_every: int | None,
+) -> None:
+    """Raise a ValueError when an autoencoder cannot be trained with these settings."""
+    if not hasattr(model, "W"):
+        raise ValueError(
+            f"A {type(model).__name__} has no W to make hidden states with; pass a ToyModel or a NeuronModel."
+        )
+    if (model.cfg.n_instances, model.cfg.n_hidden) != (cfg.n_instances, cfg.n_input_ae):
+        raise ValueError(
+            f"The toy model has {model.cfg.n_instances} instances with a hidden size of {model.cfg.n_hidden},"
+            f" but the autoencoder {cfg.n_instances} with n_input_ae={cfg.n_input_ae}; make them equal."
+        )
+    if resample_method not in (None, "simple", "advanced"):
+        raise ValueError(f"resample_method is {resample_method!r}; pass None, 'simple' or 'advanced'.")
+    for name, value in (
+        ("batch_size", batch_size),
+        ("resample_window", resample_window),
+        ("resample_every", resample_every),
+    ):
+        if value is not None and value < 1:
+            raise ValueError(f"{name} is {value}, but there must be at least one; pass 1 or more.")
 
 
 @torch.no_grad()
@@ -223,8 +523,8 @@ def feature_latent_similarity(
     """Return the cosine similarity of every feature with every decoder row; 0 where one has no length."""
     if W_toy.ndim != 3 or W_dec.ndim != 3 or W_toy.shape[:2] != (W_dec.shape[0], W_dec.shape[2]):
         raise ValueError(
-            f"W_toy has shape {tuple(W_toy.shape)} and W_dec {tuple(W_dec.shape)}, but their instances and hidden"
-            " sizes must agree; pass W_toy as (n_instances, n_hidden, n_features) and W_dec as"
+            f"W_toy has shape {tuple(W_toy.shape)} and W_dec {tuple(W_dec.shape)}, but their instances and"
+            " hidden sizes must agree; pass W_toy as (n_instances, n_hidden, n_features) and W_dec as"
             " (n_instances, n_latents, n_hidden)."
         )
     features = W_toy / W_toy.norm(dim=1, keepdim=True).clamp_min(SMALLEST_NORM)
@@ -241,7 +541,7 @@ def share_recovered(
     W_dec: Float[Tensor, "n_instances n_hidden_ae n_input_ae"],
     threshold: float = 0.95,
 ) -> float:
-    """Return the share of all toy features whose own latent is closer than `threshold` (cosine similarity)."""
+    """Return the share of all toy features that have a latent above `threshold` (`match_features`)."""
     return (match_features(W_toy, W_dec) > threshold).float().mean().item()
 
 
