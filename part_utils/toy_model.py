@@ -9,7 +9,8 @@ copies, each with its own weights, so that one training run compares many sparsi
 Column i of W is the direction that stands for feature i in the hidden space.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import einops
@@ -218,15 +219,9 @@ class ToyModel(nn.Module):
     def generate_uncorrelated_features(
         self, batch_size: int, n_uncorrelated: int
     ) -> Float[Tensor, "batch instances features"]:
-        """Draw the last `n_uncorrelated` features, each on its own; the same as `generate_batch` but cheaper.
-
-        One draw u serves for both presence and value: the feature is present if u < p, and then 1 - u / p is
-        uniform between 0 and 1. Where the feature is absent this number is negative, and the ReLU makes it
-        zero.
-        """
-        p = self.feature_probability[:, self.cfg.n_features - n_uncorrelated :].unsqueeze(1)
-        draw = torch.rand(self.cfg.n_instances, batch_size, n_uncorrelated, device=p.device)
-        features = draw.mul_(-1 / p.clamp(min=1e-12)).add_(1).relu_()
+        """Draw the last `n_uncorrelated` features, each on its own: as in `generate_batch`, but faster."""
+        probability = self.feature_probability[:, self.cfg.n_features - n_uncorrelated :]
+        features = draw_features(probability, batch_size)
         return einops.rearrange(features, "instances batch features -> batch instances features")
 
     def training_batch(self, batch_size: int) -> Float[Tensor, "batch instances features"]:
@@ -256,9 +251,8 @@ class ToyModel(nn.Module):
     ) -> TrainingLog:
         """Train the model on freshly drawn batches with Adam.
 
-        A plain ToyModel without pairs takes a short cut: batches from one draw, and a gradient that is
-        written out (`ReconstructionLoss`). A class derived from it, with a `forward`, `generate_batch` or
-        `calculate_loss` of its own, is trained with exactly these.
+        A plain ToyModel without pairs takes a short cut (`draw_features`, `loss_and_gradients`). A class derived
+        from it, with a `forward`, `generate_batch` or `calculate_loss` of its own, is trained with exactly these.
 
         Args:
             batch_size: inputs in each batch, for each instance.
@@ -275,59 +269,89 @@ class ToyModel(nn.Module):
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}.")
 
-        def loss_written_out() -> Tensor:
-            batch = self.generate_uncorrelated_features(batch_size, self.cfg.n_features)
-            return ReconstructionLoss.apply(self.W, self.b_final, self.importance, batch.transpose(0, 1))
-
         def loss_as_defined() -> Tensor:
             batch = self.training_batch(batch_size)
             return self.calculate_loss(self(batch), batch)
 
         plain = type(self) is ToyModel and self.cfg.n_pairs == 0
-        return train(
-            loss_written_out if plain else loss_as_defined,
-            self.parameters(),
-            steps,
-            lr=lr,
-            lr_schedule=lr_schedule,
-            seed=seed,
-            progress=progress,
-            record=(lambda: {"W": self.W.detach().clone()}) if record_weights else None,
-            max_records=50 if record_weights else 200,
-            threads=1,
-        )
+        with ThreadPoolExecutor(max_workers=torch.get_num_threads()) as pool:
+            return train(
+                self._short_cut(batch_size, seed, pool) if plain else loss_as_defined,
+                self.parameters(),
+                steps,
+                lr=lr,
+                lr_schedule=lr_schedule,
+                seed=seed,
+                progress=progress,
+                record=(lambda: {"W": self.W.detach().clone()}) if record_weights else None,
+                max_records=50 if record_weights else 200,
+                threads=1,
+            )
+
+    def _short_cut(self, batch_size: int, seed: int | None, pool: Executor) -> Callable[[], Tensor]:
+        """A function that draws a batch, fills the gradients of W and b_final, and returns the loss.
+
+        A large model is cut into pieces of a few instances: they fit into the cache of a processor and can be
+        worked on at the same time. Each has a random generator of its own, so that the result is always the same.
+        """
+        per_piece = max(1, 2**18 // (batch_size * self.cfg.n_features))
+        instances = [slice(i, i + per_piece) for i in range(0, self.cfg.n_instances, per_piece)]
+        device = self.b_final.device
+        root = None if seed is None else torch.Generator().manual_seed(seed)
+        seeds = torch.randint(2**62, (len(instances),), generator=root).tolist()
+        generators = [torch.Generator(device).manual_seed(s) for s in seeds]
+
+        @torch.no_grad()
+        def work(piece: slice, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+            batch = draw_features(self.feature_probability[piece], batch_size, generator)
+            return loss_and_gradients(self.W[piece], self.b_final[piece], self.importance[piece], batch)
+
+        def loss_written_out() -> Tensor:
+            run = pool.map if len(instances) > 1 else map
+            losses, W_grads, b_grads = zip(*run(work, instances, generators), strict=True)
+            self.W.grad, self.b_final.grad = torch.cat(W_grads), torch.cat(b_grads)
+            return torch.stack(losses).sum()
+
+        return loss_written_out
 
 
-class ReconstructionLoss(torch.autograd.Function):
-    """The loss of the plain toy model with its gradient written out, which is faster than autograd.
+def draw_features(
+    probability: Float[Tensor, "instances features"],
+    batch_size: int,
+    generator: torch.Generator | None = None,
+) -> Float[Tensor, "instances batch features"]:
+    """Draw sparse features with one random number each, with the instances as the first axis.
 
-    The same as `calculate_loss(forward(batch), batch)`, but with the instances as the first axis of the
-    batch, as `torch.bmm` wants it.
+    One draw u serves for both presence and value. The feature is present if u < p, and 1 - u / p is then uniform
+    between 0 and 1. Where the feature is absent 1 - u / p is negative, and a ReLU makes it zero.
     """
+    n_instances, n_features = probability.shape
+    draw = torch.rand(n_instances, batch_size, n_features, device=probability.device, generator=generator)
+    return draw.mul_(-1 / probability.clamp(min=1e-12).unsqueeze(1)).add_(1).relu_()
 
-    @staticmethod
-    def forward(
-        ctx: torch.autograd.function.FunctionCtx,
-        W: Float[Tensor, "instances hidden features"],
-        b_final: Float[Tensor, "instances features"],
-        importance: Float[Tensor, "instances features"],
-        batch: Float[Tensor, "instances batch features"],
-    ) -> Float[Tensor, ""]:
-        hidden = torch.bmm(batch, W.mT)
-        out = torch.baddbmm(b_final.unsqueeze(1), hidden, W).relu_()
-        error = out - batch
-        scaled_error = error * (importance / (batch.shape[1] * batch.shape[2])).unsqueeze(1)
-        loss = torch.dot(scaled_error.flatten(), error.flatten())
-        gradient_out = scaled_error.mul_(2).mul_(out > 0)
-        gradient_hidden = torch.bmm(gradient_out, W.mT)
-        gradient_W = torch.bmm(hidden.mT, gradient_out) + torch.bmm(gradient_hidden.mT, batch)
-        ctx.save_for_backward(gradient_W, gradient_out.sum(dim=1))
-        return loss
 
-    @staticmethod
-    def backward(ctx, gradient_loss):  # type: ignore[no-untyped-def]
-        gradient_W, gradient_b_final = ctx.saved_tensors
-        return gradient_loss * gradient_W, gradient_loss * gradient_b_final, None, None
+def loss_and_gradients(
+    W: Float[Tensor, "instances hidden features"],
+    b_final: Float[Tensor, "instances features"],
+    importance: Float[Tensor, "instances features"],
+    batch: Float[Tensor, "instances batch features"],
+) -> tuple[
+    Float[Tensor, ""], Float[Tensor, "instances hidden features"], Float[Tensor, "instances features"]
+]:
+    """The loss of the plain toy model and its gradients for W and b_final, written out.
+
+    The same as `calculate_loss(forward(batch), batch)` and its `backward()`, in fewer operations, and with the
+    instances as the first axis of the batch.
+    """
+    hidden = torch.bmm(batch, W.mT)
+    out = torch.baddbmm(b_final.unsqueeze(1), hidden, W).relu_()
+    error = out - batch
+    scaled_error = error * (importance / (batch.shape[1] * batch.shape[2])).unsqueeze(1)
+    loss = torch.dot(scaled_error.flatten(), error.flatten())
+    out_grad = scaled_error.mul_(2).mul_(out > 0)
+    hidden_grad = torch.bmm(out_grad, W.mT)
+    W_grad = torch.bmm(hidden.mT, out_grad).baddbmm_(hidden_grad.mT, batch)
+    return loss, W_grad, out_grad.sum(dim=1)
 
 
 class NeuronModel(ToyModel):

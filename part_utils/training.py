@@ -95,7 +95,8 @@ def train(
     """Minimize a loss with Adam.
 
     Args:
-        compute_loss: draws a batch and returns its loss, a scalar with a gradient.
+        compute_loss: draws a batch and returns its loss, a scalar with a gradient. It may also fill the `grad` of
+            every parameter itself and return a loss without a gradient.
         parameters: what to train.
         steps: how many steps of the optimizer.
         lr: learning rate, before the schedule.
@@ -115,7 +116,7 @@ def train(
         The log, with steps, "loss" and "lr".
 
     Raises:
-        ValueError: steps or lr is not positive, or the loss is not finite.
+        ValueError: steps or lr is not positive, or the loss is not finite or has no gradient.
     """
     if steps < 1 or int(steps) != steps:
         raise ValueError(f"The number of steps must be a positive whole number, got {steps}.")
@@ -130,9 +131,12 @@ def train(
             step_lr = lr * lr_schedule(step, steps)
             for group in optimizer.param_groups:
                 group["lr"] = step_lr
-            loss = compute_loss()
             optimizer.zero_grad()
-            loss.backward()
+            loss = compute_loss()
+            if loss.requires_grad:
+                loss.backward()
+            elif any(p.grad is None for p in parameters):
+                raise ValueError("The loss has no gradient: was it detached, or made into a new tensor?")
             optimizer.step()
             if after_step is not None:
                 after_step(step, optimizer)
