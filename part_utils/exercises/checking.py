@@ -6,6 +6,7 @@ fails raises `Mistake`, whose message says which mistake it is if it is a known 
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -64,11 +65,19 @@ class Check:
         present = self.uniform(*shape) < probability
         return torch.where(present, self.uniform(*shape), torch.zeros(()))
 
+    def permutation(self, count: int) -> Tensor:
+        """The numbers below `count`, shuffled."""
+        return torch.randperm(count, generator=self.generator)
+
     # The learner's code
 
     def call(self, *args: Any, **kwargs: Any) -> Any:
         """Call the exercise's function."""
         return self.learner.call(self.exercise_id, *args, **kwargs)
+
+    def method(self, owner: Handle, name: str, *args: Any) -> Any:
+        """Call a method of an object on the learner's side."""
+        return self.learner.call((owner, name), *args)
 
     def create(self, *args: Any, target: str | None = None, **kwargs: Any) -> Handle:
         """Make an object of the exercise's class, or of a reference class given by its dotted name."""
@@ -77,7 +86,7 @@ class Check:
     # Claims
 
     def holds(self, condition: bool, claim: str, otherwise: str, details: Sequence[str] = ()) -> None:
-        """The claim is shown when the condition holds; the mistake is raised when it does not."""
+        """The claim (if any) is shown when the condition holds; the mistake is raised when it does not."""
         if not condition:
             raise Mistake(otherwise, details)
         self._remember(claim)
@@ -198,6 +207,41 @@ class Check:
             [f"expected a share of about {probability:.4g}, got {count / trials:.4g} of {trials:,}"],
         )
 
+    def shares(
+        self,
+        present: Tensor,
+        expected: Tensor,
+        axes: str,
+        claim: str,
+        mistakes: Mapping[str, Tensor] | None = None,
+    ) -> None:
+        """Each entry is present in the expected share of the batch (the first axis of `present`).
+
+        `mistakes` maps a phrase that completes "Features are present as often as when …" to the shares that it
+        leads to. Like `frequency` this leaves seven standard deviations, and a few elements more for values that
+        are present and happen to be exactly 0.
+        """
+        count = len(present)
+        found = present.double().mean(dim=0)
+
+        def fits(probability: Tensor) -> bool:
+            probability = probability.double().expand_as(found)
+            deviation = (probability * (1 - probability) / count).sqrt()
+            return bool(((found - probability).abs() <= 7 * deviation + 5 / count).all())
+
+        if fits(expected):
+            self._remember(claim)
+            return
+        worst = _place_of_largest((found - expected).abs())
+        details = [
+            f"at ({_place(worst, axes)}): expected a share of about {expected[worst].item():.3f}, "
+            f"got {found[worst].item():.3f} of {count:,}"
+        ]
+        for phrase, share in (mistakes or {}).items():
+            if fits(share):
+                raise Mistake(f"Features are present as often as when {phrase}.", details)
+        raise Mistake("Features are not present as often as their probability says.", details)
+
     def uniform_on_unit_interval(self, values: Tensor, claim: str, otherwise: str, low: float = 0.0) -> None:
         """The values are spread evenly over [low, 1] (Kolmogorov-Smirnov distance)."""
         ordered = values.flatten().double().sort().values
@@ -227,8 +271,28 @@ class Check:
         )
 
     def _remember(self, claim: str) -> None:
-        if claim not in self.claims:
+        if claim and claim not in self.claims:
             self.claims.append(claim)
+
+
+def variations(compute: Callable[..., Tensor], *choices: Mapping[str, Any]) -> dict[str, Alternative]:
+    """The results of all combinations of known mistakes, for `Check.equal`: the fewer at once, the earlier.
+
+    Args:
+        compute: called with one value from each choice.
+        choices: the first entry of each is what is right; the keys of the others are phrases that name a mistake.
+    """
+    combinations = []
+    for picks in itertools.product(*(enumerate(choice.items()) for choice in choices)):
+        phrases = [phrase for number, (phrase, _) in picks if number > 0]
+        values = [value for _, (_, value) in picks]
+        if phrases:
+            combinations.append((phrases, values))
+    combinations.sort(key=lambda combination: len(combination[0]))
+    return {
+        " and ".join(phrases): lambda values=values: compute(*values)  # type: ignore[misc]
+        for phrases, values in combinations
+    }
 
 
 def agree(left: Tensor, right: Tensor, rtol: float = 1e-4, atol: float = 1e-5) -> bool:
@@ -264,12 +328,10 @@ def compare(actual: Tensor, expected: Tensor, axes: str) -> list[str]:
     difference = (actual.double() - expected.double()).abs()
     wrong = ~torch.isclose(actual.double(), expected.double(), rtol=1e-4, atol=1e-5)
     difference = torch.where(torch.isnan(difference), torch.full_like(difference, torch.inf), difference)
-    worst = [int(index) for index in torch.unravel_index(difference.argmax(), difference.shape)]
-    names = axes.split()
-    place = ", ".join(f"{name} {index}" for name, index in zip(names, worst, strict=True))
-    lines.append(f"{int(wrong.sum())} of {wrong.numel()} values differ, most at ({place}):")
-    lines.append(f"expected {expected[tuple(worst)].item():.5g}, got {actual[tuple(worst)].item():.5g}")
-    for axis, name in enumerate(names):
+    worst = _place_of_largest(difference)
+    lines.append(f"{int(wrong.sum())} of {wrong.numel()} values differ, most at ({_place(worst, axes)}):")
+    lines.append(f"expected {expected[worst].item():.5g}, got {actual[worst].item():.5g}")
+    for axis, name in enumerate(_axis_names(axes, wrong.ndim)):
         others = [other for other in range(wrong.ndim) if other != axis]
         good = ~(wrong.any(dim=others) if others else wrong)
         if good.any() and not good.all():
@@ -281,6 +343,19 @@ def compare(actual: Tensor, expected: Tensor, axes: str) -> list[str]:
     return lines
 
 
+def _place_of_largest(values: Tensor) -> tuple[int, ...]:
+    return tuple(int(index) for index in torch.unravel_index(values.argmax(), values.shape))
+
+
+def _place(index: Sequence[int], axes: str) -> str:
+    return ", ".join(f"{name} {i}" for name, i in zip(_axis_names(axes, len(index)), index, strict=True))
+
+
+def _axis_names(axes: str, count: int) -> list[str]:
+    names = axes.split()
+    return names if len(names) == count else [f"axis {axis}" for axis in range(count)]
+
+
 def _capital(text: str) -> str:
-    text = text.replace("the result", "your result")
+    text = "your result" if text == "the result" else text
     return text[:1].upper() + text[1:]

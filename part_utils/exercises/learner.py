@@ -26,7 +26,17 @@ class NotAttempted(Exception):
 
 
 class LearnerError(Exception):
-    """The learner's code raised an exception; the message says which one and on which line."""
+    """The learner's code raised an exception; the message says which one and on which line.
+
+    Attributes:
+        kind: name of the exception's class, such as "ValueError".
+        said: the exception's own message, possibly empty.
+    """
+
+    def __init__(self, message: str, kind: str = "", said: str = "") -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.said = said
 
 
 @dataclass(frozen=True)
@@ -184,7 +194,7 @@ def guarded(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     except NotImplementedError as error:
         raise NotAttempted(str(error) or "The exercise still raises NotImplementedError.") from None
     except Exception as error:
-        raise LearnerError(describe_exception(error)) from None
+        raise LearnerError(describe_exception(error), type(error).__name__, str(error)) from None
 
 
 def describe_exception(error: BaseException) -> str:
