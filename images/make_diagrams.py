@@ -10,13 +10,21 @@ INK, GRAY, BLUE, ORANGE, GREEN, PALE = "#222222", "#777777", "#0072B2", "#D55E00
 FONT = 'font-family="Helvetica, Arial, sans-serif"'
 
 
-def text(x: float, y: float, words: str, size: int = 15, color: str = INK, anchor: str = "middle", **more: str) -> str:
+def text(
+    x: float, y: float, words: str, size: int = 15, color: str = INK, anchor: str = "middle", **more: str
+) -> str:
     extra = "".join(f' {name.replace("_", "-")}="{value}"' for name, value in more.items())
-    return f'<text x="{x}" y="{y}" font-size="{size}" fill="{color}" text-anchor="{anchor}" {FONT}{extra}>{words}</text>'
+    place = f'x="{x}" y="{y}" font-size="{size}" fill="{color}" text-anchor="{anchor}"'
+    return f"<text {place} {FONT}{extra}>{words}</text>"
 
 
 def cells(
-    x: float, y: float, rows: int, columns: int, size: float = 26, colors: dict[tuple[int, int], str] | None = None
+    x: float,
+    y: float,
+    rows: int,
+    columns: int,
+    size: float = 26,
+    colors: dict[tuple[int, int], str] | None = None,
 ) -> str:
     """A matrix as a grid of squares; `colors` fills single ones."""
     squares = []
@@ -64,7 +72,11 @@ def two_readings() -> None:
     parts = [text(185, 34, "by columns: add up directions", 17, font_weight="bold")]
     colors = column(1, 2, orange) | column(3, 2, blue)
     x_colors = {(1, 0): orange, (3, 0): blue}
-    parts += [cells(40, 95, 2, 5, 26, colors), text(105, 84, "W"), text(105, 170, "one column = one feature", 13, GRAY)]
+    parts += [
+        cells(40, 95, 2, 5, 26, colors),
+        text(105, 84, "W"),
+        text(105, 170, "column = feature", 13, GRAY),
+    ]
     parts += [cells(195, 58, 5, 1, 26, x_colors), text(208, 208, "x"), text(245, 127, "=", 20)]
     parts += [text(208, 103, "2", 14), text(208, 155, "3", 14), text(208, 77, "0", 14, GRAY)]
     parts += [text(208, 129, "0", 14, GRAY), text(208, 181, "0", 14, GRAY)]
@@ -74,8 +86,12 @@ def two_readings() -> None:
     parts += [f'<line x1="{left - 20}" y1="20" x2="{left - 20}" y2="215" stroke="#CCCCCC"/>']
     parts += [text(left + 155, 34, "by rows: one dot product each", 17, font_weight="bold")]
     parts += [cells(left + 15, 95, 2, 5, 26, row(0, 5, green)), text(left + 80, 84, "W")]
-    parts += [text(left + 80, 170, "one row = one hidden dimension", 13, GRAY)]
-    parts += [cells(left + 175, 58, 5, 1, 26, column(0, 5, green)), text(left + 188, 208, "x"), text(left + 228, 127, "=", 20)]
+    parts += [text(left + 80, 170, "row = hidden dimension", 13, GRAY)]
+    parts += [
+        cells(left + 175, 58, 5, 1, 26, column(0, 5, green)),
+        text(left + 188, 208, "x"),
+        text(left + 228, 127, "=", 20),
+    ]
     parts += [cells(left + 252, 95, 2, 1, 26, {(0, 0): green}), text(left + 265, 170, "h")]
     save("two_readings.svg", 740, 225, "The product of W and x read by columns and by rows", *parts)
 
@@ -84,16 +100,43 @@ def decoder_orientation() -> None:
     """The paper's M with a column for each latent, and W_dec as it is stored, with a row for each."""
     orange = "#F2B48C"
     parts = [text(165, 32, "in the paper: M z", 17, font_weight="bold")]
-    parts += [cells(70, 75, 3, 5, 26, column(3, 3, orange)), text(135, 65, "latents", 13, GRAY)]
+    parts += [
+        cells(70, 75, 3, 5, 26, column(3, 3, orange)),
+        text(135, 65, "latents", 13, GRAY),
+        text(135, 172, "M", 14),
+    ]
     parts += [text(58, 118, "inputs", 13, GRAY, "middle", transform="rotate(-90 58 114)")]
     parts += [cells(225, 50, 5, 1, 26, {(3, 0): orange}), text(238, 198, "z")]
-    parts += [text(135, 190, "latent f is a column", 14, ORANGE)]
-    parts += [arrow(290, 115, 400, 115), text(345, 100, "same numbers,", 13, GRAY), text(345, 138, "rows ↔ columns", 13, GRAY)]
-    parts += [text(590, 32, "in the code: acts, W_dec", 17, font_weight="bold")]
-    parts += [cells(430, 100, 1, 5, 26, {(0, 3): orange}), text(495, 90, "latents", 13, GRAY), text(495, 146, "acts", 14)]
-    parts += [cells(640, 50, 5, 3, 26, row(3, 3, orange)), text(679, 198, "W_dec", 14), text(627, 115, "latents", 13, GRAY, "middle", transform="rotate(-90 627 115)")]
-    parts += [text(679, 44, "inputs", 13, GRAY), text(740, 133, "latent f", 14, ORANGE, "start"), text(740, 150, "is a row", 14, ORANGE, "start")]
-    save("decoder_orientation.svg", 830, 215, "The paper's matrix M and the stored W_dec are transposes of each other", *parts)
+    parts += [text(135, 200, "latent f is a column", 14, ORANGE)]
+    parts += [
+        arrow(290, 115, 400, 115),
+        text(345, 100, "same numbers,", 13, GRAY),
+        text(345, 138, "rows ↔ columns", 13, GRAY),
+    ]
+    parts += [text(590, 32, "in the code: acts @ W_dec", 17, font_weight="bold")]
+    parts += [
+        cells(430, 100, 1, 5, 26, {(0, 3): orange}),
+        text(495, 90, "latents", 13, GRAY),
+        text(495, 146, "acts", 14),
+        text(592, 120, "@", 20),
+    ]
+    parts += [
+        cells(640, 68, 5, 3, 26, row(3, 3, orange)),
+        text(679, 216, "W_dec", 14),
+        text(627, 133, "latents", 13, GRAY, transform="rotate(-90 627 133)"),
+    ]
+    parts += [
+        text(679, 60, "inputs", 13, GRAY),
+        text(730, 156, "latent f", 14, ORANGE, "start"),
+        text(730, 173, "is a row", 14, ORANGE, "start"),
+    ]
+    save(
+        "decoder_orientation.svg",
+        810,
+        232,
+        "The paper's matrix M and the stored W_dec are transposes of each other",
+        *parts,
+    )
 
 
 def batched_product() -> None:
@@ -103,15 +146,18 @@ def batched_product() -> None:
     for depth, (color, _) in reversed(list(enumerate(sheets))):
         shift = 22 * depth
         every = lambda rows, columns: {(r, c): color for r in range(rows) for c in range(columns)}  # noqa: E731, B023
-        parts.append(cells(60 + shift, 105 - shift, 4, 3, 22, every(4, 3)))
-        parts.append(cells(260 + shift, 105 - shift, 3, 2, 22, every(3, 2)))
-        parts.append(cells(450 + shift, 105 - shift, 4, 2, 22, every(4, 2)))
-    parts += [text(205, 150, "@", 22), text(395, 150, "=", 22)]
-    parts += [text(93, 214, "[…, rows, shared]", 13, GRAY), text(285, 214, "[…, shared, columns]", 13, GRAY)]
-    parts += [text(480, 214, "[…, rows, columns]", 13, GRAY)]
-    parts += [text(560, 150, "one sheet = one instance:", 14, INK, "start"), text(560, 170, "each is multiplied with its", 14, INK, "start")]
-    parts += [text(560, 190, "own partner, on its own", 14, INK, "start")]
-    save("batched_product.svg", 760, 232, "A batched matrix product as a stack of ordinary ones", *parts)
+        parts.append(cells(60 + shift, 75 - shift, 4, 3, 22, every(4, 3)))
+        parts.append(cells(260 + shift, 75 - shift, 3, 2, 22, every(3, 2)))
+        parts.append(cells(450 + shift, 75 - shift, 4, 2, 22, every(4, 2)))
+    parts += [text(205, 120, "@", 22), text(395, 120, "=", 22)]
+    parts += [text(93, 186, "[…, rows, shared]", 13, GRAY), text(282, 166, "[…, shared, columns]", 13, GRAY)]
+    parts += [text(480, 186, "[…, rows, columns]", 13, GRAY)]
+    parts += [
+        text(560, 95, "one sheet = one instance:", 14, INK, "start"),
+        text(560, 115, "each is multiplied with its", 14, INK, "start"),
+    ]
+    parts += [text(560, 135, "own partner, on its own", 14, INK, "start")]
+    save("batched_product.svg", 760, 205, "A batched matrix product as a stack of ordinary ones", *parts)
 
 
 if __name__ == "__main__":

@@ -75,7 +75,7 @@ def project_features(check: Check) -> None:
 Now the other direction. Each of `n_hidden_ae` latents has a direction in the input space, and the reconstruction
 is the sum of these directions, each weighted with its latent's activation:
 
-$$\\hat h_{b,i} = \\sum_{j} z_{b,i,j} \\; \\texttt{W\\_dec}[i, j, :]$$
+$$\\hat h_{b,i} = \\sum_{j} z_{b,i,j} \\; W_{\\text{dec}}[i, j, :]$$
 
 Latent $j$'s direction is a **row** of `W_dec[i]`.
 """,
