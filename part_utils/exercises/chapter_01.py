@@ -11,7 +11,7 @@ from part_utils.exercises.learner import Handle, LearnerError
 from part_utils.toy_model import ToyModelConfig
 
 AXES = "batch instances features"
-DRAWS = 20_000
+DRAWS = 10_000
 
 # Which matrix each instance uses. The first entry of each choice is what is right.
 WEIGHTS = {
@@ -647,11 +647,11 @@ Three methods differ from those of the toy model:
 * `calculate_loss(out, batch)` compares the output with the absolute value of the input.
 """,
     hints=(
-        "`forward` is that of exercise 1.7, with `W1` on the way in and `W2` on the way out. Mind the axes of `W2`: they "
-        "are `instances features hidden`.",
-        "For `generate_batch`, take a batch of the toy model (`super().generate_batch(batch_size)`) and turn round the "
-        "sign of each value with probability one half. Or draw as in exercise 1.2, with `2 * torch.rand(shape) - 1` for the "
-        "values.",
+        "`forward` is that of exercise 1.7, with `W1` on the way in and `W2` on the way out. The axes of `W2` are "
+        "`instances features hidden`.",
+        "For `generate_batch`, take a batch of the toy model (`super().generate_batch(batch_size)`) and turn round "
+        "the sign of each value with probability one half. Or draw as in exercise 1.2, with "
+        "`2 * torch.rand(shape) - 1` for the values.",
         "For `calculate_loss`, the toy model's loss will do, if it is handed the right target: "
         "`super().calculate_loss(out, …)`.",
     ),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import linecache
+import sysconfig
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,10 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+NO_MESSAGE = "no message"
+MESSAGE_LIMIT = 1_000
 PACKAGE_DIRECTORY = str(Path(__file__).resolve().parent.parent)
+STANDARD_LIBRARY = sysconfig.get_path("stdlib")
 
 
 class NotAttempted(Exception):
@@ -26,17 +30,21 @@ class NotAttempted(Exception):
 
 
 class LearnerError(Exception):
-    """The learner's code raised an exception; the message says which one and on which line.
+    """The learner's code raised an exception; the message says which one, and on which line.
 
-    Attributes:
-        kind: name of the exception's class, such as "ValueError".
-        said: the exception's own message, possibly empty.
+    The message is all that comes through the door: "ValueError: what was said", then a line about the place.
     """
 
-    def __init__(self, message: str, kind: str = "", said: str = "") -> None:
-        super().__init__(message)
-        self.kind = kind
-        self.said = said
+    @property
+    def kind(self) -> str:
+        """Name of the exception's class."""
+        return str(self).partition(":")[0]
+
+    @property
+    def said(self) -> str:
+        """The exception's own message; empty if it had none."""
+        said = str(self).partition(": ")[2].partition("\nin ")[0]
+        return "" if said == NO_MESSAGE else said
 
 
 @dataclass(frozen=True)
@@ -117,18 +125,23 @@ class DirectLearner:
                 inputs[name].requires_grad_(True)
                 sources.append(inputs[name])
             else:
-                owner = self._objects[target[0].number] if isinstance(target, tuple) else None
-                sources.append(getattr(owner, name))
+                assert isinstance(target, tuple)
+                sources.append(self._tensor_of(target[0], name))
         with torch.enable_grad():
             # A leaf cannot be changed in place, which is a limit of autograd and no mistake of the learner's.
             passed = [x * 1 if isinstance(x, Tensor) and x.requires_grad else x for x in inputs]
             result = guarded(function, *passed)
         output = result if field is None else result[field]
-        if not isinstance(output, Tensor) or not output.requires_grad:
-            return self._outward(result), [None] * len(sources)
-        total = output.sum() if cotangent is None else (output * cotangent.to(output.dtype)).sum()
-        gradients = torch.autograd.grad(total, sources, allow_unused=True)
-        return self._outward(result), [None if g is None else g.detach().clone() for g in gradients]
+        gradients: list[Tensor | None] = [None] * len(sources)
+        if isinstance(output, Tensor) and output.requires_grad:
+            total = output.sum() if cotangent is None else (output * cotangent.to(output.dtype)).sum()
+            wanted = [place for place, source in enumerate(sources) if source.requires_grad]
+            found = guarded(
+                torch.autograd.grad, total, [sources[place] for place in wanted], allow_unused=True
+            )
+            for place, gradient in zip(wanted, found, strict=True):
+                gradients[place] = None if gradient is None else gradient.detach().clone()
+        return self._outward(result), gradients
 
     def create(self, target: str, *args: Any, **kwargs: Any) -> Handle:
         constructor = self._resolve(target)
@@ -143,15 +156,39 @@ class DirectLearner:
     def set(self, handle: Handle, **tensors: Tensor) -> None:
         with torch.no_grad():
             for name, value in tensors.items():
-                getattr(self._objects[handle.number], name).copy_(value)
+                own = self._tensor_of(handle, name)
+                if own.shape != value.shape:
+                    raise LearnerError(
+                        f"ValueError: `{name}` of your {type(self._objects[handle.number]).__name__} should have the "
+                        f"shape {list(value.shape)}, but has {list(own.shape)}."
+                    )
+                own.copy_(value)
+
+    def _tensor_of(self, handle: Handle, name: str) -> Tensor:
+        owner = self._objects[handle.number]
+        tensor = getattr(owner, name, None)
+        if not isinstance(tensor, Tensor):
+            raise LearnerError(f"AttributeError: your {type(owner).__name__} has no tensor `{name}`.")
+        return tensor
 
     def _resolve(self, target: Target) -> Callable[..., Any]:
         if isinstance(target, tuple):
-            return getattr(self._objects[target[0].number], target[1])
+            owner = self._objects[target[0].number]
+            method = getattr(owner, target[1], None)
+            if not callable(method):
+                raise LearnerError(
+                    f"AttributeError: your {type(owner).__name__} has no method `{target[1]}`."
+                )
+            return method
         if target in self._names:
             name = self._names[target]
             if name not in self._namespace:
                 raise NotAttempted(f"`{name}` is not defined yet. Run the cell of exercise {target} first.")
+            if not callable(self._namespace[name]):
+                raise NotAttempted(
+                    f"`{name}` is no longer your function, but a {type(self._namespace[name]).__name__}: something "
+                    f"else was stored under this name. Run the cell of exercise {target} again."
+                )
             return self._namespace[name]
         module, _, attribute = target.rpartition(".")
         return getattr(importlib.import_module(module), attribute)
@@ -165,8 +202,10 @@ class DirectLearner:
 
     def _outward(self, value: Any) -> Any:
         if isinstance(value, Tensor):
-            return value.detach().as_subclass(Tensor).clone()
-        if value is None or isinstance(value, bool | int | float | str):
+            # Plain data: a subclass has no say in how it is compared.
+            with torch._C.DisableTorchFunctionSubclass():
+                return value.detach().as_subclass(Tensor).clone()
+        if value is None or type(value) in (bool, int, float, str):
             return value
         if isinstance(value, tuple):
             return tuple(self._outward(item) for item in value)
@@ -192,29 +231,47 @@ def guarded(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     try:
         return function(*args, **kwargs)
     except NotImplementedError as error:
-        raise NotAttempted(str(error) or "The exercise still raises NotImplementedError.") from None
+        if _is_stub(error):
+            raise NotAttempted(str(error) or "The exercise still raises NotImplementedError.") from None
+        raise LearnerError(describe_exception(error)) from None
     except Exception as error:
-        raise LearnerError(describe_exception(error), type(error).__name__, str(error)) from None
+        raise LearnerError(describe_exception(error)) from None
 
 
 def describe_exception(error: BaseException) -> str:
     """One or two lines: the learner's line that failed and the error, without any library's frames."""
-    said = str(error).strip() or "no message"
+    said = str(error).strip() or NO_MESSAGE
+    if len(said) > MESSAGE_LIMIT:
+        said = f"{said[:MESSAGE_LIMIT]} …"
+    if isinstance(error, NameError) and not isinstance(error, UnboundLocalError):
+        said += " (run the cell that defines or imports it first)"
     text = f"{type(error).__name__}: {said}"
-    if isinstance(error, SyntaxError):
-        return text
+    place = "" if isinstance(error, SyntaxError) else learners_line(error)
+    return f"{text}\n{place}" if place else text
+
+
+def learners_line(error: BaseException) -> str:
+    """Where in the learner's code an exception was raised: `in forward, line 3: …`; empty if nowhere there."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_learners(frame.filename)]
     if not frames:
-        return text
+        return ""
     last = frames[-1]
     line = linecache.getline(last.filename, last.lineno or 0).strip()
-    return f"{text}\nin {last.name}, line {last.lineno}: {line}" if line else f"{text}\nin {last.name}"
+    return f"in {last.name}, line {last.lineno}: {line}" if line else f"in {last.name}"
+
+
+def _is_stub(error: NotImplementedError) -> bool:
+    """Raised by a statement, as in a stub, and not by torch, which says with it that it cannot do something."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    line = linecache.getline(last.filename, last.lineno or 0)
+    return not line or "raise" in line
 
 
 def _is_learners(filename: str) -> bool:
-    library = (
-        "site-packages" in filename or "dist-packages" in filename or filename.startswith(PACKAGE_DIRECTORY)
-    )
-    return not library and (
-        "ipykernel" in filename or filename.startswith("<cell") or Path(filename).exists()
+    if "site-packages" in filename or "dist-packages" in filename:
+        return False
+    if filename.startswith((PACKAGE_DIRECTORY, STANDARD_LIBRARY)):
+        return False
+    return (
+        "ipykernel" in filename or filename.startswith(("<cell", "<ipython-input")) or Path(filename).exists()
     )

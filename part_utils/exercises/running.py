@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import inspect
 import io
 import random
@@ -10,7 +11,7 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -18,11 +19,20 @@ import torch
 
 from part_utils.exercises.catalogue import Exercise, all_exercises, get_exercise
 from part_utils.exercises.checking import Check, Mistake
-from part_utils.exercises.learner import DirectLearner, Learner, LearnerError, NotAttempted
+from part_utils.exercises.learner import (
+    DirectLearner,
+    Learner,
+    LearnerError,
+    NotAttempted,
+    describe_exception,
+    learners_line,
+)
 from part_utils.exercises.results import CheckResult, Status
 
 DEFAULT_SEED = 0
 PRINTED_LIMIT = 2_000
+# How long a loop that swallows one exception has until the next.
+REPEAT_SECONDS = 0.05
 
 
 class OutOfTime(BaseException):
@@ -52,7 +62,7 @@ def run_check(exercise: Exercise, learner: Learner, seed: int = DEFAULT_SEED) ->
     status: Status = "passed"
     message = ""
     details: tuple[str, ...] = ()
-    printed = io.StringIO()
+    printed = Printed()
     try:
         with undisturbed(seed), _silenced(printed), time_limit(exercise.seconds):
             exercise.check(run)
@@ -62,13 +72,27 @@ def run_check(exercise: Exercise, learner: Learner, seed: int = DEFAULT_SEED) ->
         status, message, details = "failed", mistake.message, mistake.details
     except LearnerError as error:
         status, message = "error", f"Your code raised {error}"
-    except OutOfTime:
+    except OutOfTime as error:
         status = "error"
         message = (
             f"Your code was stopped after {exercise.seconds:g} seconds. Is there a loop that never ends?"
         )
-    except (SystemExit, GeneratorExit) as error:
-        status, message = "error", f"Your code raised {type(error).__name__}, which ends the program."
+        if place := learners_line(error):
+            message += f"\n{place}"
+    except KeyboardInterrupt:
+        # The learner has interrupted the kernel.
+        raise
+    except SystemExit:
+        status, message = (
+            "error",
+            "Your code ends the program (SystemExit). Leave out `exit()`, or return a value.",
+        )
+    except Exception as error:
+        # Something came back that no check foresaw. A learner is not to see the course's own traceback.
+        status = "error"
+        message = f"The check could not make sense of your result ({describe_exception(error)})."
+    except BaseException as error:
+        status, message = "error", f"Your code raised {describe_exception(error)}"
     return CheckResult(
         id=exercise.id,
         name=exercise.name,
@@ -79,7 +103,7 @@ def run_check(exercise: Exercise, learner: Learner, seed: int = DEFAULT_SEED) ->
         message=message,
         details=details,
         claims=tuple(run.claims),
-        printed=printed.getvalue()[:PRINTED_LIMIT],
+        printed=printed.text(),
     )
 
 
@@ -96,47 +120,113 @@ def cell_names() -> Mapping[str, str]:
 
 @contextlib.contextmanager
 def undisturbed(seed: int) -> Iterator[None]:
-    """Seed all random numbers inside; put them, the default type and the gradient mode back afterwards."""
-    python_state, numpy_state = random.getstate(), np.random.get_state()
-    dtype, gradients = torch.get_default_dtype(), torch.is_grad_enabled()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        np.random.seed(seed)
-        random.seed(seed)
-        torch.set_default_dtype(torch.float32)
-        torch.set_grad_enabled(True)
-        try:
-            yield
-        finally:
-            torch.set_default_dtype(dtype)
-            torch.set_grad_enabled(gradients)
-            np.random.set_state(numpy_state)
-            random.setstate(python_state)
+    """Seed all random numbers inside; put them, the defaults of torch and its gradient mode back afterwards."""
+    python_state, numpy_state, torch_state = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    dtype, gradients, device = torch.get_default_dtype(), torch.is_grad_enabled(), torch.get_default_device()
+    # Not torch.manual_seed, which would reseed accelerators as well.
+    torch.default_generator.manual_seed(seed)
+    np.random.seed(seed)
+    random.seed(seed)
+    torch.set_default_dtype(torch.float32)
+    torch.set_grad_enabled(True)
+    if device.type != "cpu":
+        torch.set_default_device("cpu")
+    try:
+        yield
+    finally:
+        if torch.get_default_device() != device:
+            torch.set_default_device(device)
+        torch.set_grad_enabled(gradients)
+        torch.set_default_dtype(dtype)
+        torch.set_rng_state(torch_state)
+        np.random.set_state(numpy_state)
+        random.setstate(python_state)
 
 
 @contextlib.contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
-    """Raise OutOfTime inside the block once the time is up, loops that swallow every Exception included."""
-    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
-        # Windows, or a thread: no alarm to be had. The learner can still interrupt the kernel.
-        yield
-        return
+    """Raise OutOfTime inside the block once the time is up, again and again until the block is left.
 
-    def stop(*_: object) -> None:
-        raise OutOfTime
-
-    previous = signal.signal(signal.SIGALRM, stop)
-    # Rings again every second, should the first one be swallowed by a bare `except`.
-    signal.setitimer(signal.ITIMER_REAL, seconds, 1.0)
+    So a loop ends that swallows every Exception, and even most that swallow everything.
+    """
+    has_alarm = hasattr(signal, "setitimer") and threading.current_thread() is threading.main_thread()
+    stop = (_start_alarm if has_alarm else _start_watcher)(seconds)
     try:
         yield
     finally:
+        # The time may be up at this very moment.
+        while True:
+            try:
+                stop()
+                break
+            except OutOfTime:
+                continue
+
+
+def _start_alarm(seconds: float) -> Callable[[], None]:
+    """Unix, in the main thread. Returns what calls it off."""
+
+    def ring(*_: object) -> None:
+        raise OutOfTime
+
+    previous = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds, REPEAT_SECONDS)
+
+    def stop() -> None:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, previous)
 
+    return stop
+
+
+def _start_watcher(seconds: float) -> Callable[[], None]:
+    """Windows, or another thread: a second thread raises the exception in this one. Returns what calls it off."""
+    thread = ctypes.c_ulong(threading.get_ident())
+    finished, lock = threading.Event(), threading.Lock()
+
+    def watch() -> None:
+        wait = seconds
+        while not finished.wait(wait):
+            with lock:
+                if not finished.is_set():
+                    ctypes.pythonapi.PyThreadState_SetAsyncExc(thread, ctypes.py_object(OutOfTime))
+            wait = REPEAT_SECONDS
+
+    threading.Thread(target=watch, daemon=True).start()
+
+    def stop() -> None:
+        with lock:
+            finished.set()
+        # Takes back an exception that is on its way.
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(thread, None)
+
+    return stop
+
+
+class Printed(io.TextIOBase):
+    """Keeps the beginning of what is printed; the rest vanishes, however much it is."""
+
+    def __init__(self, limit: int = PRINTED_LIMIT) -> None:
+        self._pieces: list[str] = []
+        self._room = limit
+        self._cut = False
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        if self._room > 0:
+            self._pieces.append(text[: self._room])
+        self._cut |= len(text) > self._room
+        self._room = max(0, self._room - len(text))
+        return len(text)
+
+    def text(self) -> str:
+        return "".join(self._pieces) + ("\n…" if self._cut else "")
+
 
 @contextlib.contextmanager
-def _silenced(printed: io.StringIO) -> Iterator[None]:
+def _silenced(printed: Printed) -> Iterator[None]:
     """Collect what is printed, on either stream, and drop warnings: a check shows its card and nothing else."""
     with (
         contextlib.redirect_stdout(printed),
