@@ -76,26 +76,37 @@ def solution_source(exercise: Exercise) -> str:
     source = textwrap.dedent(inspect.getsource(inspect.unwrap(reference)))
     if exercise.class_name is None:
         return _mark(source, exercise.methods)
-    method = exercise.name.rpartition(".")[2]
-    function = inspect.unwrap(inspect.getattr_static(reference, method))
-    assert isinstance(function, FunctionType)
-    body = _mark(textwrap.dedent(inspect.getsource(function)), ())
-    base = exercise.base or exercise.class_name
+    methods = exercise.methods or (exercise.name.rpartition(".")[2],)
+    bodies = []
+    for method in methods:
+        function = inspect.unwrap(inspect.getattr_static(reference, method))
+        assert isinstance(function, FunctionType)
+        bodies.append(_mark(textwrap.dedent(inspect.getsource(function)), ()))
+    written = " and ".join(f"`{method}`" for method in methods)
+    whose = f"{'an' if exercise.class_name[0] in 'AEIOU' else 'a'} `{exercise.class_name}`"
+    docstring = (
+        f"Your {written} of {whose}, and nothing else."
+        if exercise.base
+        else f"{whose[:1].upper()}{whose[1:]} with your {written}; everything else is inherited."
+    )
     return (
-        f"class {exercise.cell_name}({base}):\n"
-        f'    """A `{exercise.class_name}` with your `{method}`; everything else is inherited."""\n\n'
-        f"{textwrap.indent(body, '    ')}"
+        f"class {exercise.cell_name}({exercise.base or exercise.class_name}):\n"
+        f'    """{docstring}"""\n\n' + textwrap.indent("\n\n".join(bodies), "    ")
     )
 
 
 def _mark(source: str, methods: tuple[str, ...]) -> str:
     """Put the markers around the body (after the docstring) of a function, or of a class's methods."""
-    lines = source.rstrip("\n").split("\n")
+    lines: list[str | None] = list(source.rstrip("\n").split("\n"))
     top = ast.parse(source).body[0]
     assert isinstance(top, ast.FunctionDef | ast.ClassDef)
     functions = (
         [top] if isinstance(top, ast.FunctionDef) else [n for n in top.body if isinstance(n, ast.FunctionDef)]
     )
+    for item in {top, *functions}:
+        for decorator in item.decorator_list:
+            if isinstance(decorator, ast.Name) and decorator.id in CHECKERS:
+                lines[decorator.lineno - 1] = None
     # From the last to the first, so that the line numbers stay right.
     for function in reversed(functions):
         if methods and function.name not in methods:
@@ -108,13 +119,7 @@ def _mark(source: str, methods: tuple[str, ...]) -> str:
         indent = " " * first.col_offset
         lines[function.end_lineno : function.end_lineno] = [f"{indent}{END}"]
         lines[above:above] = [f"{indent}{BEGIN}"]
-    decorators = {
-        line
-        for decorator in top.decorator_list
-        if isinstance(decorator, ast.Name) and decorator.id in CHECKERS
-        for line in (decorator.lineno - 1,)
-    }
-    return "\n".join(line for number, line in enumerate(lines) if number not in decorators)
+    return "\n".join(line for line in lines if line is not None)
 
 
 def _nbgrader(grade_id: str, solution: bool = False, grade: bool = False, points: int = 0) -> dict:
