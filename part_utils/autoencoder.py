@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
+import einops
 import torch
-from einops import einsum
 from jaxtyping import Float
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -92,11 +92,11 @@ class AutoEncoder(nn.Module):
         """
         super().__init__()
         self.cfg = cfg
-        shape = (cfg.n_instances, cfg.n_input_ae, cfg.n_hidden_ae)
-        self.W_enc = nn.Parameter(torch.randn(shape, device=device) / cfg.n_input_ae**0.5)
+        W_enc = torch.randn(cfg.n_instances, cfg.n_input_ae, cfg.n_hidden_ae, device=device)
+        self.W_enc = nn.Parameter(W_enc / cfg.n_input_ae**0.5)
         if not cfg.tied_weights:
-            self.W_dec = nn.Parameter(torch.randn(shape, device=device).mT.contiguous())
-            self.normalize_decoder()
+            W_dec = torch.randn(cfg.n_instances, cfg.n_hidden_ae, cfg.n_input_ae, device=device)
+            self.W_dec = nn.Parameter(W_dec / W_dec.norm(dim=-1, keepdim=True))
         self.b_enc = nn.Parameter(torch.zeros(cfg.n_instances, cfg.n_hidden_ae, device=device))
         self.b_dec = nn.Parameter(torch.zeros(cfg.n_instances, cfg.n_input_ae, device=device))
 
@@ -134,7 +134,7 @@ class AutoEncoder(nn.Module):
         """
         check_inputs(h, self.cfg)
         acts = torch.relu(
-            einsum(
+            einops.einsum(
                 h - self.b_dec,
                 self.W_enc,
                 "batch n_instances n_input_ae, n_instances n_input_ae n_hidden_ae"
@@ -143,7 +143,7 @@ class AutoEncoder(nn.Module):
             + self.b_enc
         )
         h_reconstructed = (
-            einsum(
+            einops.einsum(
                 acts,
                 self.normalize_and_return_W_dec(),
                 "batch n_instances n_hidden_ae, n_instances n_hidden_ae n_input_ae"
@@ -214,7 +214,7 @@ class AutoEncoder(nn.Module):
         check_optimize(self.cfg, model, batch_size, resample_method, resample_window, resample_every)
         resample_every = resample_window if resample_every is None else resample_every
         shape = (self.cfg.n_instances, self.cfg.n_hidden_ae)
-        window = self.b_enc.new_zeros((min(resample_window, steps), *shape))
+        window = self.b_enc.new_zeros((resample_window, *shape))
         n_resampled = torch.zeros(shape, dtype=torch.int, device=window.device)
         now: dict[str, Any] = {"fired": torch.zeros_like(window[0]), "since": 0}
 
@@ -422,7 +422,7 @@ def hidden_states(
     model: ToyModel, features: Float[Tensor, "batch n_instances n_features"]
 ) -> Float[Tensor, "batch n_instances n_hidden"]:
     """Return a toy model's hidden layer for these features: W x, and its ReLU if it is a NeuronModel."""
-    h = einsum(
+    h = einops.einsum(
         features,
         model.W,
         "batch n_instances n_features, n_instances n_hidden n_features -> batch n_instances n_hidden",
@@ -529,7 +529,7 @@ def feature_latent_similarity(
         )
     features = W_toy / W_toy.norm(dim=1, keepdim=True).clamp_min(SMALLEST_NORM)
     latents = W_dec / W_dec.norm(dim=2, keepdim=True).clamp_min(SMALLEST_NORM)
-    return einsum(
+    return einops.einsum(
         features,
         latents,
         "n_instances n_hidden n_features, n_instances n_latents n_hidden -> n_instances n_features n_latents",
@@ -556,7 +556,7 @@ def encoder_decoder_similarity(autoencoder: AutoEncoder) -> Float[Tensor, "n_ins
         One number per latent, shape `n_instances n_hidden_ae`; 0 where a direction has no length.
     """
     W_enc = autoencoder.W_enc / autoencoder.W_enc.norm(dim=1, keepdim=True).clamp_min(SMALLEST_NORM)
-    return einsum(
+    return einops.einsum(
         W_enc,
         autoencoder.normalize_and_return_W_dec(),
         "n_instances n_input_ae n_hidden_ae, n_instances n_hidden_ae n_input_ae -> n_instances n_hidden_ae",

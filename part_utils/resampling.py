@@ -3,18 +3,19 @@
 After Bricken et al. 2023, "Towards Monosemanticity", appendix "Neuron Resampling".
 """
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from part_utils.shapes import check_shapes
+
 if TYPE_CHECKING:
     from part_utils.autoencoder import AutoEncoder
 
 
+@check_shapes
 def dead_neurons(
     frac_active_in_window: Float[Tensor, "window n_instances n_hidden_ae"],
 ) -> Bool[Tensor, "n_instances n_hidden_ae"]:
@@ -30,9 +31,10 @@ def dead_neurons(
     return (frac_active_in_window == 0).all(dim=0)
 
 
+@check_shapes
 @torch.no_grad()
 def resample_simple(
-    autoencoder: AutoEncoder,
+    autoencoder: "AutoEncoder",
     frac_active_in_window: Float[Tensor, "window n_instances n_hidden_ae"],
     neuron_resample_scale: float = 0.2,
 ) -> Bool[Tensor, "n_instances n_hidden_ae"]:
@@ -62,9 +64,10 @@ def resample_simple(
     return dead
 
 
+@check_shapes
 @torch.no_grad()
 def resample_advanced(
-    autoencoder: AutoEncoder,
+    autoencoder: "AutoEncoder",
     frac_active_in_window: Float[Tensor, "window n_instances n_hidden_ae"],
     h: Float[Tensor, "batch n_instances n_input_ae"],
     neuron_resample_scale: float = 0.2,
@@ -106,10 +109,11 @@ def resample_advanced(
     return dead
 
 
+@check_shapes
 @torch.no_grad()
 def reset_adam_state(
     optimizer: torch.optim.Optimizer,
-    autoencoder: AutoEncoder,
+    autoencoder: "AutoEncoder",
     resampled: Bool[Tensor, "n_instances n_hidden_ae"],
 ) -> None:
     """Make Adam forget the gradients of the latents that were replaced, in place.
