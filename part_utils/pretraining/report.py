@@ -1,0 +1,140 @@
+"""What `course evaluate` prints: losses, completions, the autoencoders' measures, their firing rates."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Float
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from torch import Tensor
+
+from part_utils.evaluation import Evaluation, evaluate, log_frequency_histogram
+from part_utils.language_models import (
+    TokenizedText,
+    load_autoencoder,
+    load_language_model,
+    load_tokens,
+    load_topk_autoencoder,
+)
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
+
+KINDS = ("Wikipedia", "Austen", "Python", "django")
+
+
+@torch.no_grad()
+def loss_by_kind(model: TransformerBridge, text: TokenizedText) -> dict[str, float]:
+    """Mean loss in nats per token of each kind of text, the part of a label before the colon, and of all."""
+    losses = []
+    for rows in text.tokens.split(32):
+        log_probabilities = model(rows, return_type="logits")[:, :-1].log_softmax(dim=-1)
+        losses.append(-log_probabilities.gather(-1, rows[:, 1:, None])[..., 0])
+    loss, labels = torch.cat(losses), text.labels[:, 1:]
+    result = {"all": loss.mean().item()}
+    for kind in sorted({name.split(":")[0] for name in text.label_names}):
+        wanted = torch.tensor([i for i, name in enumerate(text.label_names) if name.split(":")[0] == kind])
+        mask = torch.isin(labels, wanted.to(labels.device))
+        if mask.any():
+            result[kind] = loss[mask].mean().item()
+    return result
+
+
+@torch.no_grad()
+def complete(model: TransformerBridge, prompt: Tensor, n_tokens: int = 60, seed: int = 0) -> str:
+    """Continues a row of tokens [seq], drawing from the model's probabilities at temperature 0.7."""
+    generator = torch.Generator().manual_seed(seed)
+    tokens = prompt[None]
+    for _ in range(n_tokens):
+        logits = model(tokens[:, -model.cfg.n_ctx :], return_type="logits")[0, -1] / 0.7
+        drawn = torch.multinomial(logits.softmax(dim=-1).cpu(), 1, generator=generator)
+        tokens = torch.cat([tokens, drawn[None].to(tokens.device)], dim=1)
+    return str(model.tokenizer.decode(tokens[0, len(prompt) :]))
+
+
+def bars(rates: Float[Tensor, "n_hidden_ae"], n_bins: int = 24) -> list[str]:
+    """A log-frequency histogram in text, one line for each bin."""
+    counts, edges, n_dead = log_frequency_histogram(rates, n_bins)
+    longest = int(counts.max())
+    lines = [f"never fired: {n_dead}"] if n_dead else []
+    for count, low, high in zip(counts.tolist(), edges[:-1].tolist(), edges[1:].tolist(), strict=True):
+        lines.append(
+            f"10^{low:6.2f} to 10^{high:6.2f}  {count:5d}  {'#' * round(50 * count / max(1, longest))}"
+        )
+    return lines
+
+
+def measures_table(evaluations: dict[str, Evaluation]) -> Table:
+    """The measures of all autoencoders, one row for each instance."""
+    table = Table("autoencoder", "FVU", "L0", "CE recovered", "from the mean", "dead", "MSE", "norm error")
+    for name, result in evaluations.items():
+        letters = "AB" if len(result.fvu) > 1 else " "
+        for i in range(len(result.fvu)):
+            table.add_row(
+                f"{name}{letters[i]}",
+                f"{result.fvu[i]:.4f}",
+                f"{result.l0[i]:.1f}",
+                f"{result.recovered[i]:.2%}",
+                f"{result.recovered_from_mean[i]:.2%}",
+                f"{result.dead[i]:.2%}",
+                f"{result.mse[i]:.5f}",
+                f"{result.decoder_norm_error[i]:.1e}",
+            )
+    return table
+
+
+def print_report(split: str, max_rows: int | None, device: str, samples: int, figure: Path | None) -> None:
+    """Measures everything that is bundled on one split and prints it."""
+    console = Console()
+    model = load_language_model(device=device)
+    text = load_tokens(split)
+    text = TokenizedText(
+        text.tokens[:max_rows].to(device), text.labels[:max_rows].to(device), text.label_names
+    )
+    table = Table("text", "loss, nats per token")
+    for kind, loss in loss_by_kind(model, text).items():
+        table.add_row(kind, f"{loss:.4f}")
+    console.print(f"Language model on {text.tokens.numel():,} tokens of the split {split}", table)
+    for kind in KINDS if samples else ():
+        rows = text.tokens[text.has_label(kind).all(dim=1)]
+        for row in rows[:samples]:
+            prompt = row[:32]
+            console.rule(f"{kind}: prompt, then completion")
+            console.print(escape(model.tokenizer.decode(prompt[1:])), style="dim", highlight=False)
+            console.print(escape(complete(model, prompt)), highlight=False)
+    autoencoders = {"encoder-": load_autoencoder(device=device), "TopK": load_topk_autoencoder(device=device)}
+    evaluations = {name: evaluate(text.tokens, model, sae) for name, sae in autoencoders.items()}
+    first = evaluations["encoder-"]
+    console.print(
+        f"Mean squared activation {first.mean_squared_activation:.5f}; loss {first.loss_clean:.4f}, "
+        f"with zero ablation {first.loss_zero_ablated:.4f}, with mean ablation {first.loss_mean_ablated:.4f}"
+    )
+    console.print(measures_table(evaluations))
+    console.print("Firing rates of encoder-A:")
+    for line in bars(first.firing_rates[0]):
+        console.print(line, highlight=False)
+    if figure is not None:
+        draw_histogram(evaluations, figure)
+
+
+def draw_histogram(evaluations: dict[str, Evaluation], path: Path) -> None:
+    """Log-frequency histograms of all autoencoders as a picture."""
+    import plotly.graph_objects as go
+
+    picture = go.Figure()
+    for name, result in evaluations.items():
+        for i, rates in enumerate(result.firing_rates):
+            counts, edges, n_dead = log_frequency_histogram(rates)
+            label = f"{name}{'AB'[i] if len(result.fvu) > 1 else ''} ({n_dead} dead)"
+            picture.add_scatter(x=(edges[:-1] + edges[1:]) / 2, y=counts, name=label, line_shape="hvh")
+    picture.update_layout(
+        template="simple_white",
+        title="How often latents fire",
+        xaxis_title="log10 of the share of tokens on which a latent fires",
+        yaxis_title="latents",
+    )
+    picture.write_image(path, width=800, height=450)
