@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from part_utils.course.notebooks import NotebookCode, read_notebook_code
+from part_utils.course.notebooks import NotebookCode, beside, read_notebook_code
 from part_utils.exercises.catalogue import Exercise
 from part_utils.exercises.learner import DirectLearner, LearnerError, NotAttempted
 from part_utils.exercises.results import CheckResult
@@ -35,14 +36,31 @@ def check_notebook(path: Path, seed: int = DEFAULT_SEED) -> list[CheckResult]:
 
 
 def check_in_notebook(code: NotebookCode, exercise: Exercise, seed: int = DEFAULT_SEED) -> CheckResult:
-    """The result of one exercise of a notebook, from only the code that it needs."""
+    """The result of one exercise of a notebook, from only the code that it needs.
+
+    Code that uses another exercise gets the reference for it, and the learner's own only where it does not pass
+    with that: neither a mistake nor an extension of an earlier exercise fails a later one.
+    """
+    with beside(code.path):
+        result = _attempt(code, exercise, seed, own=False)
+        if not result.passed and code.borrowed.get(exercise.id):
+            second = _attempt(code, exercise, seed, own=True)
+            result = second if second.passed else result
+    return result
+
+
+def _attempt(code: NotebookCode, exercise: Exercise, seed: int, own: bool) -> CheckResult:
     try:
         with undisturbed(seed), time_limit(exercise.seconds):
-            namespace: Mapping[str, Any] = code.namespace_for(exercise)
+            namespace: Mapping[str, Any] = code.namespace_for(exercise, own=own)
     except (NotAttempted, LearnerError, OutOfTime, SystemExit) as error:
         # Loading failed: the check reports it as it reports what happens inside a call.
         return run_check(exercise, _Unloadable(error), seed)
-    return run_check(exercise, DirectLearner(namespace, cell_names()), seed)
+    result = run_check(exercise, DirectLearner(namespace, cell_names()), seed)
+    problem = code.unloadable.get(exercise.id)
+    if result.status == "error" and problem:
+        result = replace(result, message=f"{result.message}\n{problem}")
+    return result
 
 
 def print_results(path: Path, results: list[CheckResult], as_json: bool, console: Console) -> None:
