@@ -1,0 +1,57 @@
+"""The look that all figures share: color-blind-safe colors, readable on a light and on a dark page."""
+
+from collections.abc import Sequence
+
+import plotly.graph_objects as go
+import torch
+from torch import Tensor
+
+# Okabe & Ito 2008, without the black, which a dark page would swallow.
+COLORS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#F0E442")
+GRAY = "#808080"
+FAINT = "rgba(128,128,128,0.25)"
+# Blue for negative, white for zero, orange for positive.
+DIVERGING = ((0.0, "#0072B2"), (0.25, "#80B9D9"), (0.5, "#FFFFFF"), (0.75, "#EAAF80"), (1.0, "#D55E00"))
+SEQUENTIAL = "Viridis"
+MAX_WIDTH = 1000
+
+_AXIS = {"gridcolor": FAINT, "zerolinecolor": FAINT, "linecolor": GRAY, "tickcolor": GRAY}
+TEMPLATE = go.layout.Template(
+    layout={
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "font": {"color": GRAY, "size": 13, "family": "Helvetica, Arial, sans-serif"},
+        "title": {"x": 0.5, "xanchor": "center", "font": {"size": 16}},
+        "colorway": COLORS,
+        "xaxis": _AXIS,
+        "yaxis": _AXIS,
+        "legend": {"bgcolor": "rgba(0,0,0,0)"},
+        "margin": {"l": 60, "r": 30, "t": 60, "b": 50},
+        "hovermode": "closest",
+    }
+)
+
+
+def styled(fig: go.Figure, *, title: str | None = None, width: int = 800, height: int = 450) -> go.Figure:
+    """Give a figure the shared look, a title and a size."""
+    fig.update_layout(template=TEMPLATE, title_text=title, width=min(width, MAX_WIDTH), height=height)
+    return fig
+
+
+def with_alt(fig: go.Figure, text: str) -> go.Figure:
+    """Attach a description for people who cannot see the figure; pages and notebooks use it as alt text."""
+    fig.update_layout(meta={"alt": text})
+    return fig
+
+
+def rounded(values: Tensor | Sequence[float], digits: int = 3) -> list:
+    """Plain nested lists with few digits: a figure should not carry more than can be seen."""
+    tensor = torch.as_tensor(values).detach().cpu().double()
+    scale = 10**digits
+    return _round_all(((tensor * scale).round() / scale).tolist(), digits)
+
+
+def _round_all(values: list | float, digits: int) -> list:
+    if isinstance(values, list):
+        return [_round_all(value, digits) for value in values]
+    return round(values, digits) + 0.0  # type: ignore[return-value]  # + 0.0 turns -0.0 into 0.0
