@@ -34,23 +34,31 @@ Write it as one `einsum` that names all four axes, or in any other way that give
 def project_features(check: Check) -> None:
     for batch, instances, hidden, features in ((7, 3, 2, 5), (1, 5, 11, 3)):
         x, W = check.normal(batch, instances, features), check.normal(instances, hidden, features)
-        expected = torch.einsum("bif,ihf->bih", x, W)
         check.equal(
             check.call(x, W),
-            expected,
+            torch.einsum("bif,ihf->bih", x, W),
             "batch instances hidden",
-            f"right for {instances} instances, {features} features and {hidden} hidden dimensions",
+            "right for several instances, and for a batch of one",
             {
                 "the matrix of instance 0 is used for every instance": torch.einsum("bif,hf->bih", x, W[0]),
                 "the instances are added up instead of kept apart": torch.einsum("bif,ihf->bh", x, W),
                 "the instances are mixed: every vector is multiplied by the sum of all matrices": torch.einsum(
                     "bif,jhf->bih", x, W
                 ),
+                "the instances are mixed: every vector is multiplied by the average of all matrices": torch.einsum(
+                    "bif,hf->bih", x, W.mean(0)
+                ),
+                "the instances are mixed: the features of all instances are added up": torch.einsum(
+                    "bjf,ihf->bih", x, W
+                ),
                 "`W` is read as if its axes were `instances features hidden` (a reshape is not a transpose)": (
                     torch.einsum("bif,ifh->bih", x, W.reshape(instances, features, hidden))
                 ),
-                "the axes are left in the order `instances batch hidden`": expected.transpose(0, 1),
-                "the axes are left in the order `batch hidden instances`": expected.transpose(1, 2),
+                "the products are formed, but nothing is summed over": torch.einsum("bif,ihf->bihf", x, W),
+                "the average over the features is taken instead of the sum": torch.einsum(
+                    "bif,ihf->bih", x, W
+                )
+                / features,
             },
         )
     x, W = check.normal(5, 2, 3), check.normal(2, 3, 3)
@@ -91,21 +99,40 @@ Latent $j$'s direction is a **row** of `W_dec[i]`.
     points=1,
 )
 def reconstruct(check: Check) -> None:
-    for batch, instances, latents, inputs in ((7, 3, 5, 2), (2, 2, 3, 11)):
-        acts, W_dec = check.sparse(batch, instances, latents), check.normal(instances, latents, inputs)
+    for batch, instances, latents, inputs in ((7, 3, 5, 2), (1, 2, 3, 11)):
+        acts, W_dec = (
+            check.sparse(batch, instances, latents, probability=0.7),
+            check.normal(instances, latents, inputs),
+        )
+        expected = torch.einsum("bil,ilx->bix", acts, W_dec)
         check.equal(
             check.call(acts, W_dec),
-            torch.einsum("bil,ilx->bix", acts, W_dec),
+            expected,
             "batch n_instances n_input_ae",
-            f"right for {latents} latents and {inputs} inputs",
+            "right for several instances, and for a batch of one",
             {
                 "the decoder of instance 0 is used for every instance": torch.einsum(
                     "bil,lx->bix", acts, W_dec[0]
                 ),
                 "the instances are added up instead of kept apart": torch.einsum("bil,ilx->bx", acts, W_dec),
+                "the instances are mixed: every instance uses the sum of all decoders": torch.einsum(
+                    "bil,jlx->bix", acts, W_dec
+                ),
+                "the instances are mixed: the activations of all instances are added up": torch.einsum(
+                    "bjl,ilx->bix", acts, W_dec
+                ),
                 "the decoder is reshaped as if its *columns* were the latents' directions": torch.einsum(
                     "bil,ixl->bix", acts, W_dec.reshape(instances, inputs, latents)
                 ),
+                "the directions are weighted with 1 instead of the activations": torch.einsum(
+                    "bil,ilx->bix", (acts > 0).float(), W_dec
+                ),
+                "the activations are ignored: every direction counts once": W_dec.sum(1).expand_as(expected),
+                "the sum is divided by the number of latents": expected / latents,
+                "the directions are scaled to length one first": torch.einsum(
+                    "bil,ilx->bix", acts, W_dec / W_dec.norm(dim=2, keepdim=True)
+                ),
+                "the products are formed, but nothing is summed over": acts[..., None] * W_dec,
             },
         )
     acts, W_dec = check.sparse(5, 2, 3, probability=0.7), check.normal(2, 3, 3)
@@ -143,18 +170,33 @@ def decoder_as_matrix(check: Check) -> None:
     for latents, inputs in ((5, 2), (3, 7), (3, 3)):
         W_dec = check.normal(2, latents, inputs)
         for instance in (0, 1):
+            own = W_dec[instance]
+            mistakes = {
+                "the decoder is returned as it is stored, with one row for each latent": own,
+                "the numbers are reshaped instead of transposed": own.reshape(inputs, latents),
+                "instance 0 is returned whichever was asked for": W_dec[0].T,
+                "the last instance is returned whichever was asked for": W_dec[1].T,
+                "the matrices of all instances are returned instead of one": W_dec.mT,
+                "the matrices of all instances are returned instead of one, as they are stored": W_dec,
+                "the wrong axis is indexed: it is one latent of every instance": W_dec[:, instance].T,
+                "the wrong axis is indexed: it is one latent of every instance, as it is stored": W_dec[
+                    :, instance
+                ],
+                "the wrong axis is indexed: it is one input of every instance": W_dec[..., instance].T,
+                "the wrong axis is indexed: it is one input of every instance, as it is stored": W_dec[
+                    ..., instance
+                ],
+                "the matrix is inverted instead of transposed": torch.linalg.pinv(own),
+                "the directions are scaled to length one": (own / own.norm(dim=1, keepdim=True)).T,
+            }
+            claim = "`M @ z` is the reconstruction"
+            if latents == inputs:
+                claim = "also for a square decoder, where a transposed one would give no error"
             check.equal(
                 check.call(W_dec, instance),
-                W_dec[instance].T,
+                own.T,
                 "n_input_ae n_hidden_ae",
-                f"`M @ z` is the reconstruction with {latents} latents and {inputs} inputs",
-                {
-                    "the decoder is returned as it is stored, with one row for each latent": W_dec[instance],
-                    "the numbers are reshaped instead of transposed": W_dec[instance].reshape(
-                        inputs, latents
-                    ),
-                    "instance 0 is returned whichever was asked for": W_dec[0].T,
-                    "the last instance is returned whichever was asked for": W_dec[1].T,
-                },
+                claim,
+                mistakes,
                 what="the matrix",
             )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -117,20 +117,15 @@ class Check:
         if tensor.shape == expected.shape and agree(tensor, expected, rtol, atol):
             self._remember(claim)
             return
-        for phrase, alternative in (mistakes or {}).items():
+        for phrase, alternative in [*(mistakes or {}).items(), *_general_mistakes(expected, axes)]:
             wrong = alternative() if callable(alternative) else alternative
+            if wrong is None or tensor.shape != wrong.shape or not agree(tensor, wrong, rtol, atol):
+                continue
             # A mistake that makes no difference on these inputs cannot be the one.
-            distinct = wrong is not None and (
-                wrong.shape != expected.shape or not agree(wrong, expected, rtol, atol)
-            )
-            if (
-                wrong is not None
-                and distinct
-                and tensor.shape == wrong.shape
-                and agree(tensor, wrong, rtol, atol)
-            ):
+            if wrong.shape != expected.shape or not agree(wrong, expected, rtol, atol):
                 raise Mistake(
-                    f"{_capital(what)} is what comes out when {phrase}.", compare(tensor, expected, axes)
+                    f"{_capital(what)} is what comes out when {phrase.strip()}.",
+                    compare(tensor, expected, axes),
                 )
         if tensor.shape != expected.shape:
             raise Mistake(
@@ -140,6 +135,12 @@ class Check:
         if not torch.isfinite(tensor).all():
             kind = "NaN" if torch.isnan(tensor).any() else "infinite"
             raise Mistake(f"{_capital(what)} contains {kind} values.", compare(tensor, expected, axes))
+        factor = _common_factor(tensor, expected)
+        if factor is not None and agree(tensor, factor * expected, rtol, atol):
+            raise Mistake(
+                f"{_capital(what)} is everywhere {factor:.4g} times what it should be.",
+                compare(tensor, expected, axes),
+            )
         raise Mistake(
             f"{_capital(what)} has the right shape but the wrong values.", compare(tensor, expected, axes)
         )
@@ -184,7 +185,7 @@ class Check:
             where = f"argument {name + 1}" if isinstance(name, int) else f"`{name}`"
             if gradient is None:
                 raise Mistake(
-                    f"No gradient reaches {where}: somewhere on the way it is detached or not used."
+                    f"No gradient reaches {where}: it is not used, or detached on the way (`.detach()`, `.data`)."
                 )
             if not agree(gradient, expected, 1e-3, 1e-5):
                 raise Mistake(
@@ -341,6 +342,40 @@ def compare(actual: Tensor, expected: Tensor, axes: str) -> list[str]:
             lines.append(f"along {name}: {right} right; {bad} wrong")
             break
     return lines
+
+
+def _general_mistakes(expected: Tensor, axes: str) -> Iterator[tuple[str, Tensor]]:
+    """Mistakes in the handling of axes, which can be made in any exercise."""
+    names = _axis_names(axes, expected.ndim)
+    if 1 in expected.shape:
+        yield "an axis of size 1 is lost (`squeeze` removes all of them)", expected.squeeze()
+    for order in itertools.permutations(range(expected.ndim)):
+        if expected.ndim <= 4 and list(order) != sorted(order):
+            yield (
+                f"the axes are left in the order `{' '.join(names[axis] for axis in order)}`",
+                expected.permute(order),
+            )
+    for axis, name in enumerate(names):
+        for keep, note in ((False, ""), (True, ", and an axis of size 1 is left")):
+            yield f"the axis `{name}` is summed over{note}", expected.sum(axis, keepdim=keep)
+            yield f"the axis `{name}` is averaged over{note}", expected.mean(axis, keepdim=keep)
+        yield f"only index 0 of the axis `{name}` is returned", expected.select(axis, 0)
+        yield f"only the last index of the axis `{name}` is returned", expected.select(axis, -1)
+        yield (
+            f"index 0 of the axis `{name}` is used for all of it",
+            expected.narrow(axis, 0, 1).expand_as(expected),
+        )
+    yield "an axis of size 1 is added in front", expected.unsqueeze(0)
+    yield "an axis of size 1 is added at the end", expected.unsqueeze(-1)
+    yield "the sign is turned round", -expected
+
+
+def _common_factor(actual: Tensor, expected: Tensor) -> float | None:
+    """The number by which all of `expected` would have to be multiplied, if there is one."""
+    norm = expected.double().square().sum().item()
+    if expected.numel() < 3 or norm == 0:
+        return None
+    return (actual.double() * expected.double()).sum().item() / norm
 
 
 def _place_of_largest(values: Tensor) -> tuple[int, ...]:

@@ -1,0 +1,101 @@
+"""Wrong answers that every check must catch and name, and unusual right ones that it must accept.
+
+Each module `chapter_NN.py` holds both for its chapter, as code that a learner might write:
+
+    @mutant("0.1", says="instance 0")      # the message must contain these words
+    def first_matrix_for_all(features, W):
+        return torch.einsum("bif,hf->bih", features, W[0])
+
+    @variant("0.1")
+    def matmul(features, W): ...
+
+For a method exercise, such as 1.1, the function is the method, and the class around it is made here. A class is
+taken as it is; it derives from the reference class. `python -m tests.mutants` prints a table of all.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from part_utils.exercises import CheckResult, Exercise, get_exercise, run_check
+from part_utils.exercises.learner import DirectLearner
+from part_utils.exercises.running import cell_names
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A learner's answer to an exercise; a wrong one if the check's message has to contain `says`."""
+
+    exercise_id: str
+    name: str
+    code: Any
+    says: str | None
+
+    @property
+    def wrong(self) -> bool:
+        return self.says is not None
+
+    def check(self, seed: int) -> CheckResult:
+        """What the exercise's check finds."""
+        exercise = get_exercise(self.exercise_id)
+        return run_check(exercise, DirectLearner({exercise.cell_name: self.code}, cell_names()), seed)
+
+    def caught(self, result: CheckResult) -> bool:
+        """Whether the check rejects it. A wrong answer that counts as not attempted is not caught."""
+        return result.status in ("failed", "error")
+
+    def named(self, result: CheckResult) -> bool:
+        """Whether the message says what the mistake is."""
+        return self.caught(result) and (self.says or "").lower() in result.message.lower()
+
+
+_ANSWERS: list[Answer] = []
+
+
+def mutant(exercise_id: str, *, says: str) -> Callable[[Any], Any]:
+    """A wrong answer. The message of the check must contain `says`, in capital or small letters."""
+    return _remember(exercise_id, says)
+
+
+def variant(exercise_id: str) -> Callable[[Any], Any]:
+    """A right answer, written in another way than the reference."""
+    return _remember(exercise_id, None)
+
+
+def all_answers() -> list[Answer]:
+    """Every answer of every chapter, in the order of the exercises."""
+    _load()
+    return list(_ANSWERS)
+
+
+@functools.cache
+def _load() -> None:
+    for module in pkgutil.iter_modules(__path__):
+        if module.name.startswith("chapter_"):
+            importlib.import_module(f"{__name__}.{module.name}")
+
+
+def _remember(exercise_id: str, says: str | None) -> Callable[[Any], Any]:
+    def decorate(code: Any) -> Any:
+        _ANSWERS.append(Answer(exercise_id, code.__name__, _as_answer(get_exercise(exercise_id), code), says))
+        return code
+
+    return decorate
+
+
+def _as_answer(exercise: Exercise, code: Any) -> Any:
+    """The function or class that a notebook would define."""
+    if isinstance(code, type):
+        return code
+    if exercise.class_name is not None:
+        method = exercise.name.rpartition(".")[2]
+    elif len(exercise.methods) == 1:
+        (method,) = exercise.methods
+    else:
+        return code
+    return type(exercise.cell_name, (exercise.load_reference(),), {method: code})
