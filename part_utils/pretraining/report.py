@@ -1,7 +1,5 @@
 """What `course evaluate` prints: losses, completions, the autoencoders' measures, their firing rates."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,7 +26,7 @@ KINDS = ("Wikipedia", "Austen", "Python", "django")
 
 
 @torch.no_grad()
-def loss_by_kind(model: TransformerBridge, text: TokenizedText) -> dict[str, float]:
+def loss_by_kind(model: "TransformerBridge", text: TokenizedText) -> dict[str, float]:
     """Mean loss in nats per token of each kind of text, the part of a label before the colon, and of all."""
     losses = []
     for rows in text.tokens.split(32):
@@ -45,7 +43,7 @@ def loss_by_kind(model: TransformerBridge, text: TokenizedText) -> dict[str, flo
 
 
 @torch.no_grad()
-def complete(model: TransformerBridge, prompt: Tensor, n_tokens: int = 60, seed: int = 0) -> str:
+def complete(model: "TransformerBridge", prompt: Tensor, n_tokens: int = 60, seed: int = 0) -> str:
     """Continues a row of tokens [seq], drawing from the model's probabilities at temperature 0.7."""
     generator = torch.Generator().manual_seed(seed)
     tokens = prompt[None]
