@@ -129,23 +129,34 @@ def _check_output(
 
 def _check_output_gradients(check: Check, hidden_relu: bool) -> None:
     """Gradients reach the input and all parameters of a model with one matrix W."""
-    cfg = ToyModelConfig(n_instances=3, n_features=5, n_hidden=2)
     x, W, b = check.uniform(7, 3, 5), check.normal(3, 2, 5), check.normal(3, 5)
-    model = _model(check, cfg, W=W, b_final=b)
+    model = _model(check, ToyModelConfig(n_instances=3, n_features=5, n_hidden=2), W=W, b_final=b)
     cotangent = check.normal(7, 3, 5)
-    sources = [tensor.clone().requires_grad_() for tensor in (x, W, b)]
-    h = torch.einsum("bif,ihf->bih", sources[0], sources[1])
-    h = torch.relu(h) if hidden_relu else h
-    out = torch.relu(torch.einsum("bih,ihf->bif", h, sources[1]) + sources[2])
-    of_x, of_W, of_b = torch.autograd.grad((out * cotangent).sum(), sources)
+    of_W, of_b, of_x = _output_gradients(cotangent, x, W, W.mT, b, hidden_relu, tied=True)
     check.gradient(
         (model, "forward"),
         x,
-        wrt={0: of_x, "W": of_W, "b_final": of_b},
+        wrt={"W": of_W, "b_final": of_b, 0: of_x},
         axes="",
-        claim="it can be trained: gradients reach the input, `W` and `b_final`",
+        claim="it can be trained: gradients reach `W`, `b_final` and the input",
         cotangent=cotangent,
     )
+
+
+def _output_gradients(
+    cotangent: Tensor, x: Tensor, W_in: Tensor, W_out: Tensor, b: Tensor, hidden_relu: bool, tied: bool
+) -> list[Tensor]:
+    """Gradients of the output, weighted with the cotangent, with respect to the matrices, the bias and x.
+
+    Sets the cotangent to 0, in place, where rounding could decide on which side of a ReLU's corner a value is.
+    """
+    x, W_in, b = (tensor.clone().requires_grad_() for tensor in (x, W_in, b))
+    W_out = W_in.mT if tied else W_out.clone().requires_grad_()
+    h = torch.einsum("bif,ihf->bih", x, W_in)
+    out = torch.einsum("bih,ifh->bif", h.relu() if hidden_relu else h, W_out) + b
+    cotangent[(out.abs() < 1e-3) | (h.abs() < 1e-3).any(dim=2, keepdim=True)] = 0
+    sources = [W_in, b, x] if tied else [W_in, W_out, b, x]
+    return list(torch.autograd.grad((out.relu() * cotangent).sum(), sources))
 
 
 # Exercise 1.2
@@ -183,7 +194,7 @@ def toy_model_generate_batch(check: Check) -> None:
     instances, features = 3, 5
     cfg = ToyModelConfig(instances, features)
     # All probabilities differ, so that none can stand in for another.
-    p = torch.linspace(0.1, 0.9, instances * features)[check.permutation(instances * features)]
+    p = torch.linspace(0.1, 0.8, instances * features)[check.permutation(instances * features)]
     p = p.reshape(instances, features)
     model = _model(check, cfg, p)
     full = _model(check, cfg, torch.ones(instances, features))
@@ -344,7 +355,7 @@ zeros and no direction; its similarities are 0, and must not become NaN.
 )
 def cosine_similarities(check: Check) -> None:
     for instances, hidden, features in ((3, 2, 5), (2, 7, 3), (2, 3, 3)):
-        W = check.normal(instances, hidden, features)
+        W = _columns(check, instances, hidden, features)
         check.equal(
             check.call(W),
             _gram(W / W.norm(dim=1, keepdim=True)),
@@ -352,7 +363,7 @@ def cosine_similarities(check: Check) -> None:
             f"right for {instances} instances, {hidden} hidden dimensions and {features} features",
             _wrong_similarities(W),
         )
-    W = check.normal(2, 3, 5)
+    W = _columns(check, 2, 3, 5)
     W[0, :, 1] = 0
     W[1, :, 4] = 0
     similarities = check.tensor(check.call(W))
@@ -462,9 +473,11 @@ def generate_correlated_features(check: Check) -> None:
             ],
         )
     check.holds(True, "the features of a pair, side by side, are always present together", "")
-    _check_pair_shares(check, present, p)
+    spread = p[:, None].expand(-1, 2 * pairs)
+    either = {"the pair is present where either feature is drawn (p + p - p²)": 2 * spread - spread**2}
+    _check_pair_shares(check, present, spread, either)
     _check_independence(check, first, "presence", "different pairs are independent of each other", pairs=True)
-    _check_values_are_even(check, x, p[:, None].expand(-1, 2 * pairs))
+    _check_values_are_even(check, x, spread)
     _check_repeated_values(check, everything)
     left, right = everything[..., 0::2], everything[..., 1::2]
     check.holds(
@@ -528,9 +541,22 @@ def generate_anticorrelated_features(check: Check) -> None:
             [f"features 0 and 1: both present {_share((first & second)[..., 0])} of the time"],
         )
     check.holds(True, "the two features of a pair, side by side, are never present together", "")
-    _check_pair_shares(check, present, p)
+    spread = p[:, None].expand(-1, 2 * pairs)
+    first_in_pair = torch.arange(2 * pairs) % 2 == 0
+    mistakes = {
+        "p is the probability of the pair, so that each of its features gets half of it": spread / 2,
+        "the features are drawn independently and cases with both are thrown away": spread * (1 - spread),
+        "the second feature gets a chance only where the first is absent": torch.where(
+            first_in_pair, spread, spread * (1 - spread)
+        ),
+        "one of the two is always present": torch.where(first_in_pair, spread, 1 - spread),
+        "one of the two is always present, and a coin decides which": torch.full_like(spread, 0.5),
+        "the second feature of a pair is always absent": torch.where(first_in_pair, spread, 0.0),
+        "the first feature of a pair is always absent": torch.where(first_in_pair, 0.0, spread),
+    }
+    _check_pair_shares(check, present, spread, mistakes)
     _check_independence(check, first, "presence", "different pairs are independent of each other", pairs=True)
-    _check_values_are_even(check, x, p[:, None].expand(-1, 2 * pairs))
+    _check_values_are_even(check, x, spread)
     _check_second_batch(check, x, again)
     # Only one instance asks for the impossible.
     impossible = _model(check, cfg, torch.tensor([[0.2], [0.7], [0.1]]))
@@ -568,28 +594,13 @@ def _drawn_pairs(
     return x, everything, _drawn(check, model, method, shape, DRAWS, pairs)
 
 
-def _check_pair_shares(check: Check, present: Tensor, p: Tensor) -> None:
-    spread = p[:, None].expand(-1, present.shape[-1])
-    first = torch.arange(present.shape[-1]) % 2 == 0
-    wrong = {
-        "the probability is that of the pair, so that each of its features gets half of it": spread / 2,
-        "the features of a pair are drawn independently and cases with both are thrown away": spread
-        * (1 - spread),
-        "the second feature gets a chance only where the first is absent": torch.where(
-            first, spread, spread * (1 - spread)
-        ),
-        "one of the two is always present": torch.where(first, spread, 1 - spread),
-        "either feature makes both present (probability p + p - p²)": 2 * spread - spread**2,
-        "the second feature of a pair is always absent": torch.where(first, spread, torch.zeros(())),
-        "the probability is doubled": (2 * spread).clamp(max=1),
-        "exactly one of the two is always present": torch.full_like(spread, 0.5),
-    }
+def _check_pair_shares(check: Check, present: Tensor, spread: Tensor, mistakes: dict[str, Tensor]) -> None:
     check.shares(
         present,
         spread,
         "instances features",
         "each single feature is present as often as its instance's probability says",
-        wrong | _wrong_shares(spread),
+        mistakes | _wrong_shares(spread),
     )
 
 
@@ -706,14 +717,11 @@ def _check_computation_gradients(check: Check) -> None:
     )
     cotangent = check.normal(7, 3, 5)
     model = _model(check, ToyModelConfig(3, 5, 2), W1=W1, W2=W2, b_final=b)
-    sources = [tensor.clone().requires_grad_() for tensor in (W1, W2, b)]
-    h = torch.relu(torch.einsum("bif,ihf->bih", x, sources[0]))
-    out = torch.relu(torch.einsum("bih,ifh->bif", h, sources[1]) + sources[2])
-    gradients = torch.autograd.grad((out * cotangent).sum(), sources)
+    gradients = _output_gradients(cotangent, x, W1, W2, b, hidden_relu=True, tied=False)
     check.gradient(
         (model, "forward"),
         x,
-        wrt=dict(zip(("W1", "W2", "b_final"), gradients, strict=True)),
+        wrt=dict(zip(("W1", "W2", "b_final"), gradients[:3], strict=True)),
         axes="",
         claim="`forward` can be trained: gradients reach `W1`, `W2` and `b_final`",
         cotangent=cotangent,
@@ -723,11 +731,15 @@ def _check_computation_gradients(check: Check) -> None:
 def _check_signed_batch(check: Check) -> None:
     instances, features = 3, 5
     cfg = ToyModelConfig(instances, features)
-    p = torch.linspace(0.1, 0.9, instances * features)[check.permutation(instances * features)]
+    p = torch.linspace(0.1, 0.8, instances * features)[check.permutation(instances * features)]
     p = p.reshape(instances, features)
     model = _model(check, cfg, p)
     x = _drawn(check, model, "generate_batch", (DRAWS, instances, features), DRAWS)
     present = x != 0
+    if _share_of(x == -1) > 0.01 and not (x == 1).any():
+        raise Mistake(
+            "An absent feature is -1 instead of 0: stretch the values before you set absent ones to 0."
+        )
     _check_values_are_plausible(check, x, lowest=-1)
     _check_batch_is_not_repeated(check, x)
     check.shares(
@@ -818,7 +830,7 @@ pentagon in a plane gives $\\tfrac25$. A feature that is not represented has 0, 
 )
 def compute_dimensionality(check: Check) -> None:
     for instances, hidden, features in ((3, 2, 5), (2, 7, 3), (2, 3, 3)):
-        W = check.normal(instances, hidden, features)
+        W = _columns(check, instances, hidden, features)
         check.equal(
             check.call(W),
             _dimensionality(W),
@@ -833,7 +845,7 @@ def compute_dimensionality(check: Check) -> None:
         "instances features",
         "2/5 for each feature of a pentagon, however large it is",
     )
-    W = check.normal(2, 3, 5)
+    W = _columns(check, 2, 3, 5)
     W[0, :, 1] = 0
     W[1, :, 4] = 0
     result = check.tensor(check.call(W))
@@ -893,6 +905,12 @@ def _wrong_dimensionalities(W: Tensor) -> dict:
 
 
 # What several exercises need
+
+
+def _columns(check: Check, instances: int, hidden: int, features: int) -> Tensor:
+    """Random weights without a column so short that a tiny number added to its length would show."""
+    directions = torch.nn.functional.normalize(check.normal(instances, hidden, features), dim=1)
+    return directions * check.uniform(instances, 1, features, low=0.3, high=2.0)
 
 
 def _model(
@@ -958,7 +976,8 @@ def _check_values_are_plausible(check: Check, x: Tensor, lowest: int = 0) -> Non
     check.holds(
         not (values.abs() == 1).all(),
         "",
-        "Every present feature is exactly 1: it needs a random value, not only a yes or no.",
+        f"Every present feature is exactly {'1' if lowest == 0 else '1 or -1'}: it needs a random value, not only a "
+        "yes or no.",
     )
     check.holds(bool((values >= lowest).all()), "", f"Some values lie below {lowest}.", _range(values))
     check.holds(bool((values <= 1).all()), "", "Some values lie above 1.", _range(values))
