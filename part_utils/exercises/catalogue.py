@@ -52,7 +52,8 @@ class Exercise:
         difficulty, importance: 1 to 5.
         check: raises `Mistake` when the learner's code is wrong.
         base: for a method, the class that the learner's class derives from; the reference's own class if None.
-        methods: for a class, the methods that the learner writes; all if empty.
+        methods: the methods that the learner writes: of a class, all if empty; for a method, itself and those that
+            stand with it in one cell, itself alone if empty.
         seconds: time limit of the check.
     """
 
