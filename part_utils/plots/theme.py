@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 import torch
+from plotly.colors import sample_colorscale
 from torch import Tensor
 
 # Okabe & Ito 2008, without the black, which a dark page would swallow.
@@ -12,10 +13,20 @@ GRAY = "#808080"
 FAINT = "rgba(128,128,128,0.25)"
 # Blue for negative, white for zero, orange for positive.
 DIVERGING = ((0.0, "#0072B2"), (0.25, "#80B9D9"), (0.5, "#FFFFFF"), (0.75, "#EAAF80"), (1.0, "#D55E00"))
-SEQUENTIAL = "Viridis"
+# The middle of viridis: its ends would be lost on a dark or a white page.
+SEQUENTIAL = tuple(
+    (i / 8, color)
+    for i, color in enumerate(sample_colorscale("Viridis", [0.2 + 0.7 * i / 8 for i in range(9)]))
+)
 MAX_WIDTH = 1000
 
-_AXIS = {"gridcolor": FAINT, "zerolinecolor": FAINT, "linecolor": GRAY, "tickcolor": GRAY}
+_AXIS = {
+    "title_standoff": 8,
+    "gridcolor": FAINT,
+    "zerolinecolor": FAINT,
+    "linecolor": GRAY,
+    "tickcolor": GRAY,
+}
 TEMPLATE = go.layout.Template(
     layout={
         "paper_bgcolor": "rgba(0,0,0,0)",
@@ -26,7 +37,7 @@ TEMPLATE = go.layout.Template(
         "xaxis": _AXIS,
         "yaxis": _AXIS,
         "legend": {"bgcolor": "rgba(0,0,0,0)"},
-        "margin": {"l": 60, "r": 30, "t": 60, "b": 50},
+        "margin": {"l": 60, "r": 30, "t": 60, "b": 65},
         "hovermode": "closest",
     }
 )

@@ -77,8 +77,10 @@ def plot_features_in_2d(
     if scale is not None:
         fig.add_trace(_colorbar(*scale, "importance"), row=1, col=1)
     _square_axes(fig, reach)
-    styled(fig, title=title, width=columns * side + (150 if scale else 60), height=rows * (side + 20) + 80)
-    fig.update_layout(margin={"l": 20, "r": 20, "t": 80 if title else 45, "b": 20}, showlegend=False)
+    styled(fig, title=title, width=columns * side + (140 if scale else 40), height=rows * (side + 20) + 80)
+    fig.update_layout(
+        margin={"l": 20, "r": 120 if scale else 20, "t": 80 if title else 45, "b": 20}, showlegend=False
+    )
     counts = (points.norm(dim=1) > 0.5).sum(dim=-1).tolist()
     return with_alt(
         fig,
@@ -102,7 +104,7 @@ def plot_hidden_states(
         hidden: the hidden states.
         features: the inputs they come from. An input with exactly one feature present is drawn in the color
             of that feature, one with more in gray. Inputs with none are all at the origin.
-        W: weights, drawn as arrows on top.
+                W: weights, drawn as faint arrows behind the points.
         titles: one title for each panel.
         title: a title for the figure.
     """
@@ -114,15 +116,15 @@ def plot_hidden_states(
         row, column = divmod(instance, columns)
         where = {"row": row + 1, "col": column + 1}
         fig.add_trace(_unit_circle(), **where)
-        colors: list[str] | str = COLORS[0]
-        if features is not None:
-            present = features[:, instance] != 0
-            colors = [_color(int(one.nonzero()[0])) if one.sum() == 1 else GRAY for one in present.cpu()]
-        fig.add_trace(_points(hidden[:, instance], colors), **where)
         if W is not None:
             for feature in range(W.shape[2]):
                 x, y = rounded(W[instance, :, feature])
-                fig.add_trace(_arrow(x, y, feature, _color(feature)), **where)
+                fig.add_trace(_arrow(x, y, feature, FAINT), **where)
+        colors: list[str] | str = COLORS[0]
+        if features is not None:
+            present = (features[:, instance] != 0).cpu()
+            colors = [_color(int(one.nonzero()[0])) if one.sum() == 1 else GRAY for one in present]
+        fig.add_trace(_points(hidden[:, instance], colors), **where)
     _square_axes(fig, reach)
     styled(fig, title=title, width=columns * side + 60, height=rows * (side + 20) + 80)
     fig.update_layout(margin={"l": 20, "r": 20, "t": 80 if title else 45, "b": 20}, showlegend=False)
@@ -266,7 +268,8 @@ def plot_matrices(
     """
     n_instances = matrices.shape[0]
     limit = float(matrices.abs().max()) if limit is None else limit
-    fig, rows, columns, side = _panels(n_instances, titles, spacing=0.06)
+    fig, rows, columns, side = _panels(n_instances, titles, spacing=0.06, row_spacing=0.3)
+
     show_values = max(matrices.shape[1:]) <= 6
     for instance in range(n_instances):
         row, column = divmod(instance, columns)
@@ -280,10 +283,13 @@ def plot_matrices(
         fig.add_trace(heat, row=row + 1, col=column + 1)
         fig.update_xaxes(title_text=x_title if row == rows - 1 else "", row=row + 1, col=column + 1)
         fig.update_yaxes(title_text=y_title if column == 0 else "", row=row + 1, col=column + 1)
-    height = rows * (side * min(1.5, matrices.shape[1] / matrices.shape[2]) + 50) + 100
+    height = rows * (side * min(1.5, matrices.shape[1] / matrices.shape[2]) + 60) + 100
     styled(fig, title=title, width=columns * side + 160, height=int(height))
     fig.update_xaxes(showgrid=False, zeroline=False)
     fig.update_yaxes(autorange="reversed", showgrid=False, zeroline=False)
+    if show_values:
+        fig.update_xaxes(dtick=1)
+        fig.update_yaxes(dtick=1)
     fig.update_layout(
         coloraxis={"colorscale": DIVERGING, "cmin": -limit, "cmax": limit, "colorbar": _bar(bar_title)},
         margin={"t": 90 if title else 50},
@@ -366,7 +372,13 @@ def plot_dimensionality(
     for share, fraction, name in POLYTOPES:
         fig.add_hline(y=share, line={"color": GRAY, "width": 1, "dash": "dot"})
         fig.add_annotation(
-            x=1.01, y=share, xref="paper", text=f"{fraction} {name}", showarrow=False, xanchor="left"
+            x=1.01,
+            y=share,
+            xref="paper",
+            text=f"{fraction} {name}",
+            showarrow=False,
+            xanchor="left",
+            yshift={"2/5": 4, "3/8": -5}.get(fraction, 0),
         )
     fig.add_trace(
         go.Scattergl(
@@ -388,9 +400,16 @@ def plot_dimensionality(
         )
     )
     styled(fig, title=title, width=950, height=500)
-    fig.update_xaxes(type="log", title_text="1 / feature probability (sparser to the right)")
+    fig.update_xaxes(
+        type="log",
+        title_text="1 / feature probability (sparser to the right)",
+        tickvals=[digit * 10**power for power in range(5) for digit in (1, 2, 5)],
+    )
     fig.update_yaxes(title_text="dimensionality", range=[-0.03, 1.08])
-    fig.update_layout(margin={"r": 150}, legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"})
+    fig.update_layout(
+        margin={"r": 150, "t": 90 if title else 50},
+        legend={"orientation": "h", "y": 1.0, "yanchor": "bottom"},
+    )
     return with_alt(
         fig,
         f"Dimensionality of {n_features} features at {n_instances} sparsities as points, with lines at "
@@ -449,7 +468,7 @@ def plot_double_descent(
             col=1,
         )
     styled(fig, title=title, width=800, height=600 if shares else 400)
-    fig.update_xaxes(type="log")
+    fig.update_xaxes(type="log", tickvals=sizes)
     fig.update_xaxes(title_text="datapoints in the training set", row=n_rows)
     fig.update_yaxes(title_text="loss", rangemode="tozero", row=1)
     if shares:
@@ -543,7 +562,7 @@ def plot_training_loss(
 
 def probability_titles(feature_probability: Float[Tensor, "instances features"]) -> list[str]:
     """Titles for the panels of the plots: the probability of the first feature of each instance."""
-    return [f"p = {p:.3g}" for p in feature_probability[:, 0].tolist()]
+    return [f"p = {p:.2g}" for p in feature_probability[:, 0].tolist()]
 
 
 def _need_2d(n_hidden: int) -> None:
@@ -562,7 +581,7 @@ def _titles(titles: Sequence[str] | None, n_instances: int) -> list[str]:
 
 
 def _panels(
-    n_instances: int, titles: Sequence[str] | None, spacing: float = 0.02
+    n_instances: int, titles: Sequence[str] | None, spacing: float = 0.02, row_spacing: float = 0.16
 ) -> tuple[go.Figure, int, int, int]:
     """Square panels in rows of at most 5; also the number of rows and columns and the side of a panel."""
     rows = math.ceil(n_instances / 5)
@@ -573,7 +592,7 @@ def _panels(
         cols=columns,
         subplot_titles=_titles(titles, n_instances),
         horizontal_spacing=spacing,
-        vertical_spacing=0.16 / rows if rows > 1 else 0,
+        vertical_spacing=row_spacing / rows if rows > 1 else 0,
     )
     return fig, rows, columns, side
 
@@ -595,7 +614,7 @@ def _unit_circle() -> go.Scatter:
 def _points(points: Float[Tensor, "batch 2"], color: str | list[str] = GRAY) -> go.Scatter:
     x, y = rounded(points.mT)
     return go.Scatter(
-        x=x, y=y, mode="markers", marker={"size": 4, "color": color, "opacity": 0.5}, hoverinfo="skip"
+        x=x, y=y, mode="markers", marker={"size": 4, "color": color, "opacity": 0.7}, hoverinfo="skip"
     )
 
 
@@ -611,6 +630,8 @@ def _arrow(x: float, y: float, feature: int, color: str) -> go.Scatter:
             "angleref": "previous",
             "size": [0, 12 if length > 0.1 else 0],
             "color": color,
+            "opacity": 1,
+            "line": {"width": 0},
         },
         text=f"feature {feature}<br>norm {length:.2f}",
         hoverinfo="text",
@@ -624,7 +645,7 @@ def _color(feature: int) -> str:
 def _feature_colors(
     n_features: int, importance: Tensor | Sequence[float] | None, groups: Sequence[int] | None
 ) -> tuple[list[str], tuple[float, float] | None]:
-    """One color for each feature and, when they show importance, the ends of the scale."""
+    """One color for each feature; also the ends of the scale, when the colors show importance."""
     if groups is not None:
         if len(groups) != n_features:
             raise ValueError(f"groups has {len(groups)} entries for {n_features} features.")
@@ -636,8 +657,8 @@ def _feature_colors(
     if len(values) != n_features:
         raise ValueError(f"importance has {len(values)} entries for {n_features} features.")
     low, high = float(values.min()), float(values.max())
-    position = ((values - low) / (high - low if high > low else 1)).clamp(0, 1) * 0.92
-    return sample_colorscale(SEQUENTIAL, position.tolist()), (low, high)
+    position = ((values - low) / (high - low if high > low else 1)).clamp(0, 1)
+    return sample_colorscale([color for _, color in SEQUENTIAL], position.tolist()), (low, high)
 
 
 def _colorbar(low: float, high: float, name: str) -> go.Scatter:
