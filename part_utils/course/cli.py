@@ -49,8 +49,10 @@ def check_command(
 ) -> None:
     """Check every exercise of a notebook. The exit code is 0 only if all of them pass."""
     from part_utils.course.check import check_notebook, print_results
+    from part_utils.course.progress import record_check
 
     results = check_notebook(notebook, seed)
+    record_check(notebook, results)
     print_results(notebook, results, as_json, console)
     raise typer.Exit(0 if all(result.passed for result in results) else 1)
 
@@ -100,6 +102,19 @@ def doctor_command() -> None:
     if ill:
         raise typer.Exit(1)
     console.print("Everything is ready.", highlight=False)
+
+
+@app.command("progress")
+@sentences_for_errors
+def progress_command(
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object instead of a table.")
+    ] = False,
+) -> None:
+    """Show what is solved, the points and what comes next."""
+    from part_utils.course.progress import print_progress
+
+    print_progress(as_json, console)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from part_utils.exercises.catalogue import (
     chapter,
     get_exercise,
 )
+from part_utils.exercises.progress import chapter_card
 from part_utils.exercises.results import CheckResult
 from part_utils.exercises.running import check, reference_learner, run_check
 
@@ -20,6 +21,7 @@ __all__ = [
     "UnknownExercise",
     "all_exercises",
     "chapter",
+    "chapter_card",
     "check",
     "get_exercise",
     "reference_learner",

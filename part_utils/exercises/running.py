@@ -27,6 +27,7 @@ from part_utils.exercises.learner import (
     describe_exception,
     learners_line,
 )
+from part_utils.exercises.progress import remember
 from part_utils.exercises.results import CheckResult, Status
 
 DEFAULT_SEED = 0
@@ -52,7 +53,10 @@ def check(exercise_id: str, answer: Any = None) -> CheckResult:
     """
     exercise = get_exercise(exercise_id)
     namespace = _callers_namespace() if answer is None else {exercise.cell_name: answer}
-    return run_check(exercise, DirectLearner(namespace, cell_names()))
+    result = run_check(exercise, DirectLearner(namespace, cell_names()))
+    if answer is None:
+        remember(result)
+    return result
 
 
 def run_check(exercise: Exercise, learner: Learner, seed: int = DEFAULT_SEED) -> CheckResult:
