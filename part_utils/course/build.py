@@ -109,7 +109,7 @@ def compose(chapter: Chapter) -> nbformat.NotebookNode:
     if not source.exists():
         raise CourseError(f"There is no {source}. Write the chapter's text there.")
     text = jupytext.read(source, fmt="md:myst")
-    cells = [_opening(chapter), _installation()]
+    cells = [_opening(chapter), _installation(), _card(chapter)]
     for cell in text.cells:
         if cell.cell_type == "markdown":
             cells += _expanded(cell.source, source)
@@ -205,6 +205,12 @@ def _installation() -> nbformat.NotebookNode:
         "import importlib.util\n\n"
         'if importlib.util.find_spec("part_utils") is None:\n'
         f'    %pip install --quiet "git+{repository()}"'
+    )
+
+
+def _card(chapter: Chapter) -> nbformat.NotebookNode:
+    return new_code_cell(
+        f'from part_utils.exercises import chapter_card\n\nchapter_card("{chapter.number}")  # what you have solved'
     )
 
 

@@ -11,6 +11,7 @@ import ast
 import asyncio
 import builtins
 import contextlib
+import hashlib
 import importlib
 import inspect
 import io
@@ -298,6 +299,11 @@ def cell_name(cell: Any) -> str:
             return name.replace("_", "-")
     identity = cell.get("id")
     return identity if isinstance(identity, str) and _SHIPPED_NAME.fullmatch(identity) else ""
+
+
+def digest_of(source: str) -> str:
+    """A short name of a cell's text. Line ends and empty lines at the end, which editors change, do not count."""
+    return hashlib.sha256(joined(source).rstrip().encode()).hexdigest()[:16]
 
 
 def read_notebook(path: Path) -> nbformat.NotebookNode:

@@ -10,6 +10,7 @@ from nbgrader.preprocessors import ClearSolutions, NbGraderPreprocessor
 from nbgrader.utils import is_solution
 
 from part_utils.course.cells import BEGIN, END, fold
+from part_utils.course.notebooks import digest_of
 
 _GRADE_ID = re.compile(r"exercise_(\d+)_(\d+)")
 
@@ -45,7 +46,11 @@ class FoldSolutions(NbGraderPreprocessor):
 
 
 class PlainMetadata(NbGraderPreprocessor):
-    """Leaves in the notebook's metadata only what a learner's notebook needs, so that a build is repeatable."""
+    """Leaves in the notebook's metadata only what a learner's notebook needs, so that a build is repeatable.
+
+    Each cell gets its name and a digest of its text, by which a later release finds it again and sees whether the
+    learner has changed it. Not every editor keeps the cells' own ids.
+    """
 
     def preprocess(self, nb: Any, resources: Any) -> tuple[Any, Any]:
         nb.metadata = nbformat.from_dict(
@@ -54,6 +59,8 @@ class PlainMetadata(NbGraderPreprocessor):
                 "language_info": {"name": "python"},
             }
         )
+        for cell in nb.cells:
+            cell.metadata["course"] = {"cell": cell.id, "digest": digest_of(cell.source)}
         return nb, resources
 
 

@@ -19,7 +19,7 @@ def stub_cells(exercise: Exercise) -> list[dict[str, Any]]:
     from nbgrader.preprocessors import LockCells
     from nbgrader.utils import compute_checksum
 
-    from part_utils.course.preprocessors import ClearNamedSolutions, FoldSolutions
+    from part_utils.course.preprocessors import ClearNamedSolutions, FoldSolutions, PlainMetadata
 
     notebook = nbformat.v4.new_notebook(cells=exercise_cells(exercise))
     notebook, _ = FoldSolutions().preprocess(notebook, {})
@@ -30,6 +30,7 @@ def stub_cells(exercise: Exercise) -> list[dict[str, Any]]:
             clear.preprocess_cell(cell, {"language": "python"}, number)
             cell.metadata.nbgrader.cell_type = cell.cell_type
             cell.metadata.nbgrader.checksum = compute_checksum(cell)
+    notebook, _ = PlainMetadata().preprocess(notebook, {})
     return [dict(cell) for cell in notebook.cells]
 
 
