@@ -302,8 +302,8 @@ There are two ways to see to it, and you write both.
 - `normalize_and_return_W_dec` **parametrizes**: it returns the normalized decoder and leaves the parameters as they
   are. Gradients flow through it, the division included. With tied weights it returns the encoder's transpose,
   normalized in the same way.
-- `normalize_decoder` **projects**: it changes `self.W_dec` in place, outside of any gradient. With tied weights there is
-  nothing to do.
+- `normalize_decoder` **projects**: it changes `self.W_dec` in place, outside of any gradient. With tied weights there
+  is nothing to do.
 
 A row of zeros has no direction. It stays zero in both, and must not become NaN.
 """,
@@ -554,21 +554,21 @@ Encode, decode, and measure. With the decoder at unit length ($\\bar W_{dec}$, f
 
 $$z = \\mathrm{ReLU}\\big((h - b_{dec})\\, W_{enc} + b_{enc}\\big), \\qquad \\hat h = z\\, \\bar W_{dec} + b_{dec}$$
 
-For each input and instance, the reconstruction error is a **mean** over its dimensions and the penalty is a **sum** over
-the latents:
+For each input and instance, the reconstruction error is a **mean** over its dimensions and the penalty is a **sum**
+over the latents:
 
 $$L_2 = \\frac{1}{n_{input}} \\sum_k (h_k - \\hat h_k)^2, \\qquad L_1 = \\sum_j |z_j|$$
 
-The loss is $L_2 + \\texttt{l1\\_coeff} \\cdot L_1$, the mean over the batch and the sum over the instances. The sum keeps
-the instances apart: each is trained as if it were alone, however many there are.
+The loss is $L_2 + \\texttt{l1\\_coeff} \\cdot L_1$, the mean over the batch and the sum over the instances. The sum
+keeps the instances apart: each is trained as if it were alone, however many there are.
 
 Return `AutoEncoderOutput(l1_loss, l2_loss, loss, acts, h_reconstructed)`, or a tuple in this order.
 """,
     hints=(
         "Take the five results from back to front: `acts` first, then `h_reconstructed`, then the two losses for "
         "each input and instance, and `loss` last.",
-        "`b_dec` appears twice. It is the point where the decoder starts, so it is subtracted before encoding and added "
-        "again after decoding.",
+        "`b_dec` appears twice. It is the point where the decoder starts, so it is subtracted before encoding and "
+        "added again after decoding.",
         "`acts`: the pattern is `batch n_instances n_input_ae, n_instances n_input_ae n_hidden_ae -> batch n_instances "
         "n_hidden_ae`; then `+ self.b_enc`, then the ReLU.",
         "`l1_loss` and `l2_loss` reduce only the last axis (`dim=-1`) and have the shape `batch n_instances`. `loss` "
@@ -586,7 +586,7 @@ def autoencoder_forward(check: Check) -> None:
         h = check.normal(batch, cfg.n_instances, cfg.n_input_ae)
         with explained(
             {
-                "no attribute 'W_dec'": "With tied weights there is no `W_dec`: use `self.normalize_and_return_W_dec()`."
+                "no attribute 'W_dec'": "With tied weights there is no `W_dec`: `normalize_and_return_W_dec` works."
             }
             if cfg.tied_weights
             else {}
@@ -896,8 +896,8 @@ Find the weights that do it for a given autoencoder. They are used without norma
 Return `(W_enc, b_enc, W_dec)` and leave the autoencoder as it is.
 """,
     hints=(
-        "What stands inside the ReLU is a sum of two terms. Which parameters have to shrink so that *all* of it becomes "
-        "`factor` times smaller?",
+        "What stands inside the ReLU is a sum of two terms. Which parameters have to shrink so that *all* of it "
+        "becomes `factor` times smaller?",
         "Start from the decoder that the autoencoder really uses, `normalize_and_return_W_dec()`: it works for tied "
         "weights too.",
         "Divide `W_enc` and `b_enc` by `factor`, and multiply the decoder with it.",
@@ -1014,16 +1014,16 @@ def _check_cheat(
     reference="autoencoder.match_features",
     title="Were the features found?",
     statement="""
-We know the true directions: the columns of the toy model's `W`. The autoencoder has found them if for each feature there
-is a latent whose decoder row points the same way. But which latent belongs to which feature?
+We know the true directions: the columns of the toy model's `W`. The autoencoder has found them if for each feature
+there is a latent whose decoder row points the same way. But which latent belongs to which feature?
 
 Pair features and latents **one to one** so that the sum of the cosine similarities
 
 $$\\sum_f \\cos\\big(W_{toy}[:, f],\\; W_{dec}[\\pi(f), :]\\big)$$
 
-is as large as possible, where $\\pi$ gives each feature a latent of its own. Do this in every instance by itself. Return
-each feature's cosine similarity with its own latent; a feature that has none, because there are fewer latents than
-features, gets 0.
+is as large as possible, where $\\pi$ gives each feature a latent of its own. Do this in every instance by itself.
+Return each feature's cosine similarity with its own latent; a feature that has none, because there are fewer latents
+than features, gets 0.
 
 Why one to one? A latent that lies between two features is similar to both. Counted twice, it would look as if both were
 found.
@@ -1031,10 +1031,10 @@ found.
     hints=(
         "First make the table of all cosine similarities, `n_instances n_features n_hidden_ae`. For that both kinds of "
         "directions need unit length: the columns of `W_toy` along `dim=1`, the rows of `W_dec` along `dim=2`.",
-        "Taking the best latent of every feature (`.max(dim=-1)`) may take the same one twice. Taking the best pairs one "
-        "after the other may end in a smaller sum.",
-        "This is the assignment problem. `scipy.optimize.linear_sum_assignment(table, maximize=True)` solves it for one "
-        "instance, and returns row and column indices.",
+        "Taking the best latent of every feature (`.max(dim=-1)`) may take the same one twice. Taking the best pairs "
+        "one after the other may end in a smaller sum.",
+        "This is the assignment problem. `scipy.optimize.linear_sum_assignment(table, maximize=True)` solves it for "
+        "one instance, and returns row and column indices.",
     ),
     difficulty=3,
     importance=4,
@@ -1231,8 +1231,8 @@ We will see that they differ, and which of them is the feature's true direction.
 similarity 0, not NaN.
 """,
     hints=(
-        "A latent is a *column* of `W_enc[i]` and a *row* of `W_dec[i]`. So the length of the one is taken along `dim=1` "
-        "and of the other along `dim=2`.",
+        "A latent is a *column* of `W_enc[i]` and a *row* of `W_dec[i]`. So the length of the one is taken along "
+        "`dim=1` and of the other along `dim=2`.",
         "`normalize_and_return_W_dec()` has the decoder's rows at unit length already, and works with tied weights.",
         "Both `n_instances` and `n_hidden_ae` stay, and only `n_input_ae` is summed over: the pattern ends in "
         "`-> n_instances n_hidden_ae`.",
