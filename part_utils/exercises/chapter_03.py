@@ -619,17 +619,18 @@ def _check_rows(
             if found_in(rows):
                 raise Mistake(f"The new directions are {phrase}.")
         _check_unit_length(check, before, after, dead, scale)
-        if "W_dec" in after and found_in_encoder(after, dead, h - b_dec):
+        if "W_dec" in after and _encoder_points_at(after, dead, h - b_dec):
             raise Mistake("The encoder columns point at inputs, but the decoder rows do not.")
         raise Mistake(
             "The new directions are no rows of `h - b_dec`. Each dead latent takes one input of its own instance, "
             "minus `b_dec`, at unit length."
         )
     if "W_dec" in after:
-        rows = torch.cat(
-            [(h - b_dec)[:, i][_nearest(new[i][m], (h - b_dec)[:, i])[1]] for i, m in enumerate(dead)]
+        centered = h - b_dec
+        as_they_are = torch.cat(
+            [centered[:, i][_nearest(new[i][mask], centered[:, i])[1]] for i, mask in enumerate(dead)]
         )
-        if agree(after["W_dec"][dead], rows):
+        if agree(after["W_dec"][dead], as_they_are):
             raise Mistake("The new decoder rows are as long as the inputs; they shall have unit length.")
     _check_unit_length(check, before, after, dead, scale)
     check.holds(
@@ -637,7 +638,7 @@ def _check_rows(
     )
 
 
-def found_in_encoder(after: Mapping[str, Tensor], dead: Tensor, rows: Tensor) -> bool:
+def _encoder_points_at(after: Mapping[str, Tensor], dead: Tensor, rows: Tensor) -> bool:
     """Whether the encoder columns of the dead latents point at rows of their instance."""
     columns = after["W_enc"].mT
     return all(
@@ -755,7 +756,7 @@ def _check_drawn_by_loss(check: Check, scale: float, errors: Mapping[str, str]) 
 
     Instances 0 and 2 are equal, and so are 1 and 3. Their losses on the seven inputs are made to measure.
     """
-    alive, inputs, dead_count, calls = 3, 3, 401, 3
+    alive, inputs, dead_count, calls = 3, 3, 401, 5
     cfg = AutoEncoderConfig(n_instances=4, n_input_ae=inputs, n_hidden_ae=alive + dead_count)
     weights, h = _measured_losses(check, cfg, alive)
     l1, l2, _ = _forward(h, weights)
@@ -830,7 +831,7 @@ def _measured_losses(check: Check, cfg: AutoEncoderConfig, alive: int) -> tuple[
     weights = random_weights(check, cfg)
     weights["b_enc"] = torch.zeros_like(weights["b_enc"])
     weights["b_enc"][:, alive:] = -1_000.0
-    ascending = torch.linspace(0.5, 2.0, BATCH) ** 1.0
+    ascending = torch.linspace(0.5, 2.0, BATCH)
     goals = torch.stack([ascending, ascending.roll(3).flip(0)], dim=1).repeat(1, cfg.n_instances // 2)
     while True:
         fresh = random_weights(check, cfg)
