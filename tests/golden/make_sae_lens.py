@@ -34,11 +34,13 @@ def theirs() -> None:
 
     torch.manual_seed(1)
     for case, subtract in (("subtract_b_dec", True), ("keep_b_dec", False)):
-        cfg = StandardSAEConfig(d_in=13, d_sae=29, apply_b_dec_to_input=subtract, dtype="float32", device="cpu")
+        cfg = StandardSAEConfig(
+            d_in=13, d_sae=29, apply_b_dec_to_input=subtract, dtype="float32", device="cpu"
+        )
         sae = StandardSAE(cfg)
         with torch.no_grad():
             for parameter in sae.parameters():
-                parameter.normal_(std=0.5)
+                parameter.normal_(std=0.2)
         sae.save_model(FOLDER / case)
     for case in ("subtract_b_dec", "keep_b_dec", "written_by_us"):
         sae = SAE.load_from_disk(FOLDER / case)
