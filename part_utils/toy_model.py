@@ -493,6 +493,27 @@ def compute_dimensionality(
     return norms**2 / overlaps.pow(2).sum(dim=-1).clamp(min=1e-16)
 
 
+@check_shapes
+def hidden_for_datapoints(
+    model: ToyModel, datapoints: Float[Tensor, "batch instances features"]
+) -> Float[Tensor, "batch instances hidden"]:
+    """Where a toy model puts each of some datapoints: the hidden vectors, before anything is read out again.
+
+    Henighan et al. 2023, "Superposition, Memorization, and Double Descent": a model that has memorized its training
+    data gives every datapoint a direction of its own in the hidden space, as other models do with features.
+
+    Args:
+        model: a toy model; its bias plays no part here.
+        datapoints: inputs for each instance.
+
+    Returns:
+        One hidden vector for each datapoint and instance.
+    """
+    return einops.einsum(
+        datapoints, model.W, "batch instances features, instances hidden features -> batch instances hidden"
+    )
+
+
 def random_weights(
     n_instances: int, n_rows: int, n_columns: int, device: torch.device | str | None = None
 ) -> Float[Tensor, "n_instances n_rows n_columns"]:
