@@ -23,7 +23,19 @@ _NO_NEW_PRIVILEGES, _DROP_BOUNDING, _PARENT_DEATH = 38, 24, 1
 _THREAD = 0x00010000
 
 # Refused with "not permitted". A job needs none of these: it computes, and talks over a socket that is open already.
-_REFUSED = ["accept", "accept4", "acct", "add_key", "bind", "bpf", "chroot", "clock_adjtime", "clock_settime", "connect", "create_module", "delete_module", "execve", "execveat", "fanotify_init", "fanotify_mark", "finit_module", "fork", "fsconfig", "fsmount", "fsopen", "fspick", "init_module", "inotify_init", "inotify_init1", "io_uring_enter", "io_uring_register", "io_uring_setup", "ioperm", "iopl", "kcmp", "kexec_file_load", "kexec_load", "keyctl", "kill", "landlock_create_ruleset", "listen", "lookup_dcookie", "mbind", "memfd_create", "memfd_secret", "migrate_pages", "mount", "mount_setattr", "move_mount", "move_pages", "mq_open", "msgctl", "msgget", "msgrcv", "msgsnd", "name_to_handle_at", "nfsservctl", "open_by_handle_at", "open_tree", "perf_event_open", "personality", "pidfd_getfd", "pidfd_open", "pidfd_send_signal", "pivot_root", "process_madvise", "process_mrelease", "process_vm_readv", "process_vm_writev", "ptrace", "quotactl", "quotactl_fd", "reboot", "recvmmsg", "recvmsg", "request_key", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "sched_setaffinity", "sched_setattr", "sched_setparam", "sched_setscheduler", "semctl", "semget", "semop", "semtimedop", "sendmmsg", "sendmsg", "set_mempolicy", "setdomainname", "setgid", "setgroups", "sethostname", "setns", "setpriority", "ioprio_set", "setregid", "setresgid", "setresuid", "setreuid", "settimeofday", "setuid", "shmat", "shmctl", "shmdt", "shmget", "socket", "socketpair", "stime", "swapoff", "swapon", "sync", "syncfs", "syslog", "tkill", "umount", "umount2", "unshare", "uselib", "userfaultfd", "ustat", "vfork", "vhangup"]
+_REFUSED = """
+accept accept4 acct add_key bind bpf chroot clock_adjtime clock_settime connect create_module delete_module execve
+execveat fanotify_init fanotify_mark finit_module fork fsconfig fsmount fsopen fspick init_module inotify_init
+inotify_init1 io_uring_enter io_uring_register io_uring_setup ioperm iopl ioprio_set kcmp kexec_file_load kexec_load
+keyctl kill landlock_create_ruleset listen lookup_dcookie mbind memfd_create memfd_secret migrate_pages mount
+mount_setattr move_mount move_pages mq_open msgctl msgget msgrcv msgsnd name_to_handle_at nfsservctl open_by_handle_at
+open_tree perf_event_open personality pidfd_getfd pidfd_open pidfd_send_signal pivot_root process_madvise
+process_mrelease process_vm_readv process_vm_writev ptrace quotactl quotactl_fd reboot recvmmsg recvmsg request_key
+rt_sigqueueinfo rt_tgsigqueueinfo sched_setaffinity sched_setattr sched_setparam sched_setscheduler semctl semget
+semop semtimedop sendmmsg sendmsg set_mempolicy setdomainname setgid setgroups sethostname setns setpriority setregid
+setresgid setresuid setreuid settimeofday setuid shmat shmctl shmdt shmget socket socketpair stime swapoff swapon sync
+syncfs syslog tkill umount umount2 unshare uselib userfaultfd ustat vfork vhangup
+"""
 
 
 def landlock_version() -> int:
@@ -115,7 +127,7 @@ def seccomp() -> None:
 
     refused = sc.ERRNO(errno.EPERM)
     rules = sc.SyscallFilter(defaction=sc.ALLOW)
-    for name in _REFUSED:
+    for name in _REFUSED.split():
         number = sc.resolve_syscall(sc.Arch.NATIVE, name)
         # Negative numbers stand for calls that this architecture does not have.
         if number >= 0:
@@ -126,7 +138,7 @@ def seccomp() -> None:
     # Its own threads and limits only.
     rules.add_rule(refused, "tgkill", sc.Arg(0, sc.NE, os.getpid()))
     rules.add_rule(refused, "prlimit64", sc.Arg(0, sc.NE, 0))
-    # No typing into somebody's terminal (TIOCSTI, TIOCLINUX), no signals to the owner of a socket (FIOSETOWN, SIOCSPGRP).
+    # No typing into somebody's terminal (TIOCSTI, TIOCLINUX), no signals to a socket's owner (FIOSETOWN, SIOCSPGRP).
     for request in (0x5412, 0x541C, 0x8901, 0x8902):
         rules.add_rule(refused, "ioctl", sc.Arg(1, sc.MASKED_EQ, 0xFFFFFFFF, request))
     # F_SETOWN, F_SETSIG, F_SETOWN_EX: the same by another way.

@@ -24,6 +24,7 @@ from part_utils.course.check import _Unloadable
 from part_utils.course.grading.jail import (
     LAYERS,
     Jail,
+    JailedLearner,
     JobEnded,
     Limits,
     Unreadable,
@@ -149,10 +150,24 @@ def grade_submission(jail: Jail, student: str, notebook: bytes, problem: str, se
 def grade_exercise(
     jail: Jail, exercise: Exercise, notebook: bytes, name: str, seed: int
 ) -> tuple[CheckResult, tuple[str, ...]]:
-    """The result of one exercise, and what confined the job. Raises Unreadable if it is not a notebook."""
+    """The result of one exercise, and what confined the job. Raises Unreadable if it is not a notebook.
+
+    As in `course check`, code that uses another exercise gets the reference for it, and the learner's own only
+    where it does not pass with that.
+    """
+    result, learner = _attempt(jail, exercise, notebook, name, seed, own=False)
+    if not result.passed and learner.borrowed:
+        second, learner = _attempt(jail, exercise, notebook, name, seed, own=True)
+        result = second if second.passed else result
+    return result, learner.layers
+
+
+def _attempt(
+    jail: Jail, exercise: Exercise, notebook: bytes, name: str, seed: int, own: bool
+) -> tuple[CheckResult, JailedLearner]:
     seconds = exercise.seconds * jail.limits.time_factor
     timed = replace(exercise, seconds=seconds)
-    with jail.job(notebook, name, exercise.id, seed, seconds) as learner:
+    with jail.job(notebook, name, exercise.id, seed, seconds, own) as learner:
         door: Any = learner
         try:
             with contextlib.redirect_stdout(io.StringIO()):
@@ -167,9 +182,10 @@ def grade_exercise(
             message = f"Your code returned something of an unexpected form ({type(error).__name__})."
             result = nothing_for(exercise, "failed", message)
     if learner.verdict or learner.timed_out:
-        message = explain_end(learner, seconds)
-        result = replace(result, status="error", points=0, message=message, details=())
-    return result, learner.layers
+        result = replace(result, status="error", points=0, message=explain_end(learner, seconds), details=())
+    elif result.status == "error" and learner.problem:
+        result = replace(result, message=f"{result.message}\n{learner.problem}")
+    return result, learner
 
 
 def nothing_for(exercise: Exercise, status: Any, message: str) -> CheckResult:

@@ -38,7 +38,7 @@ LAYERS = ("namespaces", "landlock", "seccomp", "rlimits")
 
 ADVICE = {
     "namespaces": "Install bubblewrap (Debian, Ubuntu: `apt-get install bubblewrap`; Fedora: `dnf install bubblewrap`) "
-    "and allow it to make user namespaces; in a container, start that container with `--security-opt seccomp=unconfined "
+    "and allow it to make user namespaces; in a container, start that with `--security-opt seccomp=unconfined "
     "--security-opt apparmor=unconfined`.",
     "landlock": "Use Linux 5.13 or newer with landlock among its security modules (add `landlock` to the kernel "
     "option `lsm=`).",
@@ -177,12 +177,16 @@ class Jail:
 
     @contextlib.contextmanager
     def job(
-        self, notebook: bytes, name: str, exercise_id: str, seed: int, seconds: float
+        self, notebook: bytes, name: str, exercise_id: str, seed: int, seconds: float, own: bool = False
     ) -> Iterator[JailedLearner]:
-        """A process that holds the notebook and is ready to load it; it is gone when the block ends."""
+        """A process that is ready to load the notebook, and is gone when the block ends.
+
+        With `own`, code that uses other exercises gets the learner's solutions of them, otherwise the reference's.
+        """
         start = self._from_zygote if self.tier != "none" else self._on_its_own
         with start(seconds) as process:
-            yield JailedLearner(process, notebook, name, exercise_id, seed, seconds, self.limits)
+            order = {"exercise": exercise_id, "seed": seed, "name": name, "own": own}
+            yield JailedLearner(process, notebook, order, seconds, self.limits)
 
     def _options(self, seconds: float) -> dict[str, Any]:
         scratch = SCRATCH if "namespaces" in self.layers else ""
@@ -245,7 +249,7 @@ class Jail:
             return self._control
         self._drop()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        command = _bubblewrap(self.limits.scratch) + ["--"] if "namespaces" in self.layers else []
+        command = [*_bubblewrap(self.limits.scratch), "--"] if "namespaces" in self.layers else []
         command += [*_python(), "fork", str(theirs.fileno()), json.dumps(self._options(0))]
         with theirs:
             self._process = subprocess.Popen(
@@ -356,26 +360,23 @@ class JailedLearner:
     Attributes:
         layers: what the job said confines it, before it had read a line of the learner's.
         cell: number of the cell that was loaded last, counted from 0.
+        borrowed: the code uses other exercises.
+        problem: what the code needs and could not be loaded.
         verdict: why the job is over, if it is over before its time.
     """
 
     def __init__(
-        self,
-        job: _Job,
-        notebook: bytes,
-        name: str,
-        exercise_id: str,
-        seed: int,
-        seconds: float,
-        limits: Limits,
+        self, job: _Job, notebook: bytes, order: dict[str, Any], seconds: float, limits: Limits
     ) -> None:
         self._job = job
-        self._order = ({"exercise": exercise_id, "seed": seed, "name": name}, notebook)
+        self._order = (order, notebook)
         self._seconds = seconds
         self._limits = limits
         self._asked = 0
         self.layers: tuple[str, ...] = ()
         self.cell = -1
+        self.borrowed = False
+        self.problem = ""
         self.loaded = False
         self.verdict = ""
 
@@ -405,12 +406,12 @@ class JailedLearner:
             end = time.monotonic() + self._seconds
             message, blob = self._job.channel.receive()
             while isinstance(message.get("loading"), int):
-                self.cell = message["loading"]
+                self.cell, self.borrowed = message["loading"], message.get("borrowed") is True
                 self._job.kill_at(
                     min(end, time.monotonic() + self._limits.cell_seconds * self._limits.time_factor)
                 )
                 message, blob = self._job.channel.receive()
-            self._result(message, blob, 0)
+            self.problem = str(self._result(message, blob, 0))
         self.loaded = True
         self._job.kill_at(time.monotonic() + self._seconds)
 

@@ -58,7 +58,7 @@ class Submission:
             return b"", f"The notebook could not be read: {type(error).__name__}."
         if len(data) > LARGEST_NOTEBOOK:
             return b"", (
-                f"The notebook has more than {LARGEST_NOTEBOOK // 1_000_000} MB. Clear its outputs and hand it in again."
+                f"The notebook has more than {LARGEST_NOTEBOOK // 1_000_000} MB. Clear its outputs, hand it in again."
             )
         if not data.strip():
             return b"", "The notebook is an empty file."
@@ -100,8 +100,8 @@ def find_submissions(place: Path, chapter: Chapter) -> list[Submission]:
             groups.setdefault(student, []).append(entry)
     if not groups:
         raise CourseError(
-            f"{place} holds no notebooks of chapter {chapter.number}. Expected STUDENT/{chapter.slug}/{chapter.slug}.ipynb, "
-            "or one notebook a learner."
+            f"{place} holds no notebooks of chapter {chapter.number}. "
+            f"Expected STUDENT/{chapter.slug}/{chapter.slug}.ipynb, or one notebook a learner."
         )
     found = []
     for student, paths in sorted(groups.items()):

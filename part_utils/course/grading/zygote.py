@@ -37,7 +37,8 @@ def main(arguments: list[str]) -> None:
     options = json.loads(text)
     _warm_up(options["modules"])
     if mode == "once":
-        run_job(wire.Channel(int(descriptors[0]), int(descriptors[1])), options)
+        # Its standard streams will lead nowhere.
+        run_job(wire.Channel(*(os.dup(int(descriptor)) for descriptor in descriptors)), options)
         os._exit(0)
     with socket.socket(fileno=int(descriptors[0])) as control:
         _serve(control, options)
@@ -189,7 +190,7 @@ def run_job(channel: wire.Channel, options: dict[str, Any]) -> None:
     import torch
 
     from part_utils.course.errors import CourseError
-    from part_utils.course.notebooks import read_notebook_code
+    from part_utils.course.notebooks import Statement, read_notebook_code
     from part_utils.exercises.catalogue import get_exercise
     from part_utils.exercises.learner import DirectLearner, LearnerError, NotAttempted, describe_exception
     from part_utils.exercises.running import cell_names
@@ -199,7 +200,7 @@ def run_job(channel: wire.Channel, options: dict[str, Any]) -> None:
         os.dup2(null, stream)
     printed = _Printed()
     sys.stdout = sys.stderr = printed  # type: ignore[assignment]
-    sys.stdin = open(os.devnull)
+    sys.stdin = io.StringIO()
     order, notebook = channel.receive()
     folder = Path(options["scratch"] or options["work"])
     os.chdir(folder)
@@ -231,10 +232,15 @@ def run_job(channel: wire.Channel, options: dict[str, Any]) -> None:
         code = read_notebook_code(path)
         channel.send({"id": 0, "loading": -1})
         _seed(seed)
-        namespace = code.namespace_for(exercise, lambda s: channel.send({"id": 0, "loading": s.cell}))
+
+        def before(statement: Statement) -> None:
+            borrowed = bool(code.borrowed.get(exercise.id))
+            channel.send({"id": 0, "loading": statement.cell, "borrowed": borrowed})
+
+        namespace = code.namespace_for(exercise, before, own=order["own"])
         learner = DirectLearner(namespace, cell_names())
         _seed(seed)
-        answer(0, None)
+        answer(0, code.unloadable.get(exercise.id) or "")
     except BaseException as error:
         complain(0, error)
         return

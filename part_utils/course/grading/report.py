@@ -1,0 +1,117 @@
+"""What grading leaves for people: a page for each learner, tables for the instructor."""
+
+from __future__ import annotations
+
+import csv
+import html
+import io
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from part_utils.course.files import write_atomically
+from part_utils.course.grading.grade import Graded
+from part_utils.exercises.catalogue import Chapter
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<title>{title}</title>
+<style>
+:root {{ color-scheme: light dark; }}
+body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 46rem; margin: 2rem auto; padding: 0 1rem; }}
+pre {{ overflow-x: auto; }}
+</style>
+</head>
+<body>
+<h1>{title}</h1>
+<p>{student}: <b>{points:g} of {max_points:g} points</b></p>
+{body}
+</body>
+</html>
+"""
+
+
+def feedback(graded: Graded, chapter: Chapter) -> str:
+    """A learner's page: what passed, what failed and why. It holds nothing of anybody else, and no script."""
+    body = [f"<p><b>{html.escape(graded.problem)}</b></p>"] if graded.problem else []
+    if not graded.problem:
+        body += [result.html() for result in graded.results]
+    return _PAGE.format(
+        title=html.escape(f"Chapter {int(chapter.number)} · {chapter.title}"),
+        student=html.escape(graded.student),
+        points=graded.points,
+        max_points=graded.max_points,
+        body="\n".join(body),
+    )
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """How a class did in one exercise. `mistake` is the message that most learners got who did not pass."""
+
+    exercise_id: str
+    title: str
+    attempted: int
+    solved: int
+    learners: int
+    mistake: str
+    mistake_count: int
+
+
+def statistics(graded: Iterable[Graded], chapter: Chapter) -> list[Statistics]:
+    """One row for each exercise. Reads the results one after the other."""
+    solved: Counter[str] = Counter()
+    attempted: Counter[str] = Counter()
+    mistakes: dict[str, Counter[str]] = {exercise.id: Counter() for exercise in chapter.exercises}
+    learners = 0
+    for one in graded:
+        learners += 1
+        for result in one.results:
+            attempted[result.id] += result.status != "not_attempted" and not one.problem
+            solved[result.id] += result.passed
+            if result.status in ("failed", "error") and not one.problem:
+                kind = _kind_of(result.message)
+                if kind in mistakes[result.id] or len(mistakes[result.id]) < 1000:
+                    mistakes[result.id][kind] += 1
+    rows = []
+    for exercise in chapter.exercises:
+        mistake, count = (mistakes[exercise.id].most_common(1) or [("", 0)])[0]
+        rows.append(
+            Statistics(
+                exercise.id,
+                exercise.title,
+                attempted[exercise.id],
+                solved[exercise.id],
+                learners,
+                mistake,
+                count,
+            )
+        )
+    return rows
+
+
+def _kind_of(message: str) -> str:
+    """The message without what differs between learners who made the same mistake."""
+    first = message.split("\n")[0]
+    return re.sub(r"\d+(\.\d+)?", "…", first)[:200]
+
+
+def write_grades(path: Path, rows: Sequence[Sequence[object]]) -> None:
+    """A CSV file, in which no spreadsheet finds a formula."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    for row in rows:
+        writer.writerow([_harmless(value) for value in row])
+    write_atomically(path, text.getvalue())
+
+
+def _harmless(value: object) -> object:
+    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return "'" + value
+    return value
