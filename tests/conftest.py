@@ -1,5 +1,6 @@
 """Options for the tests, known whichever folder of tests pytest is started on."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,9 @@ import torch
 
 from part_utils.course.errors import CourseError
 from part_utils.course.notebooks import NotebookCode, read_notebook_code
+
+# What the tests solve is nobody's progress.
+os.environ["COURSE_PROGRESS"] = "off"
 
 NOTEBOOK = pytest.StashKey[NotebookCode | None]()
 
@@ -26,7 +30,9 @@ def pytest_configure(config: pytest.Config) -> None:
     if path is not None:
         try:
             # Relative to where pytest was started, which need not be the repository.
-            config.stash[NOTEBOOK] = read_notebook_code(config.invocation_params.dir / Path(path).expanduser())
+            config.stash[NOTEBOOK] = read_notebook_code(
+                config.invocation_params.dir / Path(path).expanduser()
+            )
         except CourseError as error:
             raise pytest.UsageError(str(error)) from None
 

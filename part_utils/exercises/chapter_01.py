@@ -84,6 +84,7 @@ def _check_output(
     W_out: Tensor,
     b: Tensor,
     hidden_relu: bool,
+    known: dict | None = None,
     what: str = "the result",
 ) -> None:
     """The output of a toy model, with or without a ReLU on the hidden layer, in the given cases."""
@@ -106,7 +107,8 @@ def _check_output(
     }
     expected = output(WEIGHTS[""], "added", torch.relu, hidden_relu)
     h = torch.einsum("bif,ihf->bih", x, W_in)
-    mistakes = variations(output, WEIGHTS, BIAS, LAST_ACTIVATION, middle)
+    mistakes = known or {}
+    mistakes |= variations(output, WEIGHTS, BIAS, LAST_ACTIVATION, middle)
     mistakes |= {
         "only the hidden layer is returned: the way back to the features is missing": h,
         "only the hidden layer is returned, after a ReLU: the way back to the features is missing": h.relu(),
@@ -690,22 +692,19 @@ def neuron_computation_model(check: Check) -> None:
 def _check_computation(check: Check, model: Handle, x: Tensor, W1: Tensor, W2: Tensor, b: Tensor) -> None:
     instances, hidden, features = W1.shape
 
-    def tied(first: Tensor, second: Tensor) -> Tensor:
+    def with_matrices(first: Tensor, second: Tensor) -> Tensor:
         h = torch.relu(torch.einsum("bif,ihf->bih", x, first))
         return torch.relu(torch.einsum("bih,ifh->bif", h, second) + b)
 
-    out = check.tensor(check.method(model, "forward", x))
-    for phrase, wrong in {
-        "`W1` is used on the way out as well (tied weights); the way out is `W2`": tied(W1, W1.mT),
-        "`W2` is used on the way in as well (tied weights); the way in is `W1`": tied(W2.mT, W2),
-        "`W1` and `W2` are exchanged": tied(W2.mT, W1.mT),
-        "`W2` is reshaped, as if its axes were `instances hidden features`": tied(
+    untied = {
+        "`W1` is used on the way out as well (tied weights); the way out is `W2`": with_matrices(W1, W1.mT),
+        "`W2` is used on the way in as well (tied weights); the way in is `W1`": with_matrices(W2.mT, W2),
+        "`W1` and `W2` are exchanged": with_matrices(W2.mT, W1.mT),
+        "`W2` is reshaped, as if its axes were `instances hidden features`": with_matrices(
             W1, W2.reshape(instances, hidden, features).mT
         ),
-    }.items():
-        if agree(out, wrong):
-            raise Mistake(f"The result of `forward` is what comes out when {phrase}.")
-    _check_output(check, model, x, W1, W2, b, hidden_relu=True, what="the result of `forward`")
+    }
+    _check_output(check, model, x, W1, W2, b, hidden_relu=True, known=untied, what="the result of `forward`")
 
 
 def _check_computation_gradients(check: Check) -> None:

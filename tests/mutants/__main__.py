@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections import Counter
 
+import torch
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -27,6 +28,8 @@ def main() -> int:
         "--reference-seeds", type=int, default=0, help="check the reference with so many seeds"
     )
     arguments = parser.parse_args()
+    # The tensors are small, and several threads only get into each other's way.
+    torch.set_num_threads(1)
     exercises = [e for e in all_exercises() if not arguments.exercise or e.id in arguments.exercise]
     seeds = range(arguments.first_seed, arguments.first_seed + arguments.seeds)
     console = Console()
