@@ -7,34 +7,22 @@ import torch
 from transformer_lens.model_bridge import TransformerBridge
 
 from part_utils.activations import (
-    MLP_HOOK,
     ActivationBuffer,
     flatten_activations,
     get_activations,
     train_on_activations,
 )
+from tests.small_language_model import small_model, small_tokens
 
 
 @pytest.fixture(scope="module")
 def model() -> TransformerBridge:
-    cfg = {
-        "n_layers": 1,
-        "d_model": 10,
-        "n_heads": 2,
-        "d_head": 5,
-        "d_mlp": 14,
-        "d_vocab": 31,
-        "n_ctx": 9,
-        "act_fn": "gelu",
-        "normalization_type": "LN",
-        "seed": 0,
-    }
-    return TransformerBridge.boot_native(cfg)
+    return small_model()
 
 
 @pytest.fixture
 def tokens() -> torch.Tensor:
-    return torch.randint(31, (24, 7), generator=torch.Generator().manual_seed(0))
+    return small_tokens()
 
 
 def test_activations_are_those_after_the_gelu(model: TransformerBridge, tokens: torch.Tensor) -> None:
@@ -56,7 +44,9 @@ def test_get_activations_wants_rows_of_whole_numbers(model: TransformerBridge, t
 def coded_buffer(batch_size: int, buffer_rows: int, seed: int = 0) -> ActivationBuffer:
     """A buffer whose activations are the numbers of the token positions they came from."""
     tokens = torch.arange(24 * 7).view(24, 7)
-    return ActivationBuffer(tokens, None, batch_size, buffer_rows, seed, get_rows=lambda rows: rows[..., None].float())  # type: ignore[arg-type]
+    return ActivationBuffer(
+        tokens, None, batch_size, buffer_rows, seed, get_rows=lambda rows: rows[..., None].float()
+    )  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("batch_size", "buffer_rows"), [(5, 10), (3, 24), (8, 7)])
@@ -103,4 +93,3 @@ def test_training_on_activations(model: TransformerBridge, tokens: torch.Tensor)
         tokens, model, factor=3, n_instances=2, steps=60, batch_size=32, progress=False
     )
     torch.testing.assert_close(again.W_enc, autoencoder.W_enc)
-    assert MLP_HOOK == "blocks.0.mlp.hook_post"

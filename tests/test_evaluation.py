@@ -3,7 +3,6 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from test_activations import model, tokens  # noqa: F401
 from transformer_lens.model_bridge import TransformerBridge
 
 from part_utils.activations import MLP_HOOK, get_activations
@@ -18,6 +17,17 @@ from part_utils.evaluation import (
     reconstruction_hook,
     zero_ablation_hook,
 )
+from tests.small_language_model import small_model, small_tokens
+
+
+@pytest.fixture(scope="module")
+def model() -> TransformerBridge:
+    return small_model()
+
+
+@pytest.fixture
+def tokens() -> torch.Tensor:
+    return small_tokens()
 
 
 @pytest.fixture
@@ -30,7 +40,9 @@ def autoencoder() -> AutoEncoder:
     return autoencoder
 
 
-def test_feature_probability(model: TransformerBridge, tokens: torch.Tensor, autoencoder: AutoEncoder) -> None:  # noqa: F811
+def test_feature_probability(
+    model: TransformerBridge, tokens: torch.Tensor, autoencoder: AutoEncoder
+) -> None:
     h = get_activations(tokens, model).flatten(0, 1)
     expected = (autoencoder(h[:, None].expand(-1, 2, -1)).acts > 0).float().mean(dim=0)
     torch.testing.assert_close(get_feature_probability(tokens, model, autoencoder, batch_rows=5), expected)
@@ -54,7 +66,9 @@ def test_rare_directions() -> None:
         rare_direction_similarity(W_dec, torch.ones(4))
 
 
-def test_reconstruction_loss(model: TransformerBridge, tokens: torch.Tensor, autoencoder: AutoEncoder) -> None:  # noqa: F811
+def test_reconstruction_loss(
+    model: TransformerBridge, tokens: torch.Tensor, autoencoder: AutoEncoder
+) -> None:
     h = get_activations(tokens, model).flatten(0, 1)
     result = get_reconstruction_loss(tokens, model, autoencoder)
     torch.testing.assert_close(result.mean_squared_activation, h.pow(2).mean())
@@ -77,7 +91,7 @@ def test_hooks(autoencoder: AutoEncoder, instance: int) -> None:
     assert torch.equal(value, before)
 
 
-def test_substitution_loss(model: TransformerBridge, tokens: torch.Tensor, autoencoder: AutoEncoder) -> None:  # noqa: F811
+def test_substitution_loss(model: TransformerBridge, tokens: torch.Tensor, autoencoder: AutoEncoder) -> None:
     result = get_substitution_loss(tokens, model, autoencoder, instance=1)
     logits = model(tokens, return_type="logits")
     clean = F.cross_entropy(logits[:, :-1].flatten(0, 1), tokens[:, 1:].flatten())
@@ -93,8 +107,8 @@ def test_substitution_loss(model: TransformerBridge, tokens: torch.Tensor, autoe
 
 
 def test_evaluate_is_the_same_in_parts(
-    model: TransformerBridge,  # noqa: F811
-    tokens: torch.Tensor,  # noqa: F811
+    model: TransformerBridge,
+    tokens: torch.Tensor,
     autoencoder: AutoEncoder,
 ) -> None:
     result = evaluate(tokens, model, autoencoder, batch_rows=5)

@@ -1,0 +1,336 @@
+"""How the bundled files are made: text, language model, autoencoders; resuming, several processes."""
+
+import json
+import struct
+import subprocess
+import sys
+import zlib
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformer_lens.model_bridge import TransformerBridge
+
+from part_utils.pretraining import shipping
+from part_utils.pretraining.autoencoders import load_trained_model, load_weights, train_autoencoder
+from part_utils.pretraining.corpus import (
+    Document,
+    dataset_documents,
+    merge_rare_labels,
+    prepare_corpus,
+    split_documents,
+    strings_of_r_vectors,
+)
+from part_utils.pretraining.language_model import train_language_model
+from part_utils.pretraining.model import LanguageModelConfig, OneLayerModel, next_token_loss
+from part_utils.pretraining.muon import Muon, orthogonalize
+from part_utils.pretraining.sparse_training import (
+    BatchOrder,
+    SparseTrainingConfig,
+    Weights,
+    encode,
+    first_weights,
+    gradients,
+    reconstruct,
+    train_stage,
+)
+
+CFG = LanguageModelConfig(d_model=12, n_heads=3, d_mlp=20, d_vocab=300, n_ctx=16)
+WORDS = "the quick brown fox jumps over a lazy dog while seven wizards quietly count stars".split()  # noqa: SIM905
+
+
+def sentences(kind: str, n: int) -> list[Document]:
+    generator = torch.Generator().manual_seed(len(kind))
+    picks = torch.randint(len(WORDS), (n, 40), generator=generator).tolist()
+    return [Document(f"{kind}: {i % 2}", " ".join(WORDS[j] for j in row)) for i, row in enumerate(picks)]
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("corpus")
+    prepare_corpus(sentences("A", 150) + sentences("BB", 150), folder, vocabulary_size=300, context_length=16)
+    return folder
+
+
+def test_every_document_is_in_one_split() -> None:
+    documents = sentences("A", 200) + sentences("BB", 100)
+    splits = split_documents(documents, seed=0, share=0.1)
+    assert sorted(map(repr, documents)) == sorted(repr(d) for split in splits.values() for d in split)
+    for split in ("validation", "held_out"):
+        assert 15 <= sum(document.label.startswith("A") for document in splits[split]) <= 25
+    assert split_documents(documents, seed=0, share=0.1) == splits
+    assert split_documents(documents, seed=1, share=0.1) != splits
+
+
+def test_rare_labels_are_merged() -> None:
+    documents = [Document("x: a", "1" * 9), Document("x: b", "1")]
+    assert [document.label for document in merge_rare_labels(documents, smallest=5)] == ["x: a", "x: modules"]
+
+
+def test_rows_start_with_bos_and_hold_the_text(corpus: Path) -> None:
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(corpus / "tokenizer")
+    for split in ("train", "validation", "held_out"):
+        shard = load_file(corpus / f"{split}.safetensors")
+        assert shard["tokens"].dtype == torch.uint16
+        assert shard["tokens"].shape == shard["labels"].shape
+        tokens = shard["tokens"].int()
+        assert (tokens[:, 0] == tokenizer.bos_token_id).all()
+        text = tokenizer.decode(tokens[0, 1:], skip_special_tokens=True)
+        assert set(text.split()[1:-1]) <= set(WORDS) | {a + b for a in WORDS for b in WORDS}
+
+
+def test_strings_of_an_r_database() -> None:
+    def stored(kind: int, strings: list[str]) -> bytes:
+        data = (
+            b"X\n"
+            + struct.pack(">iiii", 3, 0x040001, 0x030500, 5)
+            + b"UTF-8"
+            + struct.pack(">ii", kind, len(strings))
+        )
+        for string in strings:
+            data += struct.pack(">ii", 0x040009, len(string.encode())) + string.encode()
+        return struct.pack(">I", len(data)) + zlib.compress(data)
+
+    blob = stored(16, ["EMMA", "", "café"]) + stored(13, []) + stored(16, ["x"])
+    assert list(strings_of_r_vectors(blob)) == [["EMMA", "", "café"], ["x"]]
+
+
+def test_text_from_a_dataset_folder(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    datasets.Dataset.from_dict({"text": ["one", "two", "three"]}).save_to_disk(tmp_path / "tiny")
+    documents = dataset_documents(str(tmp_path / "tiny"), max_documents=2)
+    assert documents == [Document("tiny", "one"), Document("tiny", "two")]
+    with pytest.raises(ValueError, match="no column 'body' but text"):
+        dataset_documents(str(tmp_path / "tiny"), "body")
+
+
+def test_training_model_computes_what_the_bridge_computes(tmp_path: Path) -> None:
+    model = OneLayerModel(CFG, seed=3)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(std=0.3)
+    bridge = TransformerBridge.boot_native(CFG.as_bridge_config())
+    weights = {shipping.bridge_name(name): value for name, value in model.state_dict().items()}
+    bridge.load_state_dict(weights, strict=True)
+    tokens = torch.randint(300, (5, 11))
+    logits, cache = bridge.run_with_cache(tokens)
+    torch.testing.assert_close(model(tokens), logits, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(model.mlp_post(tokens), cache["blocks.0.mlp.hook_post"], atol=1e-4, rtol=1e-4)
+    loss = next_token_loss(model, tokens, torch.float32)
+    torch.testing.assert_close(loss, bridge(tokens, return_type="loss"), atol=1e-5, rtol=1e-5)
+
+
+def test_chunked_loss_has_the_gradients_of_the_plain_one() -> None:
+    model = OneLayerModel(CFG, seed=3)
+    tokens = torch.randint(300, (80, 16))
+    next_token_loss(model, tokens, torch.float32).backward()
+    ours = [parameter.grad.clone() for parameter in model.parameters() if parameter.grad is not None]
+    model.zero_grad()
+    logits = model(tokens)[:, :-1].flatten(0, 1)
+    torch.nn.functional.cross_entropy(logits, tokens[:, 1:].flatten()).backward()
+    for mine, parameter in zip(ours, model.parameters(), strict=True):
+        torch.testing.assert_close(mine, parameter.grad, atol=1e-6, rtol=1e-4)
+
+
+def test_muon_steps_along_orthogonal_matrices() -> None:
+    for shape in ((7, 7), (5, 11), (11, 5)):
+        values = torch.linalg.svdvals(orthogonalize(torch.randn(shape), steps=8))
+        assert values.min() > 0.6
+        assert values.max() < 1.3
+    parameter = torch.nn.Parameter(torch.randn(5, 7))
+    before = parameter.detach().clone()
+    parameter.grad = torch.randn(5, 7)
+    Muon([parameter], lr=0.1, weight_decay=0).step()
+    assert (parameter.detach() - before).norm() == pytest.approx(0.1 * 5**0.5, rel=0.2)
+
+
+def run_language_model(corpus: Path, run_dir: Path, steps: int, batch_rows: int = 8) -> float:
+    return train_language_model(
+        corpus, run_dir, cfg=CFG, steps=steps, batch_rows=batch_rows, checkpoint_every=10, progress=True
+    )
+
+
+def test_language_model_learns_logs_and_goes_on_after_a_kill(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loss = run_language_model(corpus, tmp_path / "whole", 40)
+    assert loss < 5.5
+    entry = json.loads((tmp_path / "whole" / "log.jsonl").read_text().splitlines()[-1])
+    assert entry["step"] == 40
+    assert {"loss", "tokens_per_second", "minutes_left"} <= set(entry)
+
+    from part_utils.pretraining import language_model
+
+    calls = []
+
+    def killed(*args: object) -> torch.Tensor:
+        calls.append(0)
+        if len(calls) == 25:
+            raise KeyboardInterrupt
+        return next_token_loss(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(language_model, "next_token_loss", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run_language_model(corpus, tmp_path / "parts", 40)
+    monkeypatch.undo()
+    assert run_language_model(corpus, tmp_path / "parts", 40) == pytest.approx(loss, abs=1e-4)
+    with pytest.raises(ValueError, match="made with other settings"):
+        run_language_model(corpus, tmp_path / "parts", 40, batch_rows=4)
+
+
+@pytest.mark.slow
+def test_two_processes_train_like_one(corpus: Path, tmp_path: Path) -> None:
+    code = f"""
+from pathlib import Path
+from part_utils.pretraining.language_model import train_language_model
+from part_utils.pretraining.model import LanguageModelConfig
+train_language_model(Path({str(corpus)!r}), Path({str(tmp_path / "two")!r}), cfg={CFG!r}, steps=20, batch_rows=8)
+"""
+    script = tmp_path / "train.py"
+    script.write_text(code)
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        str(script),
+    ]
+    subprocess.run(command, check=True, capture_output=True)
+    run_language_model(corpus, tmp_path / "one", 20)
+    losses = [
+        json.loads((tmp_path / name / "log.jsonl").read_text().splitlines()[-1])["loss"]
+        for name in ("one", "two")
+    ]
+    assert losses[0] == pytest.approx(losses[1], abs=1e-3)
+    one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
+    for name, tensor in one.items():
+        torch.testing.assert_close(tensor, two[name], atol=2e-3, rtol=1e-2)
+
+
+def random_weights() -> Weights:
+    weights = first_weights(torch.randn(50, 13), 29, seed=0)
+    weights.encoder += 0.1 * torch.randn(29, 13)
+    weights.b_enc += 0.1 * torch.randn(29)
+    weights.b_dec += 0.1 * torch.randn(13)
+    return weights
+
+
+@pytest.mark.parametrize("k", [None, 5])
+def test_sparse_gradients_are_those_of_autograd(k: int | None) -> None:
+    torch.manual_seed(0)
+    weights, batch = random_weights(), torch.randn(31, 13)
+    encoder, decoder, b_enc, b_dec = (tensor.clone().requires_grad_() for tensor in weights.tensors())
+    pre = (batch - b_dec) @ encoder.T + b_enc
+    acts = pre.relu()
+    if k is not None:
+        acts = acts * (pre >= pre.topk(k, dim=1).values[:, -1:])
+    rebuilt = acts @ decoder + b_dec
+    (rebuilt.sub(batch).pow(2).mean() + 0.3 / 13 * acts.sum(dim=1).mean()).backward()
+    grads, measures = gradients(weights, batch, k=k, l1_coeff=0.3, train_encoder=True, dtype=torch.float32)
+    along = (decoder.grad * decoder.detach()).sum(dim=1, keepdim=True)
+    expected = [encoder.grad, decoder.grad - along * decoder.detach(), b_enc.grad, b_dec.grad]
+    for ours, theirs in zip(grads, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=1e-4)
+    torch.testing.assert_close(measures["squared_error"], rebuilt.sub(batch).pow(2).sum().detach())
+    torch.testing.assert_close(measures["l0"], (acts > 0).float().sum(dim=1).mean())
+
+
+def sparse_data(n: int = 6000) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    directions = torch.nn.functional.normalize(torch.randn(60, 24, generator=generator), dim=1)
+    codes = (torch.rand(n, 60, generator=generator) < 0.04) * torch.rand(n, 60, generator=generator)
+    return (codes @ directions + 0.3).half()
+
+
+SMALL = SparseTrainingConfig("topk", 150, batch_size=256, n_hidden_ae=96, k=6, target_l0=8.0, lr=5e-3)
+
+
+def fvu(weights: Weights, acts: torch.Tensor) -> tuple[float, float]:
+    acts = acts.float()
+    active = encode(weights, acts - weights.b_dec, None, torch.float32)
+    error = reconstruct(weights, active) - acts
+    return (error.pow(2).sum() / (acts - acts.mean(dim=0)).pow(2).sum()).item(), len(active.values) / len(
+        acts
+    )
+
+
+def test_stages_reach_their_sparsity_and_refitting_only_lowers_the_error(tmp_path: Path) -> None:
+    acts = sparse_data()
+    topk = train_stage(acts, SMALL, tmp_path / "topk", progress=False)
+    relu = train_stage(
+        acts, replace(SMALL, stage="relu", steps=400), tmp_path / "relu", start=topk, progress=False
+    )
+    refit = train_stage(acts, replace(SMALL, stage="refit"), tmp_path / "refit", start=relu, progress=False)
+    (error, l0), (refitted_error, refitted_l0) = fvu(relu, acts), fvu(refit, acts)
+    assert 4 < l0 < 13
+    assert refitted_l0 == pytest.approx(l0, rel=0.01)
+    assert refitted_error < error
+    for weights in (topk, relu, refit):
+        torch.testing.assert_close(weights.decoder.norm(dim=1), torch.ones(96), atol=1e-5, rtol=0)
+
+
+def test_a_killed_stage_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    acts = sparse_data()
+    whole = train_stage(acts, SMALL, tmp_path / "whole", progress=False)
+    from part_utils.pretraining import sparse_training
+
+    calls = []
+
+    def killed(*args: object, **kwargs: object) -> object:
+        calls.append(0)
+        if len(calls) == 90:
+            raise KeyboardInterrupt
+        return gradients(*args, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(sparse_training, "gradients", killed)
+    with pytest.raises(KeyboardInterrupt):
+        train_stage(acts, SMALL, tmp_path / "parts", checkpoint_every=40, progress=False)
+    monkeypatch.undo()
+    parts = train_stage(acts, SMALL, tmp_path / "parts", checkpoint_every=40, progress=False)
+    torch.testing.assert_close(parts.encoder, whole.encoder, atol=1e-4, rtol=1e-3)
+
+
+def test_batches_use_every_activation_once_per_epoch() -> None:
+    order = BatchOrder(23, 5, seed=1)
+    first = torch.cat([order(step) for step in range(4)])
+    assert len(first.unique()) == 20
+    assert not torch.equal(torch.cat([order(step) for step in range(4, 8)]), first)
+    assert torch.equal(torch.cat([order(step) for step in range(4)]), first)
+
+
+def test_from_text_to_files(corpus: Path, tmp_path: Path) -> None:
+    run_language_model(corpus, tmp_path / "lm", 20)
+    for instance in (0, 1):
+        train_autoencoder(
+            tmp_path / "lm", corpus, tmp_path / "sae", instance=instance, n_hidden_ae=40, k=4, target_l0=6,
+            batch_size=64, topk_steps=20, relu_steps=20, refit_steps=5, progress=False,
+        )  # fmt: skip
+    data = tmp_path / "data"
+    shipping.ship_language_model(tmp_path / "lm", corpus, data)
+    shipping.ship_text(corpus, data, train_rows=7)
+    shipping.ship_autoencoders(tmp_path / "sae", data)
+    manifest = shipping.write_manifest(data)
+    assert "autoencoders.safetensors" in manifest["sha256"]
+    assert "tokenizer/tokenizer.json" in manifest["sha256"]
+    assert len(load_file(data / "tokens_train.safetensors")["tokens"]) == 7
+    assert load_file(data / "autoencoders.safetensors")["W_enc"].shape == (2, 20, 40)
+    stored = load_file(data / "language_model.safetensors")
+    model = load_trained_model(tmp_path / "lm")
+    torch.testing.assert_close(stored["embed.weight"].float(), model.tok_embed.weight.detach())
+    weights = load_weights(tmp_path / "sae" / "refit_1.safetensors")
+    torch.testing.assert_close(weights.decoder.norm(dim=1), torch.ones(40), atol=1e-5, rtol=0)
+
+
+def test_clear_errors(corpus: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="run `course train-lm` first"):
+        load_trained_model(tmp_path)
+    with pytest.raises(ValueError, match="pass the ones of the stage before"):
+        train_stage(sparse_data(300), replace(SMALL, stage="relu"), tmp_path)
+    with pytest.raises(ValueError, match="fewer than one batch"):
+        train_stage(sparse_data(30), SMALL, tmp_path)
