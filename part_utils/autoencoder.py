@@ -277,7 +277,9 @@ class AutoEncoder(nn.Module):
                 **{name: weight.detach().clone() for name, weight in weights.items()},
             }
 
-        bar = tqdm(total=steps, file=sys.stdout, leave=False, mininterval=0.5, disable=not progress)
+        # Where it shows, TQDM_DISABLE can still turn it off, as the build of the notebooks does.
+        hidden = {} if progress else {"disable": True}
+        bar = tqdm(total=steps, file=sys.stdout, leave=False, mininterval=0.5, **hidden)
         try:
             return train(
                 compute_loss,

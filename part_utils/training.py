@@ -126,7 +126,9 @@ def train(
     optimizer = torch.optim.AdamW(parameters, lr=lr, weight_decay=weight_decay, fused=True)
     log = TrainingLog(max_records=max_records)
     with _seeded(seed, parameters), _threads(threads):
-        bar = tqdm(range(steps), file=sys.stdout, leave=False, mininterval=0.5, disable=not progress)
+        # Where it shows, TQDM_DISABLE can still turn it off, as the build of the notebooks does.
+        hidden = {} if progress else {"disable": True}
+        bar = tqdm(range(steps), file=sys.stdout, leave=False, mininterval=0.5, **hidden)
         for step in bar:
             step_lr = lr * lr_schedule(step, steps)
             for group in optimizer.param_groups:

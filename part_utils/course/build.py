@@ -272,6 +272,8 @@ def _execute(notebook: nbformat.NotebookNode, chapter: Chapter) -> None:
             # Without it the kernel warns that a connection on this very machine is not encrypted.
             extra_arguments=["--IPKernelApp.log_level=ERROR"],
             record_timing=False,
+            # Else what a cell prints is cut into pieces wherever the kernel happened to pause.
+            coalesce_streams=True,
             resources={"metadata": {"path": str(solved_path(chapter).parent)}},
         ).execute()
     except CellExecutionError as error:
