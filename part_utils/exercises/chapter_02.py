@@ -824,8 +824,8 @@ def _check_forward_gradient(check: Check, cfg: AutoEncoderConfig) -> None:
         decoder = stored / piece("length", stored.norm(dim=-1, keepdim=True))
         rebuilt = torch.einsum("bil,ilx->bix", piece("acts", acts), piece("decoder", decoder))
         rebuilt = piece("rebuilt", rebuilt + piece("last b_dec", weights["b_dec"]))
-        l2 = piece("l2", (h - rebuilt).pow(2).mean(-1))
-        loss = (l2 + cfg.l1_coeff * piece("l1", piece("acts for L1", acts).sum(-1))).mean(0).sum()
+        l2 = (h - rebuilt).pow(2).mean(-1)
+        loss = (l2 + cfg.l1_coeff * piece("l1", acts.sum(-1))).mean(0).sum()
         return list(torch.autograd.grad(loss, list(weights.values()), allow_unused=True))
 
     _, found = check.learner.gradients((autoencoder, "forward"), h, wrt=names, field=2)
@@ -851,10 +851,8 @@ def _check_forward_gradient(check: Check, cfg: AutoEncoderConfig) -> None:
         return
     pieces = {
         "acts": "`acts` are detached before they are decoded",
-        "acts for L1": "`acts` are detached in the L1 term, so nothing makes the latents sparse",
-        "l1": "`l1_loss` is detached, so nothing makes the latents sparse",
-        "l2": "`l2_loss` is detached, so nothing improves the reconstruction",
-        "rebuilt": "`h_reconstructed` is detached, so nothing improves the reconstruction",
+        "l1": "the L1 term (`acts` or `l1_loss` in it) is detached, so nothing makes the latents sparse",
+        "rebuilt": "the L2 term (`h_reconstructed` or `l2_loss`) is detached, so nothing improves the reconstruction",
         "decoder": "the normalized decoder is detached, so it is never trained",
         "length": "the length of the decoder's rows is detached when they are normalized",
         "first b_dec": "`b_dec` is detached where it is subtracted",
@@ -1065,7 +1063,6 @@ def _check_matches(check: Check, W_toy: Tensor, W_dec: Tensor, claim: str) -> No
         "n_instances n_features",
         claim,
         _match_mistakes(W_toy, W_dec),
-        what="the similarities",
     )
 
 
@@ -1297,14 +1294,12 @@ def _check_similarity(
     mistakes = variations(similarity, encoders, decoders)
     expected = similarity(reads, writes)
     pairs = torch.einsum("ixl,imx->ilm", reads, writes)
-    reshaped = unit_rows(W_enc.reshape(stored.shape))
     mistakes |= {
-        "the encoder is reshaped instead of transposed": (reshaped * writes).sum(-1),
-        "the decoder is reshaped instead of transposed": (
-            reads * unit_rows(stored.reshape(W_enc.shape), 1)
-        ).sum(1),
         "the similarity is taken for each *input dimension*, along the latents (the wrong axis)": torch.einsum(
             "ixl,ilx->ix", unit_rows(W_enc, 2), unit_rows(stored, 1)
+        ),
+        "the similarity is taken along the latents (the wrong axis), for each input dimension": torch.einsum(
+            "ixl,ilx->ix", unit_rows(W_enc, 2), unit_rows(writes, 1)
         ),
         "it is summed over the latents instead of the input dimensions": torch.einsum(
             "ixl,ilx->ix", reads, writes
@@ -1330,9 +1325,14 @@ def _check_similarity(
         mistakes["the rows of the encoder are compared with the columns of the decoder"] = torch.einsum(
             "ixl,ilx->ix", rows, columns
         )
-    check.equal(
-        check.call(autoencoder), expected, "n_instances n_hidden_ae", claim, mistakes, what="the similarities"
-    )
+    else:
+        mistakes["the encoder is reshaped instead of transposed"] = (
+            unit_rows(W_enc.reshape(stored.shape)) * writes
+        ).sum(-1)
+        mistakes["the decoder is reshaped instead of transposed"] = (
+            reads * unit_rows(stored.reshape(W_enc.shape), 1)
+        ).sum(1)
+    check.equal(check.call(autoencoder), expected, "n_instances n_hidden_ae", claim, mistakes)
     changed = changed_weights(check, autoencoder, cfg, weights)
     if changed:
         raise Mistake(
