@@ -249,7 +249,7 @@ class Check:
         count = len(ordered)
         ideal = (ordered - low) / (1 - low)
         ranks = torch.arange(1, count + 1, dtype=torch.float64) / count
-        distance = (ranks - ideal).abs().max().item() if count else 1.0
+        distance = (ranks - ideal).abs().max().item() if count else math.inf
         # P(distance > 3.5 / sqrt(n)) < 2 exp(-2 * 3.5^2) = 5e-11.
         self.holds(
             distance <= 3.5 / math.sqrt(max(count, 1)) + 1 / max(count, 1),

@@ -131,16 +131,15 @@ class DirectLearner:
             # A leaf cannot be changed in place, which is a limit of autograd and no mistake of the learner's.
             passed = [x * 1 if isinstance(x, Tensor) and x.requires_grad else x for x in inputs]
             result = guarded(function, *passed)
-        output = result if field is None else result[field]
-        gradients: list[Tensor | None] = [None] * len(sources)
-        if isinstance(output, Tensor) and output.requires_grad:
-            total = output.sum() if cotangent is None else (output * cotangent.to(output.dtype)).sum()
+            output = result if field is None else result[field]
+            gradients: list[Tensor | None] = [None] * len(sources)
             wanted = [place for place, source in enumerate(sources) if source.requires_grad]
-            found = guarded(
-                torch.autograd.grad, total, [sources[place] for place in wanted], allow_unused=True
-            )
-            for place, gradient in zip(wanted, found, strict=True):
-                gradients[place] = None if gradient is None else gradient.detach().clone()
+            if isinstance(output, Tensor) and output.requires_grad and wanted:
+                total = output.sum() if cotangent is None else (output * cotangent.to(output.dtype)).sum()
+                inputs = [sources[place] for place in wanted]
+                found = guarded(torch.autograd.grad, total, inputs, allow_unused=True)
+                for place, gradient in zip(wanted, found, strict=True):
+                    gradients[place] = None if gradient is None else gradient.detach().clone()
         return self._outward(result), gradients
 
     def create(self, target: str, *args: Any, **kwargs: Any) -> Handle:

@@ -1,0 +1,204 @@
+"""What checks are written with: comparisons, the naming of mistakes, distributions."""
+
+import math
+
+import pytest
+import torch
+
+from part_utils.exercises.checking import Check, Mistake, agree, compare, shape_text, variations
+from part_utils.exercises.learner import DirectLearner, Handle
+
+
+@pytest.fixture
+def check():
+    return Check(DirectLearner({}, {}), "0.1", torch.Generator().manual_seed(0))
+
+
+def message(caught):
+    return caught.value.message
+
+
+class TestEqual:
+    expected = torch.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
+
+    def test_remembers_a_claim_once(self, check):
+        for _ in range(2):
+            check.equal(self.expected + 1e-7, self.expected, "rows columns", "it is right")
+        assert check.claims == ["it is right"]
+
+    @pytest.mark.parametrize(
+        "actual",
+        [
+            expected.double(),
+            expected.T.contiguous().T,
+            expected.clone().requires_grad_(),
+            torch.nn.Parameter(expected),
+            expected * (1 + 1e-6),
+        ],
+        ids=["float64", "not contiguous", "with gradient", "parameter", "rounding"],
+    )
+    def test_accepts(self, check, actual):
+        check.equal(actual, self.expected, "rows columns", "")
+
+    @pytest.mark.parametrize(
+        ("actual", "says"),
+        [
+            (None, "is None. Does your function end with a `return`?"),
+            (3.5, "leave off `.item()`"),
+            ("text", "of type str"),
+            ([1, 2], "of type list"),
+            (Handle(0, "numpy.ndarray"), "of type numpy.ndarray"),
+            (expected > 2, "torch.bool"),
+            (expected.to(torch.complex64), "complex64"),
+            (expected[:, :2], "wrong shape: expected [rows 2, columns 3], got [2, 2]"),
+            (expected * float("nan"), "NaN"),
+            (torch.full_like(expected, float("inf")), "infinite"),
+            (expected + 1, "the wrong values"),
+            (3 * expected, "everywhere 3 times"),
+            (-expected, "sign is turned round"),
+            (expected.T, "left in the order `columns rows`"),
+            (expected.sum(0), "axis `rows` is summed over"),
+            (
+                expected.mean(1, keepdim=True),
+                "axis `columns` is averaged over, and an axis of size 1 is left",
+            ),
+            (expected[0], "only index 0 of the axis `rows`"),
+            (expected[:1].expand(2, 3), "index 0 of the axis `rows` is used for all of it"),
+            (expected[None], "an axis of size 1 is added in front"),
+        ],
+    )
+    def test_says_what_is_wrong(self, check, actual, says):
+        with pytest.raises(Mistake) as caught:
+            check.equal(actual, self.expected, "rows columns", "never")
+        assert says in message(caught)
+        assert check.claims == []
+
+    def test_lost_axis_of_size_one(self, check):
+        with pytest.raises(Mistake) as caught:
+            check.equal(torch.ones(3), torch.ones(1, 3) * 1.0, "batch features", "")
+        assert "axis of size 1 is lost" in message(caught)
+
+    def test_broadcasting_does_not_pass(self, check):
+        with pytest.raises(Mistake):
+            check.equal(torch.ones(1), torch.ones(2, 3), "rows columns", "")
+
+    def test_names_a_known_mistake_and_shows_where(self, check):
+        wrong = self.expected.clone()
+        wrong[1, 2] = 0
+        with pytest.raises(Mistake) as caught:
+            check.equal(
+                wrong, self.expected, "rows columns", "", {"the last one is forgotten": lambda: wrong.clone()}
+            )
+        assert message(caught) == "Your result is what comes out when the last one is forgotten."
+        assert "1 of 6 values differ, most at (rows 1, columns 2):" in caught.value.details
+        assert "along rows: 0 right; 1 wrong" in caught.value.details
+
+    def test_mistake_that_makes_no_difference_here_is_not_named(self, check):
+        with pytest.raises(Mistake) as caught:
+            check.equal(
+                self.expected + 1, self.expected, "rows columns", "", {"nothing is wrong": self.expected}
+            )
+        assert "nothing is wrong" not in message(caught)
+        check.equal(self.expected, self.expected, "rows columns", "", {"nothing is wrong": self.expected})
+
+    def test_scalars(self, check):
+        with pytest.raises(Mistake) as caught:
+            check.equal(torch.tensor(1.0), torch.tensor(2.0), "", "", what="the loss")
+        assert message(caught) == "The loss has the right shape but the wrong values."
+        assert caught.value.details == ("expected 2, got 1",)
+
+
+def test_agree_scales_with_the_largest_value():
+    assert agree(torch.tensor([1e6, 1e-3]), torch.tensor([1e6, 0.0]))
+    assert not agree(torch.tensor([1.0, 1e-3]), torch.tensor([1.0, 0.0]))
+    assert not agree(torch.tensor([float("nan")]), torch.tensor([1.0]))
+    assert not agree(torch.zeros(2), torch.zeros(2, 1))
+
+
+def test_compare_without_axis_names_counts_axes():
+    lines = compare(torch.zeros(2, 2), torch.tensor([[0.0, 0.0], [0.0, 1.0]]), "")
+    assert "1 of 4 values differ, most at (axis 0 1, axis 1 1):" in lines
+
+
+def test_shape_text():
+    assert shape_text(torch.zeros(2, 3), "batch features") == "[batch 2, features 3]"
+    assert shape_text(torch.zeros(2, 3)) == "[2, 3]"
+    assert shape_text(torch.tensor(1.0)) == "a scalar"
+
+
+def test_variations_put_the_simplest_explanation_first():
+    found = variations(
+        lambda a, b: torch.tensor(a + b), {"": 1, "a is doubled": 2}, {"": 10, "b is doubled": 20}
+    )
+    assert list(found) == ["b is doubled", "a is doubled", "a is doubled and b is doubled"]
+    assert [int(result()) for result in found.values()] == [21, 12, 22]
+
+
+class TestDistributions:
+    """With many seeds: right samples pass, wrong ones do not."""
+
+    def test_frequency(self, check):
+        for probability in (0.02, 0.5, 0.97):
+            for _ in range(50):
+                count = int((check.uniform(5000) < probability).sum())
+                check.frequency(count, 5000, probability, "", "no")
+        with pytest.raises(Mistake) as caught:
+            check.frequency(2500, 5000, 0.4, "", "too often")
+        assert message(caught) == "too often"
+        assert "0.4" in caught.value.details[0]
+
+    def test_shares(self, check):
+        p = torch.tensor([[0.1, 0.5, 0.9], [0.2, 0.3, 1.0]])
+        for _ in range(20):
+            check.shares(check.uniform(5000, 2, 3) < p, p, "instances features", "right shares")
+        with pytest.raises(Mistake) as caught:
+            check.shares(
+                check.uniform(5000, 2, 3) > p, p, "instances features", "", {"it is inverted": 1 - p}
+            )
+        assert message(caught) == "Features are present as often as when it is inverted."
+        with pytest.raises(Mistake) as caught:
+            check.shares(
+                check.uniform(5000, 2, 3) < 0.7, p, "instances features", "", {"it is inverted": 1 - p}
+            )
+        assert message(caught) == "Features are not present as often as their probability says."
+        assert check.claims == ["right shares"]
+
+    def test_uniform(self, check):
+        for _ in range(50):
+            check.uniform_on_unit_interval(check.uniform(3000), "", "no")
+            check.uniform_on_unit_interval(check.uniform(3000, low=-1), "", "no", low=-1)
+        for wrong in (
+            check.uniform(3000) ** 2,
+            check.uniform(3000, high=0.8),
+            check.normal(3000),
+            torch.ones(3000),
+        ):
+            with pytest.raises(Mistake):
+                check.uniform_on_unit_interval(wrong, "", "not even")
+
+    def test_uniform_needs_values(self, check):
+        with pytest.raises(Mistake):
+            check.uniform_on_unit_interval(torch.zeros(0), "", "no values")
+
+    def test_uncorrelated(self, check):
+        for _ in range(50):
+            check.uncorrelated(check.normal(2000), check.normal(2000), "", "no")
+        left = check.normal(2000)
+        with pytest.raises(Mistake) as caught:
+            check.uncorrelated(left, left + 2 * check.normal(2000), "", "linked")
+        assert message(caught) == "linked"
+
+
+def test_false_alarms_are_rarer_than_one_in_a_hundred_million():
+    # Two-sided tail of seven standard deviations, and the bound of Dvoretzky, Kiefer, Wolfowitz and Massart.
+    assert math.erfc(7 / math.sqrt(2)) < 1e-11
+    assert 2 * math.exp(-2 * 3.5**2) < 1e-10
+
+
+def test_inputs_are_what_they_say(check):
+    assert check.normal(7, 3).shape == (7, 3)
+    values = check.uniform(1000, low=-1, high=2)
+    assert -1 <= values.min() < -0.9
+    assert 1.9 < values.max() <= 2
+    assert 0.2 < (check.sparse(1000) != 0).double().mean() < 0.4
+    assert sorted(check.permutation(5).tolist()) == [0, 1, 2, 3, 4]
