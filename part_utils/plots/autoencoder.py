@@ -1,0 +1,705 @@
+"""Figures of autoencoders on toy models. They take tensors or a log, return a figure, and change nothing."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import plotly.graph_objects as go
+import torch
+from jaxtyping import Float
+from plotly.subplots import make_subplots
+from torch import Tensor
+
+from part_utils.autoencoder import AutoEncoder, encoder_decoder_similarity, feature_latent_similarity
+from part_utils.plots.theme import COLORS, GRAY, rounded, styled, with_alt
+from part_utils.plots.toy_model import (
+    _color,
+    _need_2d,
+    _panels,
+    _points,
+    _square_axes,
+    _unit_circle,
+    plot_matrices,
+)
+from part_utils.recovery import Recovery
+from part_utils.toy_model import ToyModel
+from part_utils.training import TrainingLog
+
+CURVES = {
+    "l1": "L1: sum of the latents",
+    "l2": "L2: reconstruction error",
+    "l0": "L0: latents that fire",
+    "dead": "share of dead latents",
+}
+
+
+def resampling_events(log: TrainingLog) -> list[tuple[int, Tensor]]:
+    """When an autoencoder's latents were resampled: the recorded step, and which ones, True where replaced."""
+    counts = log["n_resampled"]
+    changes = [(step, new - old) for step, old, new in zip(log.steps[1:], counts, counts[1:], strict=False)]
+    return [(step, change > 0) for step, change in changes if change.any()]
+
+
+def plot_training_curves(
+    *logs: TrainingLog, names: Sequence[str] | None = None, title: str | None = None
+) -> go.Figure:
+    """L1, L2, L0 and the share of dead latents over training, for one or more runs.
+
+    Args:
+        logs: what `AutoEncoder.optimize` returned.
+        names: one name for each run.
+        title: a title for the figure.
+    """
+    if not logs:
+        raise ValueError("plot_training_curves needs at least one training log.")
+    names = _names(names, len(logs), "run")
+    fig = make_subplots(
+        rows=2, cols=2, subplot_titles=list(CURVES.values()), vertical_spacing=0.16, horizontal_spacing=0.1
+    )
+    for run, log in enumerate(logs):
+        for panel, key in enumerate(CURVES):
+            line = go.Scatter(
+                x=log.steps,
+                y=rounded(log[key], 5),
+                mode="lines",
+                name=names[run],
+                legendgroup=names[run],
+                showlegend=panel == 0 and len(logs) > 1,
+                line={"color": _color(run), "dash": ("solid", "dash", "dot", "dashdot")[run % 4]},
+            )
+            fig.add_trace(line, row=panel // 2 + 1, col=panel % 2 + 1)
+    styled(fig, title=title, width=900, height=560)
+    fig.update_xaxes(title_text="step", row=2)
+    fig.update_yaxes(rangemode="tozero")
+    fig.update_layout(legend={"orientation": "h", "y": -0.12}, margin={"t": 90 if title else 50})
+    ends = "; ".join(
+        f"{name}: " + ", ".join(f"{key} {log[key][-1]:.3g}" for key in CURVES)
+        for name, log in zip(names, logs, strict=True)
+    )
+    return with_alt(
+        fig, f"L1, L2, L0 and share of dead latents over {logs[0].steps[-1] + 1} steps. End: {ends}."
+    )
+
+
+def plot_firing_rates(
+    log: TrainingLog,
+    instances: Sequence[int] = (0,),
+    *,
+    until: int | None = None,
+    title: str | None = None,
+) -> go.Figure:
+    """How often each latent fires over training; a triangle marks where a latent was resampled.
+
+    Args:
+        log: what `AutoEncoder.optimize` returned.
+        instances: which instances to draw, one panel each.
+        until: the last step that is drawn; all when left out.
+        title: a title for the figure.
+    """
+    instances = list(instances)
+    rates = torch.stack(log["frac_active"])[:, instances]
+    n_latents = rates.shape[-1]
+    fig = make_subplots(
+        rows=len(instances),
+        cols=1,
+        shared_xaxes=True,
+        vertical_spacing=0.08,
+        subplot_titles=[f"instance {i}" for i in instances],
+    )
+    events = resampling_events(log)
+    index = {step: record for record, step in enumerate(log.steps)}
+    for panel, instance in enumerate(instances):
+        for latent in range(n_latents):
+            shared = {"name": f"latent {latent}", "legendgroup": str(latent)}
+            line = go.Scatter(
+                x=log.steps,
+                y=rounded(100 * rates[:, panel, latent], 3),
+                mode="lines",
+                line={"color": _color(latent), "width": 2},
+                showlegend=panel == 0,
+                hovertemplate="step %{x}: fires on %{y} %",
+                **shared,
+            )
+            fig.add_trace(line, row=panel + 1, col=1)
+            steps = [step for step, replaced in events if replaced[instance, latent]]
+            marks = go.Scatter(
+                x=steps,
+                y=rounded(torch.tensor([100 * rates[index[step], panel, latent] for step in steps]), 3),
+                mode="markers",
+                marker={
+                    "symbol": "triangle-up", "size": 12, "color": _color(latent),
+                    "line": {"color": GRAY, "width": 1},
+                },
+                showlegend=False,
+                hovertemplate="step %{x}: resampled",
+                **shared,
+            )  # fmt: skip
+            fig.add_trace(marks, row=panel + 1, col=1)
+    styled(fig, title=title, width=900, height=240 * len(instances) + 140)
+    fig.update_xaxes(title_text="step", row=len(instances))
+    if until is not None:
+        fig.update_xaxes(range=[0, until])
+    fig.update_yaxes(title_text="fires on … % of inputs", rangemode="tozero")
+    fig.update_layout(margin={"t": 90 if title else 50})
+    dead = (rates[-1] == 0).sum(dim=-1).tolist()
+    n_events = sum(int(replaced[instances].sum()) for _, replaced in events)
+    return with_alt(
+        fig,
+        f"Firing rates of {n_latents} latents over {log.steps[-1] + 1} steps in {len(instances)} instances, with"
+        f" {n_events} resamplings marked. Latents that are silent at the end, panel by panel:"
+        f" {', '.join(map(str, dead))}.",
+    )
+
+
+def plot_directions_2d(
+    autoencoder: AutoEncoder,
+    *,
+    model: ToyModel | None = None,
+    h: Float[Tensor, "batch n_instances n_input_ae"] | None = None,
+    instances: Sequence[int] | None = None,
+    encoder: bool = True,
+    titles: Sequence[str] | None = None,
+    title: str | None = None,
+) -> go.Figure:
+    """Decoder and encoder directions of an autoencoder on two-dimensional inputs, one panel per instance.
+
+    Solid arrows of length 1: decoder rows. Dotted lines of the same color: the directions of the encoder.
+    Dashed gray lines: the features of the toy model. Gray points: inputs.
+
+    Args:
+        autoencoder: with n_input_ae = 2.
+        model: the toy model whose features are drawn.
+        h: inputs that are drawn, at most 300 of them.
+        instances: which instances to draw; the first 5 when left out.
+        encoder: whether to draw the encoder.
+        titles: one title for each panel.
+        title: a title for the figure.
+    """
+    _need_2d(autoencoder.cfg.n_input_ae)
+    instances = list(range(autoencoder.cfg.n_instances))[:5] if instances is None else list(instances)
+    fig, rows, columns, side = _panels(len(instances), titles or [f"instance {i}" for i in instances])
+    W_dec = autoencoder.normalize_and_return_W_dec().detach().cpu()
+    W_enc = autoencoder.W_enc.detach().cpu()
+    for panel, instance in enumerate(instances):
+        where = {"row": panel // columns + 1, "col": panel % columns + 1}
+        for trace in _background(model, h, instance):
+            fig.add_trace(trace, **where)
+        for trace in _direction_traces(W_enc[instance] if encoder else None, W_dec[instance]):
+            fig.add_trace(trace, **where)
+    _square_axes(fig, _reach(model, h, instances))
+    for trace in _legend(encoder, model is not None):
+        fig.add_trace(trace, row=1, col=1)
+    styled(fig, title=title, width=columns * side + 60, height=rows * (side + 20) + 110)
+    fig.update_layout(
+        margin={"l": 20, "r": 20, "t": 80 if title else 45, "b": 50},
+        legend={"orientation": "h", "y": -0.03, "x": 0.5, "xanchor": "center", "itemclick": False},
+    )
+    return with_alt(
+        fig,
+        f"Decoder directions as arrows{' and encoder directions as dotted lines' if encoder else ''}"
+        f" for {W_dec.shape[1]} latents in {len(instances)} panels.{_recovery_in_words(model, W_dec, instances)}",
+    )
+
+
+def plot_encoder_tilt(
+    model: ToyModel,
+    autoencoder: AutoEncoder,
+    *,
+    instance: int = 0,
+    latent: int = 0,
+    title: str | None = None,
+) -> go.Figure:
+    """Why the encoder of a latent tilts away from its decoder: drawn from trained weights.
+
+    Left: the latent's own feature and the others, its decoder, its encoder, and the line on which the latent
+    begins to fire. Right: what every feature, alone and at its full value 1, makes of the latent, with the
+    trained encoder and with one that points along the decoder, of such a length that the latent's own feature
+    gets the same answer. Whatever the others get is interference.
+
+    Args:
+        model: the toy model, with n_hidden = 2.
+        autoencoder: trained on it, with untied weights.
+        instance: which instance to draw.
+        latent: which latent to draw.
+        title: a title for the figure.
+    """
+    _need_2d(autoencoder.cfg.n_input_ae)
+    W = model.W[instance].detach().cpu()
+    decoder = autoencoder.normalize_and_return_W_dec()[instance, latent].detach().cpu()
+    encoder = autoencoder.W_enc[instance, :, latent].detach().cpu()
+    b_dec = autoencoder.b_dec[instance].detach().cpu()
+    b_enc = autoencoder.b_enc[instance, latent].item()
+    similarity = feature_latent_similarity(model.W, autoencoder.normalize_and_return_W_dec()).detach().cpu()
+    own = int(similarity[instance, :, latent].argmax())
+
+    def response(direction: Tensor) -> Tensor:
+        return torch.relu((W.T - b_dec) @ direction + b_enc)
+
+    trained = response(encoder)
+    straight_gain = (trained[own] - b_enc) / ((W[:, own] - b_dec) @ decoder)
+    straight = response(straight_gain * decoder)
+    tilt = math.degrees(math.acos(min(1.0, float(encoder @ decoder / encoder.norm()))))
+
+    fig = make_subplots(
+        rows=1,
+        cols=2,
+        column_widths=[0.5, 0.5],
+        horizontal_spacing=0.12,
+        subplot_titles=[
+            f"latent {latent}: the encoder tilts by {tilt:.0f}°",
+            "answer of the latent to each feature",
+        ],
+    )
+    reach = 1.35 * max(1.0, float(W.norm(dim=0).max()))
+    left = {"row": 1, "col": 1}
+    fig.add_trace(_unit_circle().update(showlegend=False), **left)
+    for feature in range(W.shape[1]):
+        x, y = rounded(W[:, feature])
+        fig.add_trace(
+            _line(0, 0, x, y, GRAY, dash="dash", text=f"feature {feature}", end_text=str(feature)), **left
+        )
+    # Where the pre-activation is zero: encoder . (h - b_dec) + b_enc = 0.
+    foot = b_dec - b_enc * encoder / encoder.norm() ** 2
+    along = torch.stack([-encoder[1], encoder[0]]) / encoder.norm() * 3 * reach
+    (x0, y0), (x1, y1) = rounded(foot - along), rounded(foot + along)
+    fig.add_trace(
+        go.Scatter(
+            x=[x0, x1], y=[y0, y1], mode="lines", name="begins to fire",
+            line={"color": COLORS[1], "dash": "dot", "width": 2},
+        ), **left,
+    )  # fmt: skip
+    for name, vector, color in (
+        ("decoder", decoder, COLORS[0]),
+        ("encoder", encoder / encoder.norm(), COLORS[3]),
+    ):
+        x, y = rounded(vector)
+        fig.add_trace(_arrow(x, y, color, name, showlegend=True), **left)
+    for name, values, color, pattern in (
+        ("trained encoder", trained, COLORS[3], ""),
+        ("encoder along the decoder", straight, COLORS[0], "/"),
+    ):
+        bars = go.Bar(
+            x=[f"feature {f}" for f in range(W.shape[1])],
+            y=rounded(values),
+            name=name,
+            marker={"color": color, "pattern": {"shape": pattern}},
+        )
+        fig.add_trace(bars, row=1, col=2)
+    styled(fig, title=title, width=950, height=470)
+    fig.update_xaxes(range=[-reach, reach], showticklabels=False, showgrid=False, constrain="domain", **left)
+    fig.update_yaxes(
+        range=[-reach, reach],
+        showticklabels=False,
+        showgrid=False,
+        scaleanchor="x",
+        constrain="domain",
+        **left,
+    )
+    fig.update_yaxes(title_text="latent", row=1, col=2)
+    fig.update_layout(legend={"orientation": "h", "y": -0.1}, margin={"t": 90 if title else 50})
+    others = [f for f in range(W.shape[1]) if f != own]
+    return with_alt(
+        fig,
+        f"The encoder of latent {latent} is tilted by {tilt:.0f} degrees from its decoder, which points along feature"
+        f" {own}. Largest answer to another feature: {float(trained[others].max()):.2f}; it would be"
+        f" {float(straight[others].max()):.2f} with an encoder along the decoder.",
+    )
+
+
+def plot_feature_similarity(
+    model: ToyModel,
+    autoencoder: AutoEncoder,
+    *,
+    instances: Sequence[int] | None = None,
+    title: str | None = None,
+) -> go.Figure:
+    """Heat maps of the cosine similarity of every feature of a toy model with every decoder row.
+
+    Args:
+        model: the toy model.
+        autoencoder: trained on it.
+        instances: which instances to draw; the first 4 when left out.
+        title: a title for the figure.
+    """
+    instances = list(range(model.cfg.n_instances))[:4] if instances is None else list(instances)
+    similarity = feature_latent_similarity(model.W, autoencoder.normalize_and_return_W_dec()).detach()
+    return plot_matrices(
+        similarity[instances],
+        titles=[f"instance {i}" for i in instances],
+        title=title,
+        x_title="latent",
+        y_title="feature",
+        bar_title="cosine",
+        limit=1,
+    )
+
+
+def plot_encoder_decoder_similarity(
+    autoencoder: AutoEncoder, *, firing_rates: Tensor | None = None, title: str | None = None
+) -> go.Figure:
+    """How far every latent's encoder column points along its decoder row, over all instances.
+
+    Args:
+        autoencoder: with untied weights.
+        firing_rates: `n_instances n_hidden_ae`; latents with rate 0 are drawn as "dead" in gray.
+        title: a title for the figure.
+    """
+    similarity = encoder_decoder_similarity(autoencoder).flatten().cpu()
+    dead = torch.zeros_like(similarity, dtype=torch.bool)
+    if firing_rates is not None:
+        dead = firing_rates.flatten().cpu() == 0
+    fig = go.Figure()
+    for name, chosen, color in (("alive", ~dead, COLORS[0]), ("dead", dead, GRAY)):
+        if chosen.any():
+            fig.add_trace(
+                go.Histogram(
+                    x=rounded(similarity[chosen]),
+                    name=name,
+                    marker={"color": color, "line": {"width": 0}},
+                    xbins={"start": -1, "end": 1.0001, "size": 0.05},
+                )
+            )
+    styled(fig, title=title, width=700, height=360)
+    fig.update_xaxes(title_text="cosine similarity of encoder column and decoder row", range=[-1, 1.05])
+    fig.update_yaxes(title_text="latents")
+    fig.update_layout(barmode="stack", showlegend=bool(dead.any()))
+    median = float(similarity[~dead].median()) if (~dead).any() else math.nan
+    return with_alt(
+        fig,
+        f"Histogram of the cosine similarity of encoder and decoder for {len(similarity)} latents, {int(dead.sum())}"
+        f" of them dead. The median of the alive ones is {median:.2f}.",
+    )
+
+
+def plot_sweep(
+    results: Sequence[Recovery], *, x_title: str, log_x: bool = False, title: str | None = None
+) -> go.Figure:
+    """Share of features recovered, L0 and reconstruction loss against one setting.
+
+    Args:
+        results: one for each value of the setting, from `part_utils.recovery`; `Recovery.setting` is the value.
+        x_title: what the setting is.
+        log_x: whether the axis is logarithmic.
+        title: a title for the figure.
+    """
+    x = [float(result.setting) for result in results]
+    panels = (
+        (
+            "features recovered, %",
+            [100 * r.recovered for r in results],
+            [[100 * v for v in r.per_seed] for r in results],
+        ),
+        ("L0: latents that fire", [r.l0 for r in results], None),
+        ("L2: reconstruction error", [r.l2 for r in results], None),
+    )
+    fig = make_subplots(rows=1, cols=3, subplot_titles=[name for name, *_ in panels], horizontal_spacing=0.09)
+    for column, (_, values, per_seed) in enumerate(panels, start=1):
+        if per_seed is not None:
+            dots = go.Scatter(
+                x=[value for value, seeds in zip(x, per_seed, strict=True) for _ in seeds],
+                y=rounded([v for seeds in per_seed for v in seeds], 2),
+                mode="markers",
+                marker={"color": GRAY, "size": 6, "opacity": 0.6},
+                hovertemplate="one seed: %{y} %<extra></extra>",
+            )
+            fig.add_trace(dots, row=1, col=column)
+        line = go.Scatter(
+            x=x, y=rounded(values, 5), mode="lines+markers", line={"color": _color(column - 1), "width": 2},
+            hovertemplate="%{x}: %{y}<extra></extra>",
+        )  # fmt: skip
+        fig.add_trace(line, row=1, col=column)
+    styled(fig, title=title, width=980, height=360)
+    fig.update_xaxes(title_text=x_title, type="log" if log_x else "linear")
+    fig.update_yaxes(rangemode="tozero")
+    fig.update_yaxes(range=[0, 104], col=1)
+    fig.update_layout(showlegend=False, margin={"t": 90 if title else 50})
+    points = "; ".join(
+        f"{r.setting}: {100 * r.recovered:.0f} %, L0 {r.l0:.2f}, L2 {r.l2:.3g}" for r in results
+    )
+    return with_alt(fig, f"Features recovered, L0 and reconstruction error against {x_title}. {points}.")
+
+
+def plot_recovery(results: Sequence[Recovery], *, title: str | None = None) -> go.Figure:
+    """Bars: the share of features recovered with each setting; dots: the seeds one by one.
+
+    Args:
+        results: one for each setting, from `part_utils.recovery`.
+        title: a title for the figure.
+    """
+    names = [str(result.setting) for result in results]
+    fig = go.Figure()
+    fig.add_trace(
+        go.Bar(
+            x=names,
+            y=rounded([100 * r.recovered for r in results], 1),
+            text=[f"{100 * r.recovered:.1f} %" for r in results],
+            textposition="inside",
+            insidetextanchor="start",
+            textfont={"color": "white"},
+            marker_color=COLORS[0],
+            hovertemplate="%{x}: %{y} %<extra></extra>",
+        )
+    )
+    fig.add_trace(
+        go.Scatter(
+            x=[name for name, r in zip(names, results, strict=True) for _ in r.per_seed],
+            y=rounded([100 * value for r in results for value in r.per_seed], 2),
+            mode="markers",
+            marker={"color": COLORS[1], "size": 8, "line": {"color": GRAY, "width": 1}},
+            hovertemplate="one seed: %{y} %<extra></extra>",
+        )
+    )
+    styled(fig, title=title, width=max(500, 150 * len(results)), height=400)
+    fig.update_yaxes(title_text="features recovered, %", range=[0, 104])
+    fig.update_layout(showlegend=False, bargap=0.35)
+    values = "; ".join(f"{name}: {100 * r.recovered:.1f} %" for name, r in zip(names, results, strict=True))
+    return with_alt(fig, f"Share of toy features recovered, mean and single seeds. {values}.")
+
+
+def plot_norms_over_training(
+    logs: Mapping[str, TrainingLog], lengths: Mapping[str, Sequence[float]], *, title: str | None = None
+) -> go.Figure:
+    """Length of the decoder rows, and L1, over training, for several ways to hold (or not to hold) the length.
+
+    Args:
+        logs: a training log for each way.
+        lengths: the mean length of the decoder rows at each recorded step, for each way.
+        title: a title for the figure.
+    """
+    fig = make_subplots(
+        rows=1, cols=2, subplot_titles=["mean length of a decoder row", CURVES["l1"]], horizontal_spacing=0.1
+    )
+    for run, (name, log) in enumerate(logs.items()):
+        for column, values in ((1, lengths[name]), (2, log["l1"])):
+            line = go.Scatter(
+                x=log.steps,
+                y=rounded(values, 5),
+                name=name,
+                legendgroup=name,
+                showlegend=column == 1,
+                line={"color": _color(run), "dash": ("solid", "dash", "dot")[run % 3], "width": 2.5},
+            )
+            fig.add_trace(line, row=1, col=column)
+    styled(fig, title=title, width=900, height=380)
+    fig.update_xaxes(title_text="step")
+    fig.update_yaxes(rangemode="tozero")
+    fig.update_layout(legend={"orientation": "h", "y": -0.22}, margin={"t": 90 if title else 50})
+    ends = "; ".join(
+        f"{name}: length {lengths[name][-1]:.2f}, L1 {log['l1'][-1]:.3g}" for name, log in logs.items()
+    )
+    return with_alt(fig, f"Decoder length and L1 over training. End: {ends}.")
+
+
+def animate_directions(
+    log: TrainingLog,
+    *,
+    model: ToyModel | None = None,
+    h: Float[Tensor, "batch n_instances n_input_ae"] | None = None,
+    instances: Sequence[int] = (0, 1, 2, 3),
+    max_frames: int = 60,
+    until: int | None = None,
+    title: str | None = None,
+) -> go.Figure:
+    """Decoder directions over training, with a slider and a play button; resampled latents get a ring.
+
+    Args:
+        log: what `AutoEncoder.optimize` returned.
+        model: the toy model whose features are drawn.
+        h: inputs that are drawn, at most 300 of them.
+        instances: which instances to draw.
+        max_frames: the most frames; they are spread evenly over the steps.
+        until: the last step that is shown; all when left out.
+        title: a title for the figure.
+    """
+    instances = list(instances)
+    _need_2d(log["W_dec"][0].shape[-1])
+    fig, rows, columns, side = _panels(len(instances), [f"instance {i}" for i in instances])
+    moving: list[int] = []
+    for panel, instance in enumerate(instances):
+        where = {"row": panel // columns + 1, "col": panel % columns + 1}
+        for trace in _background(model, h, instance):
+            fig.add_trace(trace, **where)
+        arrows, rings = _arrows(log["W_dec"][0][instance], torch.zeros(log["W_dec"][0].shape[1]))
+        for trace in (arrows, rings):
+            moving.append(len(fig.data))
+            fig.add_trace(trace, **where)
+
+    chosen = frame_records(log, max_frames, until)
+    frames = []
+    for previous, record in zip([0, *chosen], chosen, strict=False):
+        fresh = log["n_resampled"][record] > log["n_resampled"][previous]
+        data: list[go.Scatter] = []
+        for instance in instances:
+            data.extend(_arrows(log["W_dec"][record][instance], fresh[instance]))
+        frames.append(go.Frame(data=data, traces=moving, name=str(log.steps[record])))
+    fig.frames = frames
+
+    _square_axes(fig, _reach(model, h, instances))
+    styled(fig, title=title, width=columns * side + 60, height=rows * (side + 20) + 190)
+    settings = {"mode": "immediate", "transition": {"duration": 0}}
+    fig.update_layout(
+        showlegend=False,
+        margin={"l": 20, "r": 20, "t": 80 if title else 45, "b": 110},
+        updatemenus=[
+            {
+                "type": "buttons", "direction": "left", "x": 0, "y": 0, "xanchor": "left", "yanchor": "top",
+                "pad": {"t": 40},
+                "buttons": [
+                    {"label": "Play", "method": "animate",
+                     "args": [None, {**settings, "frame": {"duration": 120, "redraw": False}, "fromcurrent": True}]},
+                    {"label": "Pause", "method": "animate",
+                     "args": [[None], {**settings, "frame": {"duration": 0, "redraw": False}}]},
+                ],
+            }
+        ],
+        sliders=[
+            {
+                "x": 0.2, "len": 0.8, "y": 0, "pad": {"t": 20}, "currentvalue": {"prefix": "step "},
+                "steps": [
+                    {"label": frame.name, "method": "animate",
+                     "args": [[frame.name], {**settings, "frame": {"duration": 0, "redraw": False}}]}
+                    for frame in frames
+                ],
+            }
+        ],
+    )  # fmt: skip
+    n_events = sum(int(replaced[instances].sum()) for _, replaced in resampling_events(log))
+    words = _recovery_in_words(model, log["W_dec"][-1], instances)
+    return with_alt(
+        fig,
+        f"Animation of decoder directions over {log.steps[-1] + 1} training steps in {len(instances)} panels, with"
+        f" {n_events} resamplings marked by rings.{words}",
+    )
+
+
+def frame_records(log: TrainingLog, max_frames: int, until: int | None = None) -> list[int]:
+    """At most `max_frames` records of a log, evenly spread from the first step to the last (or to `until`)."""
+    n = min(max_frames, len(log.steps))
+    last = log.steps[-1] if until is None else min(until, log.steps[-1])
+    wanted = [last * i / max(n - 1, 1) for i in range(n)]
+    nearest = [
+        min(range(len(log.steps)), key=lambda record: abs(log.steps[record] - step)) for step in wanted
+    ]
+    return sorted(set(nearest))
+
+
+def _names(names: Sequence[str] | None, n: int, word: str) -> list[str]:
+    if names is not None and len(names) != n:
+        raise ValueError(f"Got {len(names)} names for {n} {word}s; one name each is needed.")
+    return list(names) if names is not None else [f"{word} {i + 1}" for i in range(n)]
+
+
+def _reach(model: ToyModel | None, h: Tensor | None, instances: Sequence[int]) -> float:
+    reach = 1.0
+    if model is not None:
+        reach = max(reach, float(model.W.detach()[instances].norm(dim=1).max()))
+    if h is not None:
+        reach = max(reach, float(h[:300, instances].abs().max()))
+    return 1.25 * reach
+
+
+def _background(model: ToyModel | None, h: Tensor | None, instance: int) -> list[go.Scatter]:
+    """The unit circle, inputs, and the features of the toy model."""
+    traces = [_unit_circle().update(showlegend=False)]
+    if h is not None:
+        present = h[h[:, instance].abs().sum(dim=-1) > 0][:300]
+        traces.append(_points(present[:, instance]).update(showlegend=False))
+    if model is not None:
+        W = model.W[instance].detach().cpu()
+        for feature in range(W.shape[1]):
+            x, y = rounded(W[:, feature])
+            traces.append(_line(0, 0, x, y, GRAY, dash="dash", text=f"feature {feature}"))
+    return traces
+
+
+def _direction_traces(W_enc: Tensor | None, W_dec: Tensor) -> list[go.Scatter]:
+    traces = []
+    for latent, row in enumerate(W_dec):
+        if W_enc is not None:
+            column = W_enc[:, latent]
+            x, y = rounded(column / column.norm().clamp_min(1e-8))
+            traces.append(_line(0, 0, x, y, _color(latent), dash="dot", text=f"latent {latent}, encoder"))
+        x, y = rounded(row)
+        traces.append(_arrow(x, y, _color(latent), f"latent {latent}, decoder"))
+    return traces
+
+
+def _arrows(W_dec: Tensor, fresh: Tensor) -> tuple[go.Scatter, go.Scatter]:
+    """All decoder rows as one trace (one color per latent needs markers), and rings around the fresh ones."""
+    ends = W_dec.detach().cpu()
+    x: list[float | None] = []
+    y: list[float | None] = []
+    for row_x, row_y in rounded(ends):
+        x += [0, row_x, None]
+        y += [0, row_y, None]
+    colors = [_color(latent) for latent in range(len(ends)) for _ in range(3)]
+    lines = go.Scatter(
+        x=x,
+        y=y,
+        mode="lines+markers",
+        line={"color": GRAY, "width": 2},
+        marker={"size": [0, 13, 0] * len(ends), "color": colors},
+        hoverinfo="skip",
+    )
+    chosen = rounded(ends[fresh.bool().cpu()])
+    rings = go.Scatter(
+        x=[p[0] for p in chosen],
+        y=[p[1] for p in chosen],
+        mode="markers",
+        marker={"symbol": "circle-open", "size": 26, "color": COLORS[3], "line": {"width": 4}},
+        hoverinfo="skip",
+    )
+    return lines, rings
+
+
+def _legend(encoder: bool, features: bool) -> list[go.Scatter]:
+    """What the kinds of lines mean, as traces without points."""
+    kinds = [
+        ("decoder row", "solid", True),
+        ("encoder direction", "dot", encoder),
+        ("toy feature", "dash", features),
+    ]
+    return [
+        go.Scatter(
+            x=[None], y=[None], mode="lines", name=name, line={"color": GRAY, "dash": dash, "width": 2.5}
+        )
+        for name, dash, shown in kinds
+        if shown
+    ]
+
+
+def _line(
+    x0: float, y0: float, x1: float, y1: float, color: str, *, dash: str, text: str, end_text: str = ""
+) -> go.Scatter:
+    return go.Scatter(
+        x=[x0, x1],
+        y=[y0, y1],
+        mode="lines+text" if end_text else "lines",
+        line={"color": color, "width": 2, "dash": dash},
+        text=["", end_text],
+        textposition="top right",
+        hovertext=text,
+        hoverinfo="text",
+        showlegend=False,
+    )
+
+
+def _arrow(x: float, y: float, color: str, name: str, showlegend: bool = False) -> go.Scatter:
+    return go.Scatter(
+        x=[0, x],
+        y=[0, y],
+        mode="lines+markers",
+        line={"color": color, "width": 3},
+        marker={"symbol": "arrow", "angleref": "previous", "size": [0, 13], "color": color},
+        name=name,
+        hovertext=name,
+        hoverinfo="text",
+        showlegend=showlegend,
+    )
+
+
+def _recovery_in_words(model: ToyModel | None, W_dec: Tensor, instances: Sequence[int]) -> str:
+    if model is None:
+        return ""
+    best = feature_latent_similarity(model.W.detach().cpu(), W_dec.cpu())[instances].max(dim=-1).values
+    found = (best > 0.95).sum(dim=-1).tolist()
+    return f" Features of the toy model that have a decoder row close by: {', '.join(map(str, found))}."
