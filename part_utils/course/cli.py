@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from part_utils.course.errors import CourseError
-from part_utils.exercises.catalogue import CHAPTERS, UnknownExercise, chapter
+from part_utils.course.grading.commands import COMMANDS, examine_grading
+from part_utils.exercises.catalogue import CHAPTERS, UnknownExercise, chapter, get_exercise
 
 app = typer.Typer(
     help="Work through the course, check exercises, build notebooks.",
@@ -88,12 +89,14 @@ def build_command(
 
 @app.command("doctor")
 @sentences_for_errors
-def doctor_command() -> None:
+def doctor_command(
+    grading: Annotated[bool, typer.Option("--grading", help="Look at what grading a class needs.")] = False,
+) -> None:
     """Look whether this machine can run the course, and say what to do where it cannot."""
     from part_utils.course.doctor import examine
 
     ill = 0
-    for finding in examine():
+    for finding in examine_grading() if grading else examine():
         sign = "[green]✓[/]" if finding.well else "[red]✗[/]"
         console.print(f"{sign} {finding.what}: {escape(finding.detail)}", highlight=False, soft_wrap=True)
         if not finding.well:
@@ -115,6 +118,69 @@ def progress_command(
     from part_utils.course.progress import print_progress
 
     print_progress(as_json, console)
+
+
+@app.command("reset")
+@sentences_for_errors
+def reset_command(
+    exercise: Annotated[str, typer.Argument(help="The exercise, such as 2.3.")],
+    notebook: Annotated[
+        Path | None, typer.Option(help="The notebook; by default the exercise's chapter in chapters/.")
+    ] = None,
+) -> None:
+    """Put an exercise's cell back as it was shipped. Your code is kept in a dated backup."""
+    from part_utils.course.reset import reset
+
+    console.print(escape(reset(get_exercise(exercise), notebook)), highlight=False, soft_wrap=True)
+
+
+@app.command("restore")
+@sentences_for_errors
+def restore_command(
+    name: Annotated[
+        str | None,
+        typer.Argument(help='A backup, by the beginning of its name, or "last". Without: list them.'),
+    ] = None,
+) -> None:
+    """List the backups, or bring one back. What is there now is kept in another backup."""
+    from part_utils.course.reset import describe_backups, restore
+
+    if name is not None:
+        console.print(escape(restore(name)), highlight=False, soft_wrap=True)
+        return
+    for line in describe_backups():
+        console.print(escape(line), highlight=False, soft_wrap=True)
+
+
+@app.command("update")
+@sentences_for_errors
+def update_command(
+    release: Annotated[
+        str | None,
+        typer.Argument(help="A newer release: folder, .zip or .tar.gz. By default what the git remote has."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Change nothing; say what would happen.")
+    ] = False,
+) -> None:
+    """Bring a newer release into this copy. What you wrote is carried over. Exit code 1 if there were conflicts."""
+    from part_utils.course.update import update
+    from part_utils.exercises.progress import course_folder
+
+    root = course_folder()
+    if root is None:
+        raise CourseError("There is no course here. Run this in the folder that holds chapters/.")
+    conflicts = update(
+        root, release, dry_run, lambda line: console.print(escape(line), highlight=False, soft_wrap=True)
+    )
+    for conflict in conflicts:
+        complaints.print(escape(conflict), style="yellow", highlight=False, soft_wrap=True)
+    if conflicts:
+        raise typer.Exit(1)
+
+
+for _name, _command in COMMANDS.items():
+    app.command(_name)(sentences_for_errors(_command))
 
 
 if __name__ == "__main__":

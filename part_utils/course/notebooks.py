@@ -148,7 +148,7 @@ class NotebookCode:
         hides the solution. A renamed function is found by its cell.
         """
         name = exercise.cell_name
-        cell = self._cell_of(exercise)
+        cell = self.cell_of(exercise)
         found = [s for s in self._definitions() if name in s.defines]
         solved = [s for s in found if not is_stub(s.node)]
         if solved:
@@ -191,7 +191,7 @@ class NotebookCode:
             if isinstance(statement.node, ast.FunctionDef | ast.ClassDef):
                 yield statement
 
-    def _cell_of(self, exercise: Exercise) -> int | None:
+    def cell_of(self, exercise: Exercise) -> int | None:
         """The number of the cell where the exercise stands, or would stand."""
         named = [cell for cell in self.cells if cell.name == exercise_name(exercise)]
         code = [cell for cell in named if cell.kind == "code"]
@@ -200,10 +200,12 @@ class NotebookCode:
         # Everything that names cells was stripped: the code above the check is the exercise's.
         previous = None
         for cell in self.cells:
-            if cell.kind == "code" and _is_check_cell(cell, exercise) and previous is not None:
+            if cell.kind != "code" or not cell.source.strip():
+                continue
+            if _is_check_cell(cell, exercise) and previous is not None:
                 return previous
-            if cell.kind == "code" and cell.source.strip():
-                previous = cell.number
+            # Another exercise's cell is not this one's, though its own may have been deleted.
+            previous = cell.number if _DEFINITION.search(cell.source) and not cell.name else None
         return None
 
     def _traces_of(self, exercise: Exercise) -> bool:
@@ -289,6 +291,9 @@ def check_grade_id(exercise_id: str) -> str:
 _SHIPPED_NAME = re.compile(r"(statement|exercise|check|hints)-\d+-\d+|(text|code)-[0-9a-f]{10}")
 
 
+_DEFINITION = re.compile(r"^\s*(async def|def|class)\s", re.MULTILINE)
+
+
 def cell_name(cell: Any) -> str:
     """The course's own name for a cell, from the metadata that survives where ids are not kept, or from its id."""
     metadata = cell.get("metadata") if isinstance(cell.get("metadata"), dict) else {}
@@ -348,9 +353,19 @@ def joined(source: Any) -> str:
 
 def read_notebook_code(path: Path) -> NotebookCode:
     """The code of a notebook. Raises CourseError where it cannot be read or holds no exercise."""
+    code = parse_cells(path, read_notebook(path))
+    if not code.exercises():
+        raise CourseError(
+            f"{path} holds no exercise of this course. Give a notebook from chapters/, solved or not."
+        )
+    return code
+
+
+def parse_cells(path: Path, notebook: nbformat.NotebookNode) -> NotebookCode:
+    """The code of a notebook's cells, whether or not there is an exercise among them."""
     code = NotebookCode(path)
     flags = 0
-    for number, cell in enumerate(read_notebook(path).cells):
+    for number, cell in enumerate(notebook.cells):
         code.cells.append(Cell(number, cell.cell_type, cell.source, cell_name(cell)))
         if cell.cell_type != "code":
             continue
@@ -362,10 +377,6 @@ def read_notebook_code(path: Path) -> NotebookCode:
         if statements:
             flags = statements[-1].flags
         code.statements += statements
-    if not code.exercises():
-        raise CourseError(
-            f"{path} holds no exercise of this course. Give a notebook from chapters/, solved or not."
-        )
     return code
 
 
