@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -54,7 +55,10 @@ class Gradebook:
         book, slug = self._book, graded.chapter
         book.update_or_create_student(graded.student)
         facts = {"timestamp": timestamp} if timestamp else {}
-        submission = book.update_or_create_submission(slug, graded.student, **facts)
+        with warnings.catch_warnings():
+            # nbgrader builds a submission before it adds it to the session, which SQLAlchemy 2 remarks upon.
+            warnings.simplefilter("ignore")
+            submission = book.update_or_create_submission(slug, graded.student, **facts)
         notebook = next(n for n in submission.notebooks if n.name == slug)
         grades = {grade.name: grade for grade in notebook.grades}
         comments = {comment.name: comment for comment in notebook.comments}
