@@ -261,6 +261,8 @@ def toy_model_calculate_loss(check: Check) -> None:
             "",
             f"right for {instances} instances and {features} features of different importance",
             _wrong_losses(out, x, importance),
+            rtol=2e-5,
+            atol=1e-6,
             what="the loss",
         )
         expected = 2 * importance * (out - x) / (batch * features)
@@ -783,6 +785,8 @@ def _check_loss_of_absolute_values(check: Check) -> None:
             "",
             "`calculate_loss`: compares with the absolute value of the input, weighted by importance",
             wrong,
+            rtol=2e-5,
+            atol=1e-6,
             what="the loss",
         )
         check.gradient(
@@ -901,6 +905,72 @@ def _wrong_dimensionalities(W: Tensor) -> dict:
         "the dimensionalities are summed up ": _dimensionality(W).sum(1, keepdim=True),
     }
     return wrong
+
+
+# Exercise 1.10
+
+
+@exercise(
+    id="1.10",
+    reference="toy_model.hidden_for_datapoints",
+    title="Bonus: where does a model put its datapoints?",
+    statement="""
+A model that sees only a handful of datapoints, again and again, can do without features: it gives each *datapoint* a
+direction of its own. To see it, look at the hidden vectors of the training data instead of the columns of $W$:
+
+$$h_{b,i} = W_i \\, x_{b,i}$$
+
+`model` is a trained toy model, with `model.W` and `model.b_final`. Nothing is read out again here.
+""",
+    hints=(
+        "It is the first half of the forward pass, with the model's own `W`. Which exercise of chapter 0 was that?",
+        "Neither the bias nor the ReLU has a part in it: both belong to the way out. Sum over `features`; `batch`, "
+        "`instances` and `hidden` stay.",
+    ),
+    difficulty=1,
+    importance=2,
+    minutes=5,
+    points=1,
+)
+def hidden_for_datapoints(check: Check) -> None:
+    for batch, instances, hidden, features in ((7, 3, 2, 5), (1, 2, 3, 11)):
+        cfg = ToyModelConfig(instances, features, hidden)
+        W, b = check.normal(instances, hidden, features), check.normal(instances, features)
+        model = check.create(cfg, target="part_utils.toy_model.ToyModel")
+        check.learner.set(model, W=W, b_final=b)
+        x = check.sparse(batch, instances, features, probability=0.7)
+        expected = torch.einsum("bif,ihf->bih", x, W)
+        out = torch.einsum("bih,ihf->bif", expected, W)
+        check.equal(
+            check.call(model, x),
+            expected,
+            "batch instances hidden",
+            "the hidden vector of every datapoint, in every instance"
+            if batch > 1
+            else "also for a single datapoint",
+            {
+                "the whole forward pass is returned: the vectors go back to the features": (out + b).relu(),
+                "the vectors go back to the features": out,
+                "a ReLU is applied: the hidden layer of this model has none": expected.relu(),
+                "`b_final` is added to the datapoints first": torch.einsum("bif,ihf->bih", x + b, W),
+                "`b_final` is subtracted from the datapoints first": torch.einsum("bif,ihf->bih", x - b, W),
+                "the matrix of instance 0 is used for every instance": torch.einsum("bif,hf->bih", x, W[0]),
+                "the datapoints of instance 0 are used for every instance": torch.einsum(
+                    "bf,ihf->bih", x[:, 0], W
+                ),
+                "the instances are mixed: every vector meets the sum of all matrices": torch.einsum(
+                    "bif,jhf->bih", x, W
+                ),
+                "`W` is reshaped instead of transposed": torch.einsum(
+                    "bif,ifh->bih", x, W.reshape(instances, features, hidden)
+                ),
+                "the hidden vectors are scaled to length one": torch.nn.functional.normalize(expected, dim=2),
+                "the columns of `W` are scaled to length one": torch.einsum(
+                    "bif,ihf->bih", x, W / W.norm(dim=1, keepdim=True)
+                ),
+            },
+            what="the result",
+        )
 
 
 # What several exercises need
