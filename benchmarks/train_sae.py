@@ -1,0 +1,260 @@
+"""Times three trainers of sparse autoencoders on the same activations: ours, SAELens's, dictionary-learning's.
+
+    python benchmarks/train_sae.py --sae-lens PYTHON --dictionary-learning PYTHON [--tokens N] [--rounds R]
+
+PYTHON is the interpreter of an environment that has the package (`pip install "sae-lens>=6.54.12"`,
+`pip install dictionary-learning`); a trainer whose interpreter is not given is left out. This script itself
+runs in the course's environment.
+
+All train one TopK autoencoder with the same sizes, k, batch and tokens, in the same order, so L0 is the
+same for all. Each trainer keeps its own learning rate, schedule and initialization: the ones that its
+authors chose (ours: the defaults of `course train-sae`). Runs are interleaved, each in a process of its
+own, and only the training loop is timed. One evaluator computes FVU and L0 of all on activations that
+nobody trained on.
+
+At the end stands the share of the machine's measured matrix product rate that ours reaches, counting the
+dense products of encoder and decoder, forward and backward, that a dense trainer would do
+("dense-equivalent"), and counting only the products that it really does.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+D_IN_FILE, BATCH = "activations.safetensors", 2048
+
+
+class Batches:
+    """The same batches for everybody: consecutive slices of shuffled activations, again from each start."""
+
+    def __init__(self, acts: torch.Tensor, steps: int) -> None:
+        self.acts, self.steps = acts, steps
+
+    def __iter__(self) -> Iterator[torch.Tensor]:
+        per_epoch = len(self.acts) // BATCH
+        for step in range(self.steps):
+            start = step % per_epoch * BATCH
+            yield self.acts[start : start + BATCH].float()
+
+
+def train_ours(
+    acts: torch.Tensor, d_sae: int, k: int, steps: int, folder: Path
+) -> tuple[float, dict[str, Any]]:
+    from part_utils.pretraining.run import fastest_dtype
+    from part_utils.pretraining.sparse_training import SparseTrainingConfig, train_stage
+
+    dtype = fastest_dtype("cpu")
+    cfg = SparseTrainingConfig("topk", steps, batch_size=BATCH, n_hidden_ae=d_sae, k=k, lr=2e-3)
+    start = time.perf_counter()
+    weights = train_stage(acts, cfg, folder / "ours_run", dtype=dtype, checkpoint_every=10**9, progress=False)
+    seconds = time.perf_counter() - start
+    result = {
+        "W_enc": weights.encoder.mT.contiguous(),
+        "b_enc": weights.b_enc,
+        "W_dec": weights.decoder,
+        "b_dec": weights.b_dec,
+    }
+    return seconds, result
+
+
+def train_sae_lens(
+    acts: torch.Tensor, d_sae: int, k: int, steps: int, folder: Path
+) -> tuple[float, dict[str, Any]]:
+    from sae_lens import TopKTrainingSAE, TopKTrainingSAEConfig
+    from sae_lens.config import SAETrainerConfig
+    from sae_lens.training.sae_trainer import SAETrainer
+
+    sae = TopKTrainingSAE(
+        TopKTrainingSAEConfig(
+            d_in=acts.shape[1],
+            d_sae=d_sae,
+            k=k,
+            device="cpu",
+            normalize_activations="expected_average_only_in",
+        )
+    )
+    cfg = SAETrainerConfig(
+        total_training_samples=steps * BATCH, train_batch_size_samples=BATCH, n_batches_for_norm_estimate=10
+    )
+    trainer = SAETrainer(cfg, sae, data_provider=iter(Batches(acts, steps + 10)))
+    start = time.perf_counter()
+    sae = trainer.fit()
+    seconds = time.perf_counter() - start
+    # The decoder's norm counts in the choice of the k largest latents, so it is moved to the encoder.
+    norms = sae.W_dec.norm(dim=1)
+    result = {
+        "W_enc": sae.W_enc * norms,
+        "b_enc": sae.b_enc * norms,
+        "W_dec": sae.W_dec / norms[:, None],
+        "b_dec": sae.b_dec,
+        "apply_b_dec_to_input": torch.tensor(bool(sae.cfg.apply_b_dec_to_input)),
+    }
+    return seconds, result
+
+
+def train_dictionary_learning(
+    acts: torch.Tensor, d_sae: int, k: int, steps: int, folder: Path
+) -> tuple[float, dict[str, Any]]:
+    from dictionary_learning.trainers.top_k import TopKTrainer
+    from dictionary_learning.training import trainSAE
+
+    config = {
+        "trainer": TopKTrainer,
+        "steps": steps,
+        "activation_dim": acts.shape[1],
+        "dict_size": d_sae,
+        "k": k,
+        "layer": 0,
+        "lm_name": "bundled",
+        "warmup_steps": min(1000, steps // 10),
+        "device": "cpu",
+        "seed": 0,
+    }
+    start = time.perf_counter()
+    with tempfile.TemporaryDirectory() as saved:
+        trainSAE(
+            data=Batches(acts, steps + 1),
+            trainer_configs=[config],
+            steps=steps,
+            save_dir=saved,
+            normalize_activations=True,
+            device="cpu",
+        )
+        seconds = time.perf_counter() - start
+        state = torch.load(Path(saved) / "trainer_0" / "ae.pt", weights_only=True)
+    result = {
+        "W_enc": state["encoder.weight"].mT.contiguous(),
+        "b_enc": state["encoder.bias"],
+        "W_dec": state["decoder.weight"].mT.contiguous(),
+        "b_dec": state["b_dec"],
+    }
+    return seconds, result
+
+
+TRAINERS = {"ours": train_ours, "sae_lens": train_sae_lens, "dictionary_learning": train_dictionary_learning}
+
+
+@torch.no_grad()
+def evaluate(weights: dict[str, torch.Tensor], acts: torch.Tensor, k: int) -> tuple[float, float]:
+    """FVU and L0, the same way for every trainer's weights."""
+    error, fired = 0.0, 0
+    subtract = bool(weights.get("apply_b_dec_to_input", torch.tensor(True)))
+    for x in acts.float().split(4096):
+        pre = (x - weights["b_dec"] if subtract else x) @ weights["W_enc"] + weights["b_enc"]
+        values, latents = pre.topk(k, dim=1)
+        codes = torch.zeros_like(pre).scatter_(1, latents, values.relu())
+        error += (codes @ weights["W_dec"] + weights["b_dec"] - x).double().pow(2).sum().item()
+        fired += int((codes > 0).sum())
+    variance = (acts.double() - acts.double().mean(dim=0)).pow(2).sum().item()
+    return error / variance, fired / len(acts)
+
+
+def collect(tokens: int, folder: Path) -> None:
+    """Shuffled activations of the bundled model: training ones from `train`, test ones from `held_out`."""
+    from part_utils.activations import flatten_activations, get_activations
+    from part_utils.language_models import load_language_model, load_tokens
+
+    model = load_language_model()
+    result = {}
+    for split, wanted in (("train", tokens), ("held_out", 40_000)):
+        rows = load_tokens(split).tokens
+        rows = rows[: -(-wanted // rows.shape[1])]
+        acts = torch.cat(
+            [flatten_activations(get_activations(part, model)).half() for part in rows.split(64)]
+        )
+        result[split] = acts[torch.randperm(len(acts), generator=torch.Generator().manual_seed(0))]
+    save_file(result, folder / D_IN_FILE)
+
+
+def worker(arguments: argparse.Namespace) -> None:
+    """One run of one trainer: prints seconds, FVU and L0 as JSON."""
+    torch.manual_seed(0)
+    stored = load_file(arguments.folder / D_IN_FILE)
+    with tempfile.TemporaryDirectory() as scratch:
+        seconds, weights = TRAINERS[arguments.worker](
+            stored["train"], arguments.latents, arguments.k, arguments.tokens // BATCH, Path(scratch)
+        )
+    weights = {name: value.detach() for name, value in weights.items()}
+    fvu, l0 = evaluate(weights, stored["held_out"], arguments.k)
+    print(json.dumps({"seconds": seconds, "fvu": fvu, "l0": l0}))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--sae-lens", help="interpreter of the environment that has sae-lens")
+    parser.add_argument(
+        "--dictionary-learning", help="interpreter of the environment that has dictionary-learning"
+    )
+    parser.add_argument("--tokens", type=int, default=200 * BATCH)
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--latents", type=int, default=4096)
+    parser.add_argument("--k", type=int, default=48)
+    parser.add_argument(
+        "--folder", type=Path, help="where the activations are kept; a temporary folder if left out"
+    )
+    parser.add_argument("--worker", choices=TRAINERS, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.worker:
+        worker(arguments)
+        return
+    folder = arguments.folder or Path(tempfile.mkdtemp())
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / D_IN_FILE).exists():
+        collect(arguments.tokens, folder)
+    interpreters = {
+        "ours": sys.executable,
+        "sae_lens": arguments.sae_lens,
+        "dictionary_learning": arguments.dictionary_learning,
+    }
+    results: dict[str, list[dict[str, float]]] = {name: [] for name, python in interpreters.items() if python}
+    sizes = [
+        "--tokens",
+        arguments.tokens,
+        "--latents",
+        arguments.latents,
+        "--k",
+        arguments.k,
+        "--folder",
+        folder,
+    ]
+    for _ in range(arguments.rounds):
+        for name in results:
+            command = [interpreters[name], __file__, "--worker", name, *map(str, sizes)]
+            output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+            results[name].append(json.loads(output.splitlines()[-1]))
+    print(
+        f"{arguments.tokens:,} tokens, batch {BATCH}, {arguments.latents} latents, k = {arguments.k}, best round"
+    )
+    rates = {name: arguments.tokens / min(run["seconds"] for run in runs) for name, runs in results.items()}
+    for name, runs in results.items():
+        times = rates["ours"] / rates[name]
+        fvu, l0 = runs[-1]["fvu"], runs[-1]["l0"]
+        print(
+            f"{name:20s} {rates[name]:8.0f} tokens/s  FVU {fvu:.4f}  L0 {l0:.1f}  ours is {times:.1f} times as fast"
+        )
+    from part_utils.pretraining.run import fastest_dtype, matmul_rate
+
+    dtype = fastest_dtype("cpu")
+    rate = matmul_rate(dtype, "cpu", seconds=2)
+    d_in = load_file(folder / D_IN_FILE)["train"].shape[1]
+    dense = rates["ours"] * 2 * d_in * arguments.latents
+    print(f"matrix products in {dtype}: {rate / 1e9:.0f} GFLOP/s on this machine")
+    print(
+        f"share of that rate: {5 * dense / rate:.0%} dense-equivalent (5 products), "
+        f"{dense / rate:.0%} in the product that is really dense"
+    )
+
+
+if __name__ == "__main__":
+    main()
