@@ -195,9 +195,9 @@ def _load_bundled_model(device: str) -> TransformerBridge:
         verified(DATA / "tokenizer" / file)
     tokenizer = PreTrainedTokenizerFast.from_pretrained(DATA / "tokenizer")
     with torch.random.fork_rng(devices=[]):
-        model = TransformerBridge.boot_native(cfg, tokenizer=tokenizer)
+        model = TransformerBridge.boot_native(cfg, tokenizer=tokenizer, device=device)
     model.load_state_dict({key: value.float() for key, value in weights.items()}, strict=True)
-    return model.to(device).eval()
+    return model.eval()
 
 
 def from_hub(download: Callable[[], Downloaded], repository: str, instead: str) -> Downloaded:
@@ -224,10 +224,10 @@ def _load_gelu_1l(device: str) -> TransformerBridge:
     cfg["normalization_type"] = published.get("normalization", published.get("normalization_type"))
     tokenizer = AutoTokenizer.from_pretrained(published["tokenizer_name"])
     with torch.random.fork_rng(devices=[]):
-        model = TransformerBridge.boot_native(cfg, tokenizer=tokenizer, model_name="gelu-1l")
+        model = TransformerBridge.boot_native(cfg, tokenizer=tokenizer, device=device, model_name="gelu-1l")
     weights = torch.load(next(folder.rglob("*final.pth")), map_location="cpu", weights_only=True)
     model.load_state_dict(bridge_state_dict(weights, cfg["d_vocab"]), strict=True)
-    return model.to(device).eval()
+    return model.eval()
 
 
 def bridge_state_dict(weights: dict[str, Tensor], d_vocab: int) -> dict[str, Tensor]:

@@ -165,4 +165,4 @@ def evaluate_command(
     """Measure the bundled model and autoencoders on text that nothing was trained on."""
     from part_utils.pretraining.report import print_report
 
-    print_report(split, max_rows, device, samples, figure)
+    print_report(split, max_rows, device, samples, figure, metrics)

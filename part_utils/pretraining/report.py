@@ -1,7 +1,8 @@
 """What `course evaluate` prints: losses, completions, the autoencoders' measures, their firing rates."""
 
+import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float
@@ -85,7 +86,9 @@ def measures_table(evaluations: dict[str, Evaluation]) -> Table:
     return table
 
 
-def print_report(split: str, max_rows: int | None, device: str, samples: int, figure: Path | None) -> None:
+def print_report(
+    split: str, max_rows: int | None, device: str, samples: int, figure: Path | None, metrics: Path | None
+) -> None:
     """Measures everything that is bundled on one split and prints it."""
     console = Console()
     model = load_language_model(device=device)
@@ -94,7 +97,8 @@ def print_report(split: str, max_rows: int | None, device: str, samples: int, fi
         text.tokens[:max_rows].to(device), text.labels[:max_rows].to(device), text.label_names
     )
     table = Table("text", "loss, nats per token")
-    for kind, loss in loss_by_kind(model, text).items():
+    losses = loss_by_kind(model, text)
+    for kind, loss in losses.items():
         table.add_row(kind, f"{loss:.4f}")
     console.print(f"Language model on {text.tokens.numel():,} tokens of the split {split}", table)
     for kind in KINDS if samples else ():
@@ -115,8 +119,21 @@ def print_report(split: str, max_rows: int | None, device: str, samples: int, fi
     console.print("Firing rates of encoder-A:")
     for line in bars(first.firing_rates[0]):
         console.print(line, highlight=False)
+    if metrics is not None:
+        save_metrics(split, losses, evaluations, metrics)
     if figure is not None:
         draw_histogram(evaluations, figure)
+
+
+def save_metrics(
+    split: str, losses: dict[str, float], evaluations: dict[str, Evaluation], path: Path
+) -> None:
+    """Writes all measures but the firing rates as JSON."""
+    first = evaluations["encoder-"]
+    result: dict[str, Any] = {"split": split, "loss_by_kind": losses, "loss_clean": first.loss_clean}
+    for name, evaluation in zip(("autoencoders", "autoencoder_topk"), evaluations.values(), strict=True):
+        result[name] = {key: value for key, value in evaluation._asdict().items() if key != "firing_rates"}
+    path.write_text(json.dumps(result, indent=2) + "\n")
 
 
 def draw_histogram(evaluations: dict[str, Evaluation], path: Path) -> None:

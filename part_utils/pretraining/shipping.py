@@ -99,5 +99,7 @@ def write_manifest(data: Path) -> dict[str, Any]:
             path.relative_to(data).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths
         }
     }
+    for path in paths:
+        path.chmod(0o644)
     (data / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
     return manifest
