@@ -43,13 +43,14 @@ def merge(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> Merged:
         by_text = {digest_of(source_of(cell)): name for name, cell in shipped.items()}
         exercises = {name: cell for name, cell in shipped.items() if name.startswith("exercise-")}
         by_function = {f: name for name, cell in exercises.items() for f in _functions(cell)}
-    found: dict[str, RawCell] = {}
-    carried: list[str] = []
+    cells_of_mine = [copy.deepcopy(cell) for cell in mine["cells"]]
+    names = [_identified(cell, by_text, by_function) for cell in cells_of_mine]
+    above: dict[str, list[RawCell]] = {name: [] for name in frame}
+    placed: set[str] = set()
+    merged = Merged({})
     notes: list[tuple[str, RawCell]] = []
     anchor = ""
-    for original in mine["cells"]:
-        cell = copy.deepcopy(original)
-        name = _identified(cell, by_text, by_function)
+    for cell, name in zip(cells_of_mine, names, strict=True):
         if not name:
             frame[anchor].append(_own(cell))
         elif name not in shipped:
@@ -60,29 +61,27 @@ def merge(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> Merged:
                 notes.append(
                     (f"{_title(name)}: you changed it, and the new release has changed or removed it", kept)
                 )
-        elif name in found:
-            if is_changed(cell) and source_of(cell) != source_of(found[name]):
-                if not is_changed(found[name]):
-                    # The copy above was the untouched one.
-                    _place(name, cell, shipped[name], frame[name], carried, notes)
-                    found[name] = cell
-                else:
-                    frame[name].append(_own(cell))
         else:
-            anchor, found[name] = name, cell
-            _place(name, cell, shipped[name], frame[name], carried, notes)
-    cells = [cell for group in frame.values() for cell in group]
+            copies = [c for c, other in zip(cells_of_mine, names, strict=True) if other == name]
+            chosen = _chosen(copies, shipped[name])
+            if cell is chosen:
+                anchor = name
+                placed.add(name)
+                _place(name, cell, shipped[name], frame[name], merged.carried, notes)
+            elif is_changed(cell) and source_of(cell) != source_of(chosen):
+                (frame[name] if name in placed else above[name]).append(_own(cell))
+    cells = [cell for name, group in frame.items() for cell in (*above[name], *group)]
     _repair_ids(cells)
     notebook = {
         **theirs,
         "cells": cells,
         "metadata": {**theirs.get("metadata", {}), **(mine.get("metadata") or {})},
     }
-    conflicts = []
+    merged.notebook = notebook
     for sentence, kept in notes:
         number = next(n for n, cell in enumerate(cells, 1) if cell is kept)
-        conflicts.append(f"{sentence}; yours is cell {number}")
-    return Merged(notebook, carried, conflicts)
+        merged.conflicts.append(f"{sentence}; yours is cell {number}")
+    return merged
 
 
 def is_changed(cell: RawCell) -> bool:
@@ -113,6 +112,14 @@ def is_untouched(notebook: Mapping[str, Any]) -> bool:
 def source_of(cell: Mapping[str, Any]) -> str:
     """A cell's text."""
     return joined(cell.get("source", ""))
+
+
+def _chosen(copies: list[RawCell], new: RawCell) -> RawCell:
+    """Of several copies of a cell the one that counts: the last that defines what it should, or that was changed."""
+    changed = [cell for cell in copies if is_changed(cell)]
+    wanted = set(_functions(new))
+    defining = [cell for cell in changed if wanted & set(_functions(cell))]
+    return (defining or changed or copies)[-1]
 
 
 def _place(
@@ -186,7 +193,10 @@ def _identified(cell: RawCell, by_text: Mapping[str, str], by_function: Mapping[
         cell["metadata"] = {**(cell.get("metadata") or {}), "course": {"cell": name, "digest": digest}}
         return name
     if cell.get("cell_type") == "code":
-        return next((by_function[f] for f in _functions(cell) if f in by_function), "")
+        name = next((by_function[f] for f in _functions(cell) if f in by_function), "")
+        if name:
+            cell["metadata"] = {**(cell.get("metadata") or {}), "course": {"cell": name}}
+        return name
     return ""
 
 

@@ -189,7 +189,8 @@ def _unpack(archive: Path, folder: Path) -> None:
             with tarfile.open(archive) as opened_tar:
                 opened_tar.extractall(folder, filter="data")
     except (OSError, zipfile.BadZipFile, tarfile.TarError, EOFError) as error:
-        raise CourseError(f"{archive} cannot be unpacked ({error}). Download it again.") from None
+        reason = str(error).partition("\n")[0]
+        raise CourseError(f"{archive} cannot be unpacked ({reason}). Download it again.") from None
 
 
 def _fetch(root: Path, folder: Path) -> None:
