@@ -157,7 +157,7 @@ def autoencoder_init(check: Check) -> None:
                 "first parameter is made.",
             }
         ):
-            made = check.create(cfg, device="cpu")
+            made = check.create(cfg)
         if check.learner.get(made, "cfg") is None:
             raise Mistake(
                 "There is no `self.cfg`. Keep the configuration: `forward` needs its `l1_coeff` and `tied_weights`."
@@ -279,6 +279,18 @@ LENGTHS: dict[str, Callable[[Tensor], Tensor]] = {
     "each row is multiplied by its length": lambda W: W * W.norm(dim=-1, keepdim=True),
     "each row is divided by the sum of its values": lambda W: W / W.sum(-1, keepdim=True),
     "a softmax is taken": lambda W: torch.softmax(W, -1),
+    "rows that are shorter than 1 are left as they are": lambda W: (
+        W / W.norm(dim=-1, keepdim=True).clamp_min(1.0)
+    ),
+    "0.1 is added to the length, which is too much (1e-8 is enough)": lambda W: (
+        W / (W.norm(dim=-1, keepdim=True) + 0.1)
+    ),
+    "0.01 is added to the length, which is too much (1e-8 is enough)": lambda W: (
+        W / (W.norm(dim=-1, keepdim=True) + 0.01)
+    ),
+    "0.001 is added to the length, which is too much (1e-8 is enough)": lambda W: (
+        W / (W.norm(dim=-1, keepdim=True) + 0.001)
+    ),
     "the mean is subtracted too (that is LayerNorm)": lambda W: unit_rows(W - W.mean(-1, keepdim=True)),
     "all rows are divided by the *mean* length of the rows": lambda W: (
         W / W.norm(dim=-1, keepdim=True).mean(dim=1, keepdim=True)
@@ -518,10 +530,11 @@ ENCODER = {
     "the encoders of all instances are added up": lambda W: W.sum(0).expand_as(W),
     "the encoder's columns are normalized (only the decoder is)": lambda W: unit_rows(W, 1),
 }
-CENTERED = {
-    "": -1.0,
-    "`b_dec` is not subtracted before encoding": 0.0,
-    "`b_dec` is added before encoding instead of subtracted": 1.0,
+CENTERED: dict[str, Callable[[Tensor], Tensor]] = {
+    "": lambda b_dec: -b_dec,
+    "`b_dec` is not subtracted before encoding": torch.zeros_like,
+    "`b_dec` is added before encoding instead of subtracted": lambda b_dec: b_dec,
+    "the `b_dec` of instance 0 is subtracted in every instance": lambda b_dec: -b_dec[:1].expand_as(b_dec),
 }
 ENCODER_BIAS = {
     "": "added",
@@ -536,11 +549,14 @@ ACTIVATION = {
     "the absolute value is taken instead of a ReLU": torch.abs,
     "a sigmoid is applied instead of a ReLU": torch.sigmoid,
     "a GELU is applied instead of a ReLU": torch.nn.functional.gelu,
+    "a leaky ReLU is applied instead of a ReLU": torch.nn.functional.leaky_relu,
 }
-DECODER_BIAS = {
-    "": 1.0,
-    "`b_dec` is not added after decoding": 0.0,
-    "`b_dec` is subtracted after decoding instead of added": -1.0,
+DECODER_BIAS: dict[str, Callable[[Tensor], Tensor]] = {
+    "": lambda b_dec: b_dec,
+    "`b_dec` is not added after decoding": torch.zeros_like,
+    "`b_dec` is subtracted after decoding instead of added": lambda b_dec: -b_dec,
+    "the `b_dec` of instance 0 is added in every instance": lambda b_dec: b_dec[:1].expand_as(b_dec),
+    "`b_dec` is added twice": lambda b_dec: 2 * b_dec,
 }
 
 
@@ -592,7 +608,7 @@ def autoencoder_forward(check: Check) -> None:
             else {}
         ):
             returned = check.method(autoencoder, "forward", h)
-        output = _forward_output(check, returned)
+        output = _forward_output(returned, h, weights)
         suffix = "" if cfg is SMALL else " with tied weights" if cfg.tied_weights else " for a batch of one"
         _check_acts(check, output["acts"], h, weights, suffix)
         _check_reconstruction(check, output["h_reconstructed"], h, weights, suffix)
@@ -608,7 +624,7 @@ def autoencoder_forward(check: Check) -> None:
         _check_forward_gradient(check, cfg)
 
 
-def _forward_output(check: Check, returned: Any) -> dict[str, Any]:
+def _forward_output(returned: Any, h: Tensor, weights: Mapping[str, Tensor]) -> dict[str, Any]:
     """Forward's results by name."""
     names = ", ".join(FIELDS)
     if not isinstance(returned, tuple | list):
@@ -619,18 +635,22 @@ def _forward_output(check: Check, returned: Any) -> dict[str, Any]:
         raise Mistake(f"`forward` returns {kind}; expected a tuple of five: ({names}).")
     if len(returned) < len(FIELDS):
         raise Mistake(f"`forward` returns {len(returned)} values; expected five: ({names}).")
+    shapes = [h.shape[:2], h.shape[:2], h.shape[:0], (*h.shape[:2], weights["b_enc"].shape[1]), h.shape]
+    found = [tuple(value.shape) for value in returned[:5] if isinstance(value, Tensor)]
+    if sorted(found) == sorted(map(tuple, shapes)) and found != [tuple(shape) for shape in shapes]:
+        raise Mistake(f"`forward` returns the five results in another order; the order is ({names}).")
     return dict(zip(FIELDS, returned, strict=False))
 
 
 def _encoded(h: Tensor, weights: Mapping[str, Tensor], encoder, centered, bias, activation) -> Tensor:  # type: ignore[no-untyped-def]
-    before = torch.einsum("bix,ixl->bil", h + centered * weights["b_dec"], encoder(weights["W_enc"]))
+    before = torch.einsum("bix,ixl->bil", h + centered(weights["b_dec"]), encoder(weights["W_enc"]))
     b_enc = weights["b_enc"]
     shift = {"added": b_enc, "subtracted": -b_enc, "first": b_enc[:1].expand_as(b_enc)}.get(bias, 0 * b_enc)
     return activation(before + shift) + (b_enc if bias == "after" else 0)
 
 
 def _right_acts(h: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
-    return _encoded(h, weights, ENCODER[""], -1.0, "added", torch.relu)
+    return _encoded(h, weights, ENCODER[""], CENTERED[""], "added", torch.relu)
 
 
 def _right_reconstruction(h: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
@@ -643,7 +663,10 @@ def _check_acts(check: Check, acts: Any, h: Tensor, weights: Mapping[str, Tensor
         return _encoded(h, weights, *choice)
 
     expected = _right_acts(h, weights)
-    mistakes = variations(encoded, ENCODER, CENTERED, ENCODER_BIAS, ACTIVATION)
+    encoders = {**ENCODER}
+    if "W_dec" in weights:
+        encoders["the decoder's transpose is used for encoding"] = lambda W: unit_rows(weights["W_dec"]).mT
+    mistakes = variations(encoded, encoders, CENTERED, ENCODER_BIAS, ACTIVATION)
     mistakes |= {
         "the reconstruction is returned in their place: the order is l1_loss, l2_loss, loss, acts, h_reconstructed": (
             _right_reconstruction(h, weights)
@@ -661,8 +684,8 @@ def _check_reconstruction(
 ) -> None:
     acts, stored, b_dec = _right_acts(h, weights), decoder_of(weights), weights["b_dec"]
 
-    def decoded(matrix: Callable[[Tensor], Tensor], bias: float) -> Tensor:
-        return torch.einsum("bil,ilx->bix", acts, matrix(stored)) + bias * b_dec
+    def decoded(matrix: Callable[[Tensor], Tensor], bias: Callable[[Tensor], Tensor]) -> Tensor:
+        return torch.einsum("bil,ilx->bix", acts, matrix(stored)) + bias(b_dec)
 
     decoders: dict[str, Callable[[Tensor], Tensor]] = {
         "": unit_rows,
@@ -679,7 +702,7 @@ def _check_reconstruction(
             "the encoder's transpose, normalized, is used for decoding although the weights are not tied"
         ] = lambda W: unit_rows(weights["W_enc"].mT)
     mistakes = variations(decoded, decoders, DECODER_BIAS)
-    expected = decoded(unit_rows, 1.0)
+    expected = decoded(unit_rows, DECODER_BIAS[""])
     mistakes |= {
         "a ReLU is applied to the reconstruction, which may be negative": torch.relu(expected),
         "the latents are returned in its place": acts,
@@ -797,7 +820,21 @@ def _check_loss(check: Check, loss: Any, l1: Tensor, l2: Tensor, l1_coeff: float
         total(terms[""], "mean", "sum"),
         "",
         f"`loss` is right{suffix}",
-        variations(total, terms, over_batch, over_instances),
+        variations(total, terms, over_batch, over_instances)
+        | {
+            "the L2 term is averaged over the instances, and only the L1 term is summed": (
+                l2.mean() + l1_coeff * l1.mean(0).sum()
+            ),
+            "the L1 term is averaged over the instances, and only the L2 term is summed": (
+                l2.mean(0).sum() + l1_coeff * l1.mean()
+            ),
+            "the L2 term is summed over the batch, and only the L1 term is averaged": (
+                l2.sum() + l1_coeff * l1.mean(0).sum()
+            ),
+            "the L1 term is summed over the batch, and only the L2 term is averaged": (
+                l2.mean(0).sum() + l1_coeff * l1.sum()
+            ),
+        },
         what="`loss`",
     )
 
@@ -1126,6 +1163,8 @@ def _match_mistakes(W_toy: Tensor, W_dec: Tensor) -> dict[str, Alternative]:
     with_toy = torch.einsum("ihf,ilh->ifl", unit_rows(W_toy, 1), W_dec)
     first = _cosines(W_toy, W_dec[:1].expand_as(W_dec))
     wrong_axis = torch.einsum("ihf,ilh->ifl", unit_rows(W_toy, 2), unit_rows(W_dec, 1))
+    wrong_toy_axis = torch.einsum("ihf,ilh->ifl", unit_rows(W_toy, 2), unit_rows(W_dec))
+    wrong_dec_axis = torch.einsum("ihf,ilh->ifl", unit_rows(W_toy, 1), unit_rows(W_dec, 1))
     features, latents = cosines.shape[1:]
     mistakes: dict[str, Alternative] = {
         "each feature takes its best latent, even if another feature has it already (not one to one)": cosines.amax(
@@ -1149,6 +1188,14 @@ def _match_mistakes(W_toy: Tensor, W_dec: Tensor) -> dict[str, Alternative]:
         "the rows of `W_dec` are not brought to unit length": lambda: _matched(with_toy),
         "the columns of `W_toy` are not brought to unit length": lambda: _matched(with_dec),
         "the lengths are taken along the wrong axes": lambda: _matched(wrong_axis),
+        "the lengths of `W_toy` are taken along the wrong axis": lambda: _matched(wrong_toy_axis),
+        "the lengths of `W_dec` are taken along the wrong axis": lambda: _matched(wrong_dec_axis),
+        "the similarities with all latents are added up": cosines.sum(-1),
+        "the mean similarity with all latents is returned": cosines.mean(-1),
+        "the whole table is returned": cosines,
+        "1 is returned for a feature that was found and 0 for others": lambda: (
+            _matched(cosines) > 0.95
+        ).float(),
         "the pairs and similarities of instance 0's decoder are used for every instance": lambda: _matched(
             first
         ),
@@ -1308,6 +1355,7 @@ def _check_similarity(
         "every latent's decoder is compared with every latent's encoder": pairs.mT,
         "the absolute value is taken: opposite directions are not the same direction": expected.abs(),
         "the similarity is squared": expected.square(),
+        "the *angle* is returned instead of its cosine": torch.acos(expected.clamp(-1, 1)),
         "the axes are left in the order `n_hidden_ae n_instances`": expected.mT,
         "the mean over the latents is returned": expected.mean(-1),
         "the mean over the instances is returned": expected.mean(0),

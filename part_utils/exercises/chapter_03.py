@@ -453,10 +453,18 @@ def _check_simple_encoder(
         raise Mistake(
             "The new encoder columns were divided by `neuron_resample_scale` instead of multiplied.", details
         )
-    old = before["W_enc"].norm(dim=1)
-    if any(torch.allclose(lengths, known.double(), rtol=1e-3) for known in (old[dead], scale * old[dead])):
+    if lengths.std() > 0.01:
         raise Mistake(
-            "The new encoder columns are scaled by the length of the dead latent's old ones.", details
+            "The new encoder columns have different lengths. Scale the unit vector, not the one before it was "
+            "normalized.",
+            details,
+        )
+    old = before["W_enc"].norm(dim=1)
+    if any(abs(lengths[0] - scale * norm.mean()) < 1e-3 for norm in (old, old[~dead], old[dead])):
+        raise Mistake(
+            "The new encoder columns were scaled with a mean length of encoder columns as well. That belongs to the "
+            "advanced way; here they have the length `neuron_resample_scale`.",
+            details,
         )
     raise Mistake("The new encoder columns do not have the length `neuron_resample_scale`.", details)
 
@@ -814,6 +822,10 @@ def _check_drawn_by_loss(check: Check, scale: float, errors: Mapping[str, str]) 
         "it is proportional to 1 over the loss, so that well rebuilt inputs are drawn": 1 / l2,
         "it is proportional to 1 over the squared loss, so that well rebuilt inputs are drawn": l2**-2,
         "the losses of instance 0 are used for every instance": (l2**2)[:, :1].expand_as(l2),
+        "the loss is divided by its sum over the instances instead of the sum over the batch": (
+            l2 / l2.sum(1, keepdim=True)
+        )
+        ** 2,
         "the losses of instance 0 are used for every instance, without squaring them": l2[:, :1].expand_as(
             l2
         ),

@@ -196,6 +196,13 @@ class LatentsEqual(_Right):
         self.W_enc = nn.Parameter(one.repeat(1, 1, cfg.n_hidden_ae))
 
 
+@mutant("2.1", says="takes gradients")
+class FrozenEncoder(_Right):
+    def __init__(self, cfg, device=None):
+        super().__init__(cfg)
+        self.W_enc.requires_grad_(False)
+
+
 @variant("2.1")
 class XavierAndUnitDecoder(nn.Module):
     def __init__(self, cfg, device=None):
@@ -337,6 +344,27 @@ class AbsoluteSum(_Both):
     def normalize_and_return_W_dec(self):
         W_dec = self.W_enc.mT if self.cfg.tied_weights else self.W_dec
         return W_dec / (W_dec.abs().sum(dim=-1, keepdim=True) + 1e-8)
+
+
+@mutant("2.2", says="which is too much")
+class LargeEpsilon(_Both):
+    def normalize_and_return_W_dec(self):
+        W_dec = self.W_enc.mT if self.cfg.tied_weights else self.W_dec
+        return W_dec / (W_dec.norm(dim=-1, keepdim=True) + 0.01)
+
+
+@mutant("2.2", says="end with a `return`")
+class NothingReturned(_Both):
+    def normalize_and_return_W_dec(self):
+        W_dec = self.W_enc.mT if self.cfg.tied_weights else self.W_dec
+        W_dec = F.normalize(W_dec, dim=-1)
+
+
+@mutant("2.2", says="does not stay zero")
+class OnesForZeroRows(_Both):
+    def normalize_and_return_W_dec(self):
+        W_dec = self.W_enc.mT if self.cfg.tied_weights else self.W_dec
+        return torch.nan_to_num(W_dec / W_dec.norm(dim=-1, keepdim=True), nan=1.0)
 
 
 @mutant("2.2", says="With tied weights there is no `W_dec`")
@@ -747,6 +775,53 @@ def wrong_order(self, h):
     return l1, l2, loss, rebuilt, acts
 
 
+@mutant("2.3", says="`b_dec` of instance 0 is added")
+def first_b_dec_added(self, h):
+    acts = _encode(self, h)
+    rebuilt = torch.einsum("bil,ilx->bix", acts, self.normalize_and_return_W_dec()) + self.b_dec[0]
+    return _output(self, h, acts, rebuilt)
+
+
+@mutant("2.3", says="decoder's transpose is used for encoding")
+def decoder_for_encoding(self, h):
+    W_enc = self.W_enc if self.cfg.tied_weights else self.normalize_and_return_W_dec().mT
+    acts = torch.relu(torch.einsum("bix,ixl->bil", h - self.b_dec, W_enc) + self.b_enc)
+    return _output(self, h, acts, _decode(self, acts))
+
+
+@mutant("2.3", says="the L2 term is averaged over the instances")
+def two_reductions(self, h):
+    acts = _encode(self, h)
+    l1, l2, _, acts, rebuilt = _output(self, h, acts, _decode(self, acts))
+    return l1, l2, l2.mean() + self.cfg.l1_coeff * l1.mean(0).sum(), acts, rebuilt
+
+
+@mutant("2.3", says="leave off `.item()`")
+def loss_as_a_number(self, h):
+    acts = _encode(self, h)
+    l1, l2, loss, acts, rebuilt = _output(self, h, acts, _decode(self, acts))
+    return l1, l2, loss.item(), acts, rebuilt
+
+
+@mutant("2.3", says="in another order")
+def activations_first(self, h):
+    acts = _encode(self, h)
+    l1, l2, loss, acts, rebuilt = _output(self, h, acts, _decode(self, acts))
+    return acts, rebuilt, l1, l2, loss
+
+
+@mutant("2.3", says="`b_dec` is detached where it is subtracted")
+def first_b_dec_detached(self, h):
+    acts = torch.relu(torch.einsum("bix,ixl->bil", h - self.b_dec.detach(), self.W_enc) + self.b_enc)
+    return _output(self, h, acts, _decode(self, acts))
+
+
+@mutant("2.3", says="returns None")
+def nothing_returned(self, h):
+    acts = _encode(self, h)
+    _output(self, h, acts, _decode(self, acts))
+
+
 @variant("2.3")
 def einops_and_named_tuple(self, h):
     acts = F.relu(
@@ -864,6 +939,19 @@ def another_order(autoencoder, factor):
 def bias_multiplied(autoencoder, factor):
     W_dec = autoencoder.normalize_and_return_W_dec() * factor
     return autoencoder.W_enc / factor, autoencoder.b_enc * factor, W_dec
+
+
+@mutant("2.4", says="`W_dec` has the wrong shape")
+def tied_encoder_untransposed(autoencoder, factor):
+    W_dec = autoencoder.W_enc if autoencoder.cfg.tied_weights else autoencoder.W_dec
+    return autoencoder.W_enc / factor, autoencoder.b_enc / factor, F.normalize(W_dec, dim=-1) * factor
+
+
+@mutant("2.4", says="The autoencoder itself was changed")
+def projects_first(autoencoder, factor):
+    autoencoder.normalize_decoder()
+    W_dec = autoencoder.normalize_and_return_W_dec()
+    return autoencoder.W_enc / factor, autoencoder.b_enc / factor, W_dec * factor
 
 
 @variant("2.4")
@@ -998,6 +1086,18 @@ def one_number_for_each_instance(W_toy, W_dec):
     return _assign(table, table).mean(dim=-1)
 
 
+@mutant("2.5", says="lengths of `W_dec` are taken along the wrong axis")
+def decoder_normalized_along_latents(W_toy, W_dec):
+    table = torch.einsum("ihf,ilh->ifl", F.normalize(W_toy, dim=1), F.normalize(W_dec, dim=1))
+    return _assign(table, table)
+
+
+@mutant("2.5", says="1 is returned for a feature that was found")
+def found_or_not(W_toy, W_dec):
+    table = _table(W_toy, W_dec)
+    return (_assign(table, table) > 0.95).float()
+
+
 @variant("2.5")
 def hungarian_in_double(W_toy, W_dec):
     table = _table(W_toy.double(), W_dec.double())
@@ -1122,6 +1222,12 @@ def normalizes_the_encoder_for_good(autoencoder):
     with torch.no_grad():
         autoencoder.W_enc /= autoencoder.W_enc.norm(dim=1, keepdim=True).clamp_min(1e-8)
     return torch.einsum("ixl,ilx->il", autoencoder.W_enc, autoencoder.normalize_and_return_W_dec())
+
+
+@mutant("2.6", says="*angle*")
+def angle(autoencoder):
+    W_dec = autoencoder.normalize_and_return_W_dec()
+    return torch.acos(F.cosine_similarity(autoencoder.W_enc.mT, W_dec, dim=-1).clamp(-1, 1))
 
 
 @variant("2.6")

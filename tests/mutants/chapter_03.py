@@ -336,6 +336,31 @@ def only_along_axes(autoencoder, rates, scale=0.2):
     _simple(autoencoder, _dead(rates), scale, draw=draw)
 
 
+@mutant("3.2", says="have different lengths")
+def encoder_from_the_raw_vector(autoencoder, rates, scale=0.2):
+    dead = _dead(rates)
+    raw = torch.randn(int(dead.sum()), autoencoder.cfg.n_input_ae)
+    _simple(autoencoder, dead, scale, draw=lambda n, d: raw, encoder=lambda v, scale: scale * raw)
+
+
+@mutant("3.2", says="mean length of encoder columns as well")
+def scaled_as_in_the_advanced_way(autoencoder, rates, scale=0.2):
+    mean = autoencoder.W_enc.detach().norm(dim=1).mean()
+    _simple(autoencoder, _dead(rates), scale, encoder=lambda v, scale: scale * mean * v)
+
+
+@mutant("3.2", says="dead latents got a new column")
+def first_dead_latent_only(autoencoder, rates, scale=0.2):
+    dead = _dead(rates)
+    _simple(autoencoder, dead & (dead.cumsum(-1) == 1), scale)
+
+
+@mutant("3.2", says="is not 0")
+def slightly_negative_bias(autoencoder, rates, scale=0.2):
+    _simple(autoencoder, _dead(rates), scale)
+    autoencoder.b_enc.data[_dead(rates)] = -0.1
+
+
 @variant("3.2")
 @torch.no_grad()
 def latent_by_latent(autoencoder, rates, neuron_resample_scale=0.2):
@@ -690,6 +715,46 @@ def whole_decoder_normalized(autoencoder, rates, h, scale=0.2):
     autoencoder.normalize_decoder()
 
 
+@mutant("3.3", says="different lengths within an instance")
+@torch.no_grad()
+def encoder_from_raw_rows(autoencoder, rates, h, scale=0.2):
+    drawn = {}
+
+    def keep(v):
+        drawn["v"] = v
+        return F.normalize(v, dim=-1)
+
+    def length(a, i, dead, scale):
+        return scale * _mean_alive(a, i, dead) * drawn["v"].norm(dim=-1, keepdim=True)
+
+    _advanced(autoencoder, rates, h, scale, normalize=keep, length=length)
+
+
+@mutant("3.3", says="averaged over the instances")
+def squared_losses_added_up(autoencoder, rates, h, scale=0.2):
+    _advanced(autoencoder, rates, h, scale, weights=lambda l2, i: l2.pow(2).sum(dim=1))
+
+
+@mutant("3.3", says="sum over the instances instead of the sum over the batch")
+def divided_along_the_wrong_axis(autoencoder, rates, h, scale=0.2):
+    def weights(l2, i):
+        return (l2 / l2.sum(dim=1, keepdim=True).clamp_min(1e-9))[:, i] ** 2
+
+    _advanced(autoencoder, rates, h, scale, weights=weights)
+
+
+@mutant("3.3", says="no rows of `h - b_dec`")
+def random_directions(autoencoder, rates, h, scale=0.2):
+    _simple(autoencoder, _dead(rates), scale)
+
+
+@variant("3.3")
+def summed_error_as_loss(autoencoder, rates, h, scale=0.2):
+    with torch.no_grad():
+        error = (h - autoencoder(h)[-1]).square().sum(-1)
+    _advanced(autoencoder, rates, h, scale, weights=lambda l2, i: error[:, i] * error[:, i])
+
+
 @variant("3.3")
 @torch.no_grad()
 def categorical_normalized_then_indexed(autoencoder, rates, h, neuron_resample_scale=0.2):
@@ -886,6 +951,22 @@ def weights_reset(optimizer, autoencoder, resampled):
 @mutant("3.4", says="was set to 1")
 def set_to_one(optimizer, autoencoder, resampled):
     _reset(optimizer, autoencoder, _masks(autoencoder, resampled), value=1.0)
+
+
+@mutant("3.4", says="the *columns* were reset")
+def columns_of_the_decoder(optimizer, autoencoder, resampled):
+    masks = _masks(autoencoder, resampled)
+    if autoencoder.W_enc.shape[1] == autoencoder.W_enc.shape[2]:
+        masks["W_dec"] = resampled[:, None, :]
+    _reset(optimizer, autoencoder, masks)
+
+
+@mutant("3.4", says="is not 0 everywhere")
+def first_input_only(optimizer, autoencoder, resampled):
+    masks = _masks(autoencoder, resampled)
+    first = torch.arange(autoencoder.cfg.n_input_ae) == 0
+    masks["W_enc"] = masks["W_enc"] & first[:, None]
+    _reset(optimizer, autoencoder, masks)
 
 
 @variant("3.4")
