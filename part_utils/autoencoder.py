@@ -231,7 +231,7 @@ class AutoEncoder(nn.Module):
                     self.W_enc, W_dec, self.b_enc, self.b_dec, h, weight, self.cfg.l1_coeff
                 )
             else:
-                out = self(h.transpose(0, 1))
+                out = self(h.permute(2, 0, 1))
                 loss, l1, l2 = out.loss, out.l1_loss.mean(), out.l2_loss.mean()
                 frac_active = (out.acts > 0).float().mean(dim=0)
             now.update(l1=l1.detach(), l2=l2.detach(), frac_active=frac_active)
@@ -250,7 +250,7 @@ class AutoEncoder(nn.Module):
                     resampled = resample_simple(self, window, neuron_resample_scale)
                 else:
                     h, _ = next(fresh_inputs)
-                    resampled = resample_advanced(self, window, h.transpose(0, 1), neuron_resample_scale)
+                    resampled = resample_advanced(self, window, h.permute(2, 0, 1), neuron_resample_scale)
                 if reset_adam:
                     reset_adam_state(optimizer, self, resampled)
                 n_resampled.add_(resampled)
@@ -311,11 +311,11 @@ def check_inputs(h: Tensor, cfg: AutoEncoderConfig) -> None:
 class SparseCodingLoss(torch.autograd.Function):
     """The loss of `AutoEncoder.forward` with its gradient written out, which is faster than autograd.
 
-    It differs in two ways. The instances are the first axis of `h`, as `torch.bmm` wants it. And every row of
-    `h` has a weight, so that rows that are equal need to be computed only once; the weights of an instance
-    sum to 1, and with equal weights the loss is that of `forward`. Returns the loss, the L1 and the L2
-    (means over rows and instances), and the share of rows on which every latent fired; only the loss has a
-    gradient.
+    It differs in two ways. Inputs stand in columns, not in rows: arrays whose last axis is long are quicker to
+    work on than arrays whose last axis has 2 or 5 entries. And every input has a weight, so that inputs that
+    are equal need to be computed only once; the weights of an instance sum to 1, and with equal weights the
+    loss is that of `forward`. Returns the loss, the L1 and the L2 (means over inputs and instances), and the
+    share of inputs on which every latent fired; only the loss has a gradient.
     """
 
     @staticmethod
@@ -325,36 +325,36 @@ class SparseCodingLoss(torch.autograd.Function):
         W_dec: Float[Tensor, "n_instances n_hidden_ae n_input_ae"],
         b_enc: Float[Tensor, "n_instances n_hidden_ae"],
         b_dec: Float[Tensor, "n_instances n_input_ae"],
-        h: Float[Tensor, "n_instances rows n_input_ae"],
-        weight: Float[Tensor, "n_instances rows 1"],
+        h: Float[Tensor, "n_instances n_input_ae inputs"],
+        weight: Float[Tensor, "n_instances 1 inputs"],
         l1_coeff: float,
     ) -> tuple[
         Float[Tensor, ""], Float[Tensor, ""], Float[Tensor, ""], Float[Tensor, "n_instances n_hidden_ae"]
     ]:
-        h_centered = h - b_dec.unsqueeze(1)
-        acts = torch.baddbmm(b_enc.unsqueeze(1), h_centered, W_enc).relu_()
+        h_centered = h - b_dec.unsqueeze(-1)
+        acts = torch.baddbmm(b_enc.unsqueeze(-1), W_enc.mT, h_centered).relu_()
         length = W_dec.norm(dim=-1, keepdim=True).clamp_min(SMALLEST_NORM)
         directions = W_dec / length
-        error = torch.baddbmm(h_centered, acts, directions, beta=-1)
+        error = torch.baddbmm(h_centered, directions.mT, acts, beta=-1)
 
         fires = (acts > 0) * weight
-        weighted_error = error * (weight * (2 / h.shape[-1]))
+        weighted_error = error * (weight * (2 / h.shape[1]))
         l1 = torch.dot(acts.flatten(), fires.flatten())
         l2 = torch.dot(error.flatten(), weighted_error.flatten()) / 2
 
         l1_slope = error.new_full((1, 1, 1), l1_coeff)
-        gradient_acts = torch.baddbmm(l1_slope, error, directions.mT, alpha=2 / h.shape[-1]).mul_(fires)
-        gradient_directions = torch.bmm(acts.mT, weighted_error)
+        gradient_acts = torch.baddbmm(l1_slope, directions, error, alpha=2 / h.shape[1]).mul_(fires)
+        gradient_directions = torch.bmm(acts, weighted_error.mT)
         along = (gradient_directions * directions).sum(dim=-1, keepdim=True)
-        gradient_b_enc = gradient_acts.sum(dim=1)
-        gradient_b_dec = weighted_error.sum(dim=1) - (W_enc @ gradient_b_enc.unsqueeze(-1)).squeeze(-1)
+        gradient_b_enc = gradient_acts.sum(dim=-1)
+        gradient_b_dec = weighted_error.sum(dim=-1) - (W_enc @ gradient_b_enc.unsqueeze(-1)).squeeze(-1)
         ctx.save_for_backward(
-            torch.bmm(h_centered.mT, gradient_acts),
+            torch.bmm(h_centered, gradient_acts.mT),
             (gradient_directions - along * directions) / length,
             gradient_b_enc,
             gradient_b_dec,
         )
-        frac_active = fires.sum(dim=1)
+        frac_active = fires.sum(dim=-1)
         ctx.mark_non_differentiable(l1, l2, frac_active)
         return l2 + l1_coeff * l1, l1 / len(h), l2 / len(h), frac_active
 
@@ -365,58 +365,64 @@ class SparseCodingLoss(torch.autograd.Function):
 
 def draw_present_features(
     feature_probability: Float[Tensor, "n_instances n_features"], batch_size: int
-) -> tuple[Float[Tensor, "n_instances rows n_features"], Float[Tensor, "n_instances rows 1"]]:
-    """Draw a batch of a plain toy model, leaving out the rows in which no feature is present.
+) -> tuple[Float[Tensor, "n_instances n_features inputs"], Float[Tensor, "n_instances 1 inputs"]]:
+    """Draw a batch of a plain toy model, leaving out the inputs in which no feature is present.
 
     At a feature probability of 1 % and 5 features, 95 % of all inputs are empty, and one of them tells as
-    much as all. So first draw how many rows of the batch have a feature at all; then, for each of these,
-    which feature is the first one present, and what comes after it. The last row is the empty one. The
-    weights say which share of the batch a row stands for: 1 / batch_size for a row with a feature (0 for a
-    row that only fills up the tensor), and whatever is left for the empty row.
+    much as all. So first draw how many inputs of the batch have a feature at all; then, for each of these,
+    which feature is the first one present, and what comes after it. The last input is the empty one. The
+    weights say which share of the batch an input stands for: 1 / batch_size if it has a feature (0 if it only
+    fills up the tensor), and whatever is left for the empty one.
     """
-    p = feature_probability
-    absent = (1 - p).cumprod(dim=-1)
-    is_first = p.clone()
-    is_first[:, 1:] *= absent[:, :-1]
-    n_present = torch.binomial(torch.full_like(p[:, 0], batch_size), 1 - absent[:, -1])
-    n_rows = int(n_present.max()) + 1
+    p = feature_probability.unsqueeze(-1)
+    n_instances, n_features, _ = p.shape
+    someone_until = 1 - (1 - p).cumprod(
+        dim=1
+    )  # the chance that one of the features up to this one is present
+    someone = someone_until[:, -1]
+    n_present = torch.binomial(torch.full_like(someone, batch_size), someone)
+    n_inputs = int(n_present.max()) + 1
 
-    first = torch.multinomial(is_first + 1e-30, n_rows, replacement=True)
-    after_first = torch.arange(p.shape[1], device=p.device) - first.unsqueeze(-1)
-    draw = torch.rand(after_first.shape, device=p.device)
-    features = (1 - draw / p.clamp_min(1e-12).unsqueeze(1)).relu_().mul_(after_first > 0)
-    features = features.where(after_first != 0, draw)
-    features[:, -1] = 0.0
-    weight = (torch.arange(n_rows, device=p.device) < n_present.unsqueeze(-1)) / batch_size
-    weight[:, -1] = 1 - n_present / batch_size
-    return features, weight.unsqueeze(-1)
+    draw = torch.rand(n_instances, n_inputs, device=p.device)
+    first = torch.searchsorted(someone_until.squeeze(-1), draw * someone, right=True)
+    first = first.clamp_max_(n_features - 1).unsqueeze(1)
+    # One draw serves for presence and value: present if it is below p, and then 1 - draw / p is uniform.
+    features = torch.rand(n_instances, n_features, n_inputs, device=p.device)
+    features = features.mul_(-1 / p.clamp_min(1e-12)).add_(1).relu_()
+    features *= torch.arange(n_features, device=p.device).unsqueeze(-1) > first
+    features.scatter_(1, first, torch.rand(n_instances, 1, n_inputs, device=p.device))
+    features[:, :, -1] = 0.0
+    weight = (torch.arange(n_inputs, device=p.device) < n_present) / batch_size
+    weight[:, -1] = 1 - n_present.squeeze(-1) / batch_size
+    return features, weight.unsqueeze(1)
 
 
 @torch.no_grad()
 def present_hidden_states(
     model: ToyModel, batch_size: int
-) -> Iterator[tuple[Float[Tensor, "n_instances rows n_hidden"], Float[Tensor, "n_instances rows 1"]]]:
-    """Yield batch after batch of a toy model's hidden states, without the empty rows, and the rows' weights.
+) -> Iterator[tuple[Float[Tensor, "n_instances n_hidden inputs"], Float[Tensor, "n_instances 1 inputs"]]]:
+    """Yield batch after batch of a toy model's hidden states, without the empty inputs, and their weights.
 
     Small batches are drawn several at a time, since each draw costs the same few calls however small it is.
     """
     p = model.feature_probability
-    rows = batch_size * (1 - (1 - p).prod(dim=-1)).max().item() + 1
-    at_once = int(min(max(MAX_DRAW / (rows * p.numel()), 1), 16))
+    inputs = batch_size * (1 - (1 - p).prod(dim=-1)).max().item() + 1
+    at_once = int(min(max(MAX_DRAW / (inputs * p.numel()), 1), 16))
     while True:
         features, weight = draw_present_features(p.repeat(at_once, 1), batch_size)
-        h = torch.bmm(features, model.W.mT.repeat(at_once, 1, 1))
+        h = torch.bmm(model.W.repeat(at_once, 1, 1), features)
         yield from zip(h.chunk(at_once), weight.chunk(at_once), strict=True)
 
 
 @torch.no_grad()
 def all_hidden_states(
     model: ToyModel, batch_size: int
-) -> Iterator[tuple[Float[Tensor, "n_instances batch n_hidden"], Float[Tensor, "n_instances batch 1"]]]:
-    """Yield batch after batch of a toy model's hidden states, every row with the same weight."""
+) -> Iterator[tuple[Float[Tensor, "n_instances n_hidden inputs"], Float[Tensor, "n_instances 1 inputs"]]]:
+    """Yield batch after batch of a toy model's hidden states, every input with the same weight."""
     while True:
-        h = hidden_states(model, model.training_batch(batch_size)).transpose(0, 1)
-        yield h, h.new_full((len(h), batch_size, 1), 1 / batch_size)
+        h = hidden_states(model, model.training_batch(batch_size))
+        h = einops.rearrange(h, "batch n_instances n_hidden -> n_instances n_hidden batch").contiguous()
+        yield h, h.new_full((len(h), 1, batch_size), 1 / batch_size)
 
 
 @torch.no_grad()

@@ -186,10 +186,10 @@ def test_written_out_gradient_equals_autograd(tied: bool, weighted: bool) -> Non
     parameters = list(autoencoder.parameters())
     expected = torch.autograd.grad(out.loss * 1.7, parameters)
 
-    weight = (copies / copies.sum()).double().expand(INSTANCES, BATCH).unsqueeze(-1)
+    weight = (copies / copies.sum()).double().expand(INSTANCES, 1, BATCH)
     W_dec = autoencoder.W_enc.mT if tied else autoencoder.W_dec
     loss, l1, l2, frac_active = SparseCodingLoss.apply(
-        autoencoder.W_enc, W_dec, autoencoder.b_enc, autoencoder.b_dec, h.transpose(0, 1), weight, 0.3
+        autoencoder.W_enc, W_dec, autoencoder.b_enc, autoencoder.b_dec, h.permute(1, 2, 0), weight, 0.3
     )
     torch.testing.assert_close(loss, out.loss)
     torch.testing.assert_close(l1, out.l1_loss.mean())
@@ -283,20 +283,20 @@ def test_rows_left_out_change_nothing() -> None:
     model = ToyModel(ToyModelConfig(3, 3), feature_probability=probability)
     size = 100_000
     features, weight = draw_present_features(probability, size)
-    torch.testing.assert_close(weight.sum(dim=1), torch.ones(3, 1))
+    torch.testing.assert_close(weight.sum(dim=-1), torch.ones(3, 1))
     assert (features >= 0).all()
     assert (features <= 1).all()
-    whole = model.generate_batch(size).transpose(0, 1)
-    powers = 2 ** torch.arange(3)
+    whole = model.generate_batch(size)
+    powers = 2 ** torch.arange(3).unsqueeze(-1)
     for i in range(3):
-        pattern = ((features[i] > 0) * powers).sum(dim=-1)
-        share = torch.zeros(8).index_add(0, pattern, weight[i, :, 0])
-        expected = torch.bincount(((whole[i] > 0) * powers).sum(dim=-1), minlength=8) / size
+        pattern = ((features[i] > 0) * powers).sum(dim=0)
+        share = torch.zeros(8).index_add(0, pattern, weight[i, 0])
+        expected = torch.bincount(((whole[:, i].T > 0) * powers).sum(dim=0), minlength=8) / size
         torch.testing.assert_close(share, expected, rtol=0, atol=0.008)
         for moment in (1, 2):
             torch.testing.assert_close(
-                (features[i] ** moment * weight[i]).sum(dim=0),
-                (whole[i] ** moment).mean(dim=0),
+                (features[i] ** moment * weight[i]).sum(dim=-1),
+                (whole[:, i] ** moment).mean(dim=0),
                 rtol=0,
                 atol=0.005,
             )
