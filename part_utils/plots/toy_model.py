@@ -63,7 +63,7 @@ def plot_features_in_2d(
     points = W.detach().cpu()
     reach = max(1.0, float(points.norm(dim=1).max()))
     if hidden is not None:
-        reach = max(reach, float(hidden.abs().max()))
+        reach = max(reach, float(hidden.detach().abs().max()))
     reach *= 1.3
     for instance in range(n_instances):
         row, column = divmod(instance, columns)
@@ -108,6 +108,7 @@ def plot_hidden_states(
         titles: one title for each panel.
         title: a title for the figure.
     """
+    hidden = hidden.detach()
     n_instances = hidden.shape[1]
     _need_2d(hidden.shape[2])
     fig, rows, columns, side = _panels(n_instances, titles)
@@ -266,6 +267,7 @@ def plot_matrices(
         bar_title: what the color means.
         limit: the color scale goes from -limit to limit; the largest absolute value when left out.
     """
+    matrices = matrices.detach()
     n_instances = matrices.shape[0]
     limit = float(matrices.abs().max()) if limit is None else limit
     fig, rows, columns, side = _panels(n_instances, titles, spacing=0.06, row_spacing=0.3)
@@ -422,8 +424,8 @@ def plot_double_descent(
     train_loss: Sequence[float] | Tensor,
     test_loss: Sequence[float] | Tensor,
     *,
-    feature_dimensionality: Sequence[float] | Tensor | None = None,
-    datapoint_dimensionality: Sequence[float] | Tensor | None = None,
+    feature_dimensionality: Sequence[Tensor] | None = None,
+    datapoint_dimensionality: Sequence[Tensor] | None = None,
     title: str | None = None,
 ) -> go.Figure:
     """Loss on the training data and on new data against the size of the training set.
@@ -432,8 +434,8 @@ def plot_double_descent(
         dataset_sizes: the number of datapoints of each run.
         train_loss: final loss on these datapoints.
         test_loss: loss on new data.
-        feature_dimensionality: the mean dimensionality of the features of each run, drawn below.
-        datapoint_dimensionality: that of the training datapoints.
+        feature_dimensionality: for each run the dimensionality of every feature, drawn as points below.
+        datapoint_dimensionality: the same for the hidden vectors of the training datapoints.
         title: a title for the figure.
     """
     shares = [
@@ -444,7 +446,7 @@ def plot_double_descent(
         )
         if values is not None
     ]
-    sizes = list(dataset_sizes)
+    sizes = [int(size) for size in dataset_sizes]
     for name, values in (("train_loss", train_loss), ("test_loss", test_loss)):
         if len(values) != len(sizes):
             raise ValueError(
@@ -461,9 +463,16 @@ def plot_double_descent(
         row=1,
         col=1,
     )
-    for values, name, color in shares:
+    for runs, name, color in shares:
+        points = [(size, share) for size, run in zip(sizes, runs, strict=True) for share in rounded(run)]
         fig.add_trace(
-            go.Scatter(y=rounded(values), name=f"dimensionality of {name}", line_color=color, **style),
+            go.Scatter(
+                x=[size for size, _ in points],
+                y=[share for _, share in points],
+                mode="markers",
+                marker={"color": color, "size": 5, "opacity": 0.5},
+                name=f"dimensionality of {name}",
+            ),
             row=2,
             col=1,
         )

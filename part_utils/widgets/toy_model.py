@@ -7,7 +7,6 @@ from typing import Any
 
 import plotly.graph_objects as go
 import torch
-from IPython.display import display
 
 from part_utils.plots.toy_model import plot_features_in_2d
 from part_utils.toy_model import ToyModel, ToyModelConfig
@@ -61,9 +60,10 @@ def toy_model_explorer() -> Any:
 
     def redraw() -> None:
         figure = toy_model_figure(probability.value, decay.value, n_features.value)
-        with picture:
-            picture.clear_output(wait=True)
-            display(figure)
+        # Not `with picture: display(figure)`: output that comes from a timer would not find its way into the picture.
+        picture.outputs = (
+            {"output_type": "display_data", "data": figure._repr_mimebundle_(), "metadata": {}},
+        )
 
     redraw_soon = debounced(redraw)
     for slider in (probability, decay, n_features):
