@@ -250,6 +250,8 @@ class Jail:
         if not job.report:
             self._drop()
             job.report = {"exit": -9, "killed": ""}
+        if job.report.get("last"):
+            self._drop()
         if job.timed_out or job.report["killed"] == "time":
             # Every job that has not hung up by itself is told to end; only the clock says that it was late.
             job.report["killed"] = "time" if job.timed_out else ""

@@ -83,10 +83,11 @@ def _serve(control: socket.socket, options: dict[str, Any]) -> None:
                 os._exit(0)
         os.close(descriptors[0])
         report = _supervise(job, control, limits)
-        if not _empty(options["scratch"]):
-            # A fresh zygote starts with a fresh scratch.
-            return
+        # Where the scratch cannot be emptied, a fresh zygote starts with a fresh one.
+        report["last"] = not _empty(options["scratch"])
         control.send(json.dumps(report).encode())
+        if report["last"]:
+            return
 
 
 def _supervise(job: int, control: socket.socket, limits: dict[str, Any]) -> dict[str, Any]:
@@ -223,6 +224,8 @@ def run_job(channel: wire.Channel, options: dict[str, Any]) -> None:
             kind = "unreadable"
         known = isinstance(error, NotAttempted | LearnerError | CourseError)
         text = str(error).replace(f"{folder}/", "") if known else describe_exception(error)
+        if isinstance(error, wire.Malformed):
+            text = f"a TypeError: its result cannot leave it: {error}"
         channel.send({"id": number, "raised": kind, "text": text[:4000], "printed": printed.take()})
 
     exercise = get_exercise(order["exercise"])

@@ -1,0 +1,355 @@
+"""Grading without hostile code: what crosses the wire, which submissions are found, what is kept and repeated."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import struct
+import sys
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save
+
+from part_utils.course.errors import CourseError
+from part_utils.course.grading import wire
+from part_utils.course.grading.classroom import collect, export, grade_class, read_grades, results_of
+from part_utils.course.grading.grade import Graded, nothing_for, seed_for
+from part_utils.course.grading.gradebook import Gradebook
+from part_utils.course.grading.jail import LAYERS, available_layers, require, tier_of
+from part_utils.course.grading.report import feedback, statistics, write_grades
+from part_utils.course.grading.submissions import find_submissions, safe_name
+from part_utils.exercises import chapter
+from part_utils.exercises.learner import Handle
+
+ROOT = Path(__file__).resolve().parents[1]
+ZERO = chapter("00")
+SOLVED = (ROOT / "solutions" / ZERO.slug / f"{ZERO.slug}.ipynb").read_bytes()
+
+
+def round_trip(value: Any) -> Any:
+    tree, blob = wire.encode(value)
+    return wire.decode(json.loads(json.dumps(tree)), blob)
+
+
+# The wire
+
+
+def test_values_survive_the_wire() -> None:
+    value = (
+        torch.randn(2, 3),
+        [1, True, None, 2.5, "text"],
+        {"a": torch.zeros(0), 3: ()},
+        Handle(4, "module.Kind"),
+    )
+    back = round_trip(value)
+    assert torch.equal(back[0], value[0])
+    assert back[1] == value[1]
+    assert list(back[2]) == ["a", 3]
+    assert back[3] == value[3]
+
+
+@pytest.mark.parametrize("dtype", wire.DTYPES.values(), ids=str)
+def test_every_allowed_dtype_survives(dtype: torch.dtype) -> None:
+    value = torch.tensor([[0, 1], [1, 1]]).to(dtype)
+    back = round_trip(value)
+    assert back.dtype == dtype
+    assert torch.equal(back, value)
+
+
+def test_other_tensors_become_handles() -> None:
+    for value in (
+        torch.zeros(2).to(torch.complex64),
+        torch.eye(2).to_sparse(),
+        torch.zeros(2, device="meta"),
+    ):
+        assert isinstance(round_trip(value), Handle)
+
+
+@pytest.mark.parametrize(
+    "tree",
+    [
+        {"configuration": ["ToyModelConfig", {"dict": []}]},
+        {"tensor": 0},
+        {"tensor": "0"},
+        {"tensor": [0]},
+        {"handle": [1]},
+        {"handle": ["1", "x"]},
+        {"dict": [[{"list": []}, 1]]},
+        {"dict": [[1]]},
+        {"list": {}},
+        {"object": "os.system"},
+        {"list": [], "tuple": []},
+        [1],
+        {},
+        1 << 70,
+        {"list": [0] * 30_000},
+    ],
+)
+def test_what_is_not_on_the_whitelist_is_malformed(tree: Any) -> None:
+    with pytest.raises(wire.Malformed):
+        wire.decode(tree, b"")
+
+
+def test_deep_nesting_is_malformed() -> None:
+    tree: Any = 1
+    for _ in range(100):
+        tree = {"list": [tree]}
+    with pytest.raises(wire.Malformed):
+        wire.decode(tree, b"")
+
+
+@pytest.mark.parametrize(
+    "blob", [b"x", b"\xff" * 100, struct.pack("<Q", 1 << 60) + b"{}", struct.pack("<Q", 2) + b"[]"]
+)
+def test_bad_tensors_are_malformed(blob: bytes) -> None:
+    with pytest.raises(wire.Malformed):
+        wire.decode({"tensor": 0}, blob)
+
+
+def test_tensors_of_other_kinds_are_malformed() -> None:
+    with pytest.raises(wire.Malformed):
+        wire.decode({"tensor": 0}, save({"0": torch.zeros(2, dtype=torch.complex64)}))
+    with pytest.raises(wire.Malformed):
+        wire.decode({"tensor": 0}, save({"0": torch.zeros([1] * 12)}))
+
+
+def test_text_loses_what_a_terminal_would_obey() -> None:
+    assert wire.decode("a\x1b[2J\x07\u202eb\n\tc", b"") == "a�[2J��b\n\tc"
+
+
+def test_only_the_checker_makes_configurations() -> None:
+    from part_utils.toy_model import ToyModelConfig
+
+    config = ToyModelConfig(n_instances=2)
+    tree, blob = wire.encode(config)
+    assert wire.decode(tree, blob, trusted=True) == config
+
+
+# Submissions
+
+
+def names(place: Path) -> list[str]:
+    return [submission.student for submission in find_submissions(place, ZERO)]
+
+
+def put(path: Path, content: bytes = SOLVED) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
+def test_layouts(tmp_path: Path) -> None:
+    slug = ZERO.slug
+    put(tmp_path / "a" / "anna" / slug / f"{slug}.ipynb")
+    put(tmp_path / "a" / "anna" / "01_toy_model" / "01_toy_model.ipynb")
+    put(tmp_path / "a" / "ben" / slug / "renamed.ipynb")
+    put(tmp_path / "a" / "ben" / slug / ".ipynb_checkpoints" / "renamed-checkpoint.ipynb")
+    assert names(tmp_path / "a") == ["anna", "ben"]
+    put(tmp_path / "b" / "anna.ipynb")
+    put(tmp_path / "b" / "lovelaceada_LATE_123_4567_00_start_here-2.ipynb")
+    assert names(tmp_path / "b") == ["anna", "lovelaceada_123"]
+    put(tmp_path / "c" / "Ada Lovelace_123_assignsubmission_file" / "my work.ipynb")
+    assert names(tmp_path / "c") == ["Ada-Lovelace_123"]
+
+
+def test_two_notebooks_are_a_problem(tmp_path: Path) -> None:
+    put(tmp_path / "anna" / ZERO.slug / "one.ipynb")
+    put(tmp_path / "anna" / ZERO.slug / "two.ipynb")
+    (submission,) = find_submissions(tmp_path, ZERO)
+    assert "hand in one" in submission.read()[1]
+
+
+def test_a_zip_is_read_and_never_unpacked(tmp_path: Path) -> None:
+    place = tmp_path / "class.zip"
+    with zipfile.ZipFile(place, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("anna_1_2_work.ipynb", SOLVED)
+        archive.writestr("../../evil_1_2_x.ipynb", SOLVED)
+        archive.writestr("/etc/evil_1_2_x.ipynb", SOLVED)
+        archive.writestr("bomb_3_4_x.ipynb", b" " * 30_000_000)
+        link = zipfile.ZipInfo("link_5_6_x.ipynb")
+        link.external_attr = 0o120777 << 16
+        archive.writestr(link, "/etc/passwd")
+    found = {submission.student: submission.read() for submission in find_submissions(place, ZERO)}
+    assert list(found) == ["anna_1", "bomb_3"]
+    assert found["anna_1"] == (SOLVED, "")
+    assert "MB" in found["bomb_3"][1]
+    assert [path.name for path in tmp_path.iterdir()] == ["class.zip"]
+
+
+def test_nothing_to_grade_is_a_sentence(tmp_path: Path) -> None:
+    for place in (tmp_path, tmp_path / "missing", put(tmp_path / "x.txt")):
+        with pytest.raises(CourseError):
+            find_submissions(place, ZERO)
+
+
+def test_names_are_safe() -> None:
+    for name in ("../x", "/etc/passwd", "a/b\\c", "..", ".hidden", "x" * 500, "a\0b"):
+        safe = safe_name(name)
+        assert "/" not in safe
+        assert not safe.startswith(".")
+        assert len(safe) <= 80
+
+
+# Tiers
+
+
+def test_tiers() -> None:
+    assert tier_of(LAYERS) == "full"
+    assert tier_of(LAYERS[1:]) == "reduced"
+    assert tier_of(["namespaces", "seccomp", "rlimits"]) == "none"
+    require("reduced", LAYERS)
+    with pytest.raises(CourseError, match="bubblewrap"):
+        require("full", LAYERS[1:])
+    with pytest.raises(CourseError, match="libseccomp"):
+        require("reduced", ["landlock", "rlimits"])
+    with pytest.raises(CourseError, match="no tier"):
+        require("complete", LAYERS)
+
+
+# Reports
+
+
+def some_result(student: str, points: float = 0, message: str = "") -> Graded:
+    results = tuple(replace(nothing_for(e, "failed", message), points=points) for e in ZERO.exercises)
+    return Graded(student, ZERO.slug, "key", "", "full", LAYERS, {"0.1": 3}, results)
+
+
+def test_results_survive_json() -> None:
+    graded = some_result("anna", 1, "why")
+    assert Graded.from_json(graded.to_json()) == graded
+
+
+def test_feedback_shows_text_as_text() -> None:
+    page = feedback(some_result("<b>anna", 0, "<script>alert(1)</script>"), ZERO)
+    assert "<script" not in page
+    assert "<b>anna" not in page
+    assert "seed" not in page
+
+
+def test_statistics_name_the_most_frequent_mistake() -> None:
+    class_ = [
+        some_result("a", 0, "It is 3 times too large."),
+        some_result("b", 0, "It is 4 times too large."),
+    ]
+    row = statistics([*class_, some_result("c", 0, "Another.")], ZERO)[0]
+    assert (row.learners, row.solved, row.mistake_count) == (3, 0, 2)
+    assert "times too large" in row.mistake
+
+
+def test_no_formula_reaches_a_spreadsheet(tmp_path: Path) -> None:
+    write_grades(tmp_path / "x.csv", [["=cmd()", "+1", "-1", "@x", 5]])
+    assert (tmp_path / "x.csv").read_text() == "'=cmd(),'+1,'-1,'@x,5\n"
+
+
+def test_every_learner_has_other_inputs() -> None:
+    assert seed_for(1, "anna", "0.1") == seed_for(1, "anna", "0.1")
+    assert len({seed_for(s, who, e) for s in (1, 2) for who in ("anna", "ben") for e in ("0.1", "0.2")}) == 8
+
+
+# A batch
+
+
+@pytest.fixture(scope="module")
+def class_of_three(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("class")
+    put(place / "anna.ipynb")
+    put(place / "ben.ipynb", (ROOT / "chapters" / ZERO.slug / f"{ZERO.slug}.ipynb").read_bytes())
+    put(place / "carl.ipynb", b"{")
+    return place
+
+
+@pytest.fixture(scope="module")
+def tier() -> str:
+    tier = tier_of(available_layers())
+    if tier == "none":
+        pytest.skip("this machine cannot jail")
+    return tier
+
+
+@pytest.fixture(scope="module")
+def course(class_of_three: Path, tier: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    course = tmp_path_factory.mktemp("course")
+    report = grade_class(class_of_three, ZERO, course, tier=tier, course_seed=7)
+    assert (report.graded_now, report.kept) == (3, 0)
+    assert list(report.problems) == ["carl"]
+    return course
+
+
+def test_scores_and_pages(course: Path) -> None:
+    assert read_grades(course / "graded" / ZERO.slug / "grades.csv") == {"anna": 3, "ben": 0, "carl": 0}
+    with Gradebook(course) as book:
+        assert {student: score for student, (score, _) in book.scores(ZERO).items()} == {
+            "anna": 3,
+            "ben": 0,
+            "carl": 0,
+        }
+    for student in ("anna", "ben", "carl"):
+        page = (course / "feedback" / student / ZERO.slug / f"{ZERO.slug}.html").read_text()
+        assert student in page
+        assert not any(other in page for other in {"anna", "ben", "carl"} - {student})
+
+
+def test_graded_twice_the_same(class_of_three: Path, course: Path, tier: str, tmp_path: Path) -> None:
+    grade_class(class_of_three, ZERO, tmp_path, tier=tier, course_seed=7)
+    assert [g.results for g in results_of(tmp_path, ZERO)] == [g.results for g in results_of(course, ZERO)]
+    assert [g.seeds for g in results_of(tmp_path, ZERO)] == [g.seeds for g in results_of(course, ZERO)]
+
+
+def test_a_killed_batch_goes_on(class_of_three: Path, course: Path, tier: str, tmp_path: Path) -> None:
+    class Killed(Exception):
+        pass
+
+    def kill(graded: Graded) -> None:
+        raise Killed
+
+    with pytest.raises(Killed):
+        grade_class(class_of_three, ZERO, tmp_path, tier=tier, course_seed=7, heard=kill)
+    report = grade_class(class_of_three, ZERO, tmp_path, tier=tier)
+    assert (report.graded_now, report.kept) == (2, 1)
+    expected = (course / "graded" / ZERO.slug / "grades.csv").read_text()
+    assert (tmp_path / "graded" / ZERO.slug / "grades.csv").read_text() == expected
+
+
+def test_a_regrade_keeps_what_people_wrote(class_of_three: Path, tier: str, tmp_path: Path) -> None:
+    from nbgrader.api import Gradebook as NbgraderGradebook
+
+    grade_class(class_of_three, ZERO, tmp_path, tier=tier, course_seed=7)
+    url = f"sqlite:///{tmp_path / 'gradebook.db'}"
+    with NbgraderGradebook(url, "superposition") as book:
+        book.find_grade("check_0_1", ZERO.slug, ZERO.slug, "ben").manual_score = 0.5
+        book.find_comment("exercise_0_1", ZERO.slug, ZERO.slug, "ben").manual_comment = "Nearly."
+        book.db.commit()
+    grade_class(class_of_three, ZERO, tmp_path, tier=tier, again=True)
+    with NbgraderGradebook(url, "superposition") as book:
+        assert book.find_grade("check_0_1", ZERO.slug, ZERO.slug, "ben").manual_score == 0.5
+        assert book.find_comment("exercise_0_1", ZERO.slug, ZERO.slug, "ben").comment == "Nearly."
+        assert book.find_submission(ZERO.slug, "ben").score == 0.5
+    assert read_grades(tmp_path / "graded" / ZERO.slug / "grades.csv")["ben"] == 0.5
+
+
+def test_collect_and_export(class_of_three: Path, course: Path, tmp_path: Path) -> None:
+    copied, problems = collect(class_of_three, ZERO, tmp_path)
+    assert (copied, problems) == (3, {})
+    assert (tmp_path / "submitted" / "anna" / ZERO.slug / "timestamp.txt").is_file()
+    assert names(tmp_path / "submitted") == ["anna", "ben", "carl"]
+    for form, rows in (("csv", 4), ("canvas", 5), ("moodle", 4)):
+        assert export(ZERO, course, form, tmp_path / "out.csv") == 3
+        assert len(list(csv.reader(io.StringIO((tmp_path / "out.csv").read_text())))) == rows
+    with pytest.raises(CourseError, match="formats"):
+        export(ZERO, course, "xml", tmp_path / "out.csv")
+
+
+def test_grading_stays_out_of_other_commands() -> None:
+    import subprocess
+
+    code = "import sys, part_utils.course.cli; print([m for m in ('nbgrader', 'dask', 'distributed') if m in sys.modules])"
+    said = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
+    )
+    assert said.stdout.strip() == "[]"
