@@ -1,0 +1,90 @@
+"""The checks of chapters 2 and 3 on the reference, the cells of their methods, and what stands behind the door."""
+
+import pytest
+import torch
+
+from part_utils.autoencoder import AutoEncoder, AutoEncoderConfig
+from part_utils.course.cells import solution_source
+from part_utils.exercises import Exercise, chapter_02, chapter_03, run_check
+from part_utils.exercises.fixtures import Parameters, adam, adam_state
+from part_utils.exercises.learner import DirectLearner
+
+EXERCISES = [
+    item
+    for module in (chapter_02, chapter_03)
+    for item in vars(module).values()
+    if isinstance(item, Exercise)
+]
+
+
+def by_id(exercise_id: str) -> Exercise:
+    return next(item for item in EXERCISES if item.id == exercise_id)
+
+
+def test_all_exercises_are_there():
+    assert [item.id for item in EXERCISES] == [
+        *(f"2.{n}" for n in range(1, 7)),
+        *(f"3.{n}" for n in range(1, 5)),
+    ]
+    assert all(len(item.hints) >= 2 for item in EXERCISES)
+
+
+@pytest.mark.parametrize("exercise", EXERCISES, ids=lambda item: item.id)
+def test_the_solved_cell_passes_and_the_stub_does_not(exercise):
+    import part_utils.autoencoder
+    import part_utils.resampling
+
+    solved = solution_source(exercise)
+    lines, keep = [], True
+    for line in solved.split("\n"):
+        if line.strip() == "### BEGIN SOLUTION":
+            lines.append(line.replace("### BEGIN SOLUTION", "raise NotImplementedError"))
+            keep = False
+        if keep:
+            lines.append(line)
+        keep = keep or line.strip() == "### END SOLUTION"
+    for source, status in ((solved, "passed"), ("\n".join(lines), "not_attempted")):
+        namespace = {**vars(part_utils.resampling), **vars(part_utils.autoencoder)}
+        exec(source, namespace)
+        door = DirectLearner(namespace, {exercise.id: exercise.cell_name})
+        for seed in (0, 11):
+            result = run_check(exercise, door, seed)
+            assert result.status == status, result.text()
+
+
+def test_a_cell_can_hold_two_methods():
+    source = solution_source(by_id("2.2"))
+    assert source.startswith("class AutoEncoderNormalizeDecoder(AutoEncoder):")
+    assert "def normalize_and_return_W_dec(self)" in source
+    assert "def normalize_decoder(self)" in source
+    assert source.count("### BEGIN SOLUTION") == source.count("### END SOLUTION") == 2
+
+
+def test_the_constructor_stands_on_its_own():
+    assert solution_source(by_id("2.1")).startswith("class AutoEncoderInit(nn.Module):")
+
+
+def test_parameters_notices_what_was_replaced():
+    autoencoder = AutoEncoder(AutoEncoderConfig(2, 3, 5))
+    watched = Parameters(autoencoder)
+    autoencoder.normalize_decoder()
+    assert watched.replaced() == []
+    assert sorted(watched.trainable()) == ["W_dec", "W_enc", "b_dec", "b_enc"]
+    autoencoder.W_dec = torch.nn.Parameter(autoencoder.W_dec.detach().clone())
+    autoencoder.b_enc.requires_grad_(False)
+    del autoencoder.b_dec
+    assert sorted(watched.replaced()) == ["W_dec", "b_dec"]
+    assert sorted(watched.trainable()) == ["W_dec", "W_enc"]
+
+
+def test_an_adam_with_moments_looks_like_one_after_some_steps():
+    autoencoder = AutoEncoder(AutoEncoderConfig(2, 3, 5))
+    assert all(state == {} for state in adam_state(adam(autoencoder, None), autoencoder).values())
+    made = adam_state(adam(autoencoder, 3), autoencoder)
+    real = torch.optim.Adam(autoencoder.parameters())
+    autoencoder(torch.randn(7, 2, 3)).loss.backward()
+    real.step()
+    for name, state in adam_state(real, autoencoder).items():
+        assert set(made[name]) == set(state)
+        assert all(made[name][key].shape == value.shape for key, value in state.items())
+        assert all((made[name][key] != 0).all() for key in state)
