@@ -47,15 +47,43 @@ def check_command(
         bool, typer.Option("--json", help="Print one JSON object instead of a table.")
     ] = False,
     seed: Annotated[int, typer.Option(help="Seed of the inputs that the checks draw.")] = 0,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Go on, and check again on each save. Takes a folder as well.")
+    ] = False,
 ) -> None:
     """Check every exercise of a notebook. The exit code is 0 only if all of them pass."""
     from part_utils.course.check import check_notebook, print_results
     from part_utils.course.progress import record_check
 
-    results = check_notebook(notebook, seed)
-    record_check(notebook, results)
-    print_results(notebook, results, as_json, console)
-    raise typer.Exit(0 if all(result.passed for result in results) else 1)
+    def once(path: Path) -> bool:
+        results = check_notebook(path, seed)
+        record_check(path, results)
+        print_results(path, results, as_json, console)
+        return all(result.passed for result in results)
+
+    if not watch:
+        raise typer.Exit(0 if once(notebook) else 1)
+    _watch(notebook, once)
+
+
+def _watch(path: Path, once: Callable[[Path], bool]) -> None:
+    from part_utils.course.watch import saves
+
+    if not path.exists():
+        raise CourseError(f"There is no {path}. Give a notebook or a folder with notebooks.")
+    hint = "[dim]Save the notebook to check again; Ctrl-C ends.[/]"
+    console.print(f"Watching {escape(str(path))}. {hint}", highlight=False, soft_wrap=True)
+    try:
+        for saved in saves(path):
+            if console.is_terminal:
+                console.clear()
+            try:
+                once(saved)
+            except CourseError as error:
+                console.print(escape(str(error)), style="red", highlight=False, soft_wrap=True)
+            console.print(hint, highlight=False)
+    except KeyboardInterrupt:
+        console.print("Stopped watching.")
 
 
 @app.command("build")
@@ -181,6 +209,27 @@ def update_command(
 
 for _name, _command in COMMANDS.items():
     app.command(_name)(sentences_for_errors(_command))
+
+
+@app.command("lint")
+@sentences_for_errors
+def lint_command(
+    chapters: Annotated[
+        list[str] | None, typer.Argument(help="Chapters, such as 01; all by default.")
+    ] = None,
+    run: Annotated[bool, typer.Option(help="Check the untouched and the solved notebooks too.")] = True,
+) -> None:
+    """Find what learners would stumble over: missing hints and points, dead links, outputs, wrong solutions."""
+    from part_utils.course.build import ROOT
+    from part_utils.course.lint import lint
+
+    chosen = [chapter(number) for number in chapters] if chapters else list(CHAPTERS)
+    problems = list(lint(ROOT, chosen, run))
+    for problem in problems:
+        complaints.print(escape(problem), style="red", highlight=False, soft_wrap=True)
+    if problems:
+        raise typer.Exit(1)
+    console.print(f"{len(chosen)} chapters: nothing to complain about.", highlight=False)
 
 
 if __name__ == "__main__":
