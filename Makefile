@@ -20,6 +20,7 @@ test: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/course build --check
+	$(BIN)/course lint
 	$(BIN)/pytest -m "not slow"
 
 test-slow: $(VENV)/.dev
