@@ -254,7 +254,7 @@ def _name_cells(cells: list[nbformat.NotebookNode]) -> None:
 
 def _execute(notebook: nbformat.NotebookNode, chapter: Chapter) -> None:
     from nbclient import NotebookClient
-    from nbclient.exceptions import CellExecutionError
+    from nbclient.exceptions import CellExecutionError, CellTimeoutError
 
     previous = dict(os.environ)
     os.environ.update(
@@ -280,6 +280,8 @@ def _execute(notebook: nbformat.NotebookNode, chapter: Chapter) -> None:
         raise CourseError(
             f"{chapter.slug} does not run: {error.ename}: {error.evalue}\n{error.traceback}"
         ) from None
+    except CellTimeoutError as error:
+        raise CourseError(f"{chapter.slug}: a cell takes more than {CELL_SECONDS} seconds.\n{error}") from None
     finally:
         os.environ.clear()
         os.environ.update(previous)

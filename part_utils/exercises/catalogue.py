@@ -112,6 +112,8 @@ def exercise(**facts: Any) -> Callable[[Callable[[Check], None]], Exercise]:
 CHAPTERS = (
     Chapter("00", "00_start_here", "Start here: shapes and einsum", reading_minutes=20),
     Chapter("01", "01_toy_model", "Toy models of superposition", reading_minutes=60),
+    Chapter("02", "02_sparse_autoencoder", "A sparse autoencoder on the toy model", reading_minutes=60),
+    Chapter("03", "03_resampling", "Neuron resampling", reading_minutes=40),
 )
 
 
