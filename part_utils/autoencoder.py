@@ -232,9 +232,9 @@ class AutoEncoder(nn.Module):
                 )
             else:
                 out = self(h.permute(2, 0, 1))
-                loss, l1, l2 = out.loss, out.l1_loss.mean(), out.l2_loss.mean()
+                loss, l1, l2 = out.loss, out.l1_loss.mean(dim=0).sum(), out.l2_loss.mean(dim=0).sum()
                 frac_active = (out.acts > 0).float().mean(dim=0)
-            now.update(l1=l1.detach(), l2=l2.detach(), frac_active=frac_active)
+            now.update(l1=l1, l2=l2, frac_active=frac_active)
             return loss
 
         def after_step(step: int, optimizer: torch.optim.Optimizer) -> None:
@@ -260,8 +260,8 @@ class AutoEncoder(nn.Module):
 
         def record() -> dict[str, Any]:
             values = {
-                "l1": now["l1"].item(),
-                "l2": now["l2"].item(),
+                "l1": now["l1"].item() / self.cfg.n_instances,
+                "l2": now["l2"].item() / self.cfg.n_instances,
                 "l0": now["frac_active"].sum(dim=-1).mean().item(),
                 "dead": dead_neurons(window).float().mean().item(),
             }
@@ -314,8 +314,8 @@ class SparseCodingLoss(torch.autograd.Function):
     It differs in two ways. Inputs stand in columns, not in rows: arrays whose last axis is long are quicker to
     work on than arrays whose last axis has 2 or 5 entries. And every input has a weight, so that inputs that
     are equal need to be computed only once; the weights of an instance sum to 1, and with equal weights the
-    loss is that of `forward`. Returns the loss, the L1 and the L2 (means over inputs and instances), and the
-    share of inputs on which every latent fired; only the loss has a gradient.
+    loss is that of `forward`. Returns the loss, its L1 and its L2 part (means over inputs, sums over
+    instances), and the share of inputs on which every latent fired; only the loss has a gradient.
     """
 
     @staticmethod
@@ -337,7 +337,7 @@ class SparseCodingLoss(torch.autograd.Function):
         directions = W_dec / length
         error = torch.baddbmm(h_centered, directions.mT, acts, beta=-1)
 
-        fires = (acts > 0) * weight
+        fires = acts.sign() * weight
         weighted_error = error * (weight * (2 / h.shape[1]))
         l1 = torch.dot(acts.flatten(), fires.flatten())
         l2 = torch.dot(error.flatten(), weighted_error.flatten()) / 2
@@ -356,7 +356,7 @@ class SparseCodingLoss(torch.autograd.Function):
         )
         frac_active = fires.sum(dim=-1)
         ctx.mark_non_differentiable(l1, l2, frac_active)
-        return l2 + l1_coeff * l1, l1 / len(h), l2 / len(h), frac_active
+        return torch.add(l2, l1, alpha=l1_coeff), l1, l2, frac_active
 
     @staticmethod
     def backward(ctx, gradient_loss, *_):  # type: ignore[no-untyped-def]
@@ -369,35 +369,36 @@ def draw_present_features(
     """Draw a batch of a plain toy model, leaving out the inputs in which no feature is present.
 
     At a feature probability of 1 % and 5 features, 95 % of all inputs are empty, and one of them tells as
-    much as all. So first draw how many inputs of the batch have a feature at all; then, for each of these,
-    which feature is the first one present, and what comes after it. The last input is the empty one. The
-    weights say which share of the batch an input stands for: 1 / batch_size if it has a feature (0 if it only
-    fills up the tensor), and whatever is left for the empty one.
-    """
-    p = feature_probability.unsqueeze(-1)
-    n_instances, n_features, _ = p.shape
-    someone_until = 1 - (1 - p).cumprod(
-        dim=1
-    )  # the chance that one of the features up to this one is present
-    someone = someone_until[:, -1]
-    n_present = torch.binomial(torch.full_like(someone, batch_size), someone)
-    n_inputs = int(n_present.max()) + 1
+    much as all. So first draw how many inputs of the batch have feature 0, how many of the others have
+    feature 1, and so on; the rest are empty. The order of the inputs does not matter, so those with feature 0
+    come first, then those without it but with feature 1, and so on, and the last input is the empty one. In
+    the row of feature f, then, the inputs on the left already have an earlier feature, and f is present by
+    chance; after them come those that have f for sure; and on the right f is absent.
 
-    draw = torch.rand(n_instances, n_inputs, device=p.device)
-    first = torch.searchsorted(someone_until.squeeze(-1), draw * someone, right=True)
-    first = first.clamp_max_(n_features - 1).unsqueeze(1)
+    The weights say which share of the batch an input stands for: 1 / batch_size if it has a feature (0 if it
+    only fills up the tensor), and whatever is left for the empty one.
+    """
+    p = feature_probability
+    left = torch.full_like(p[:, 0], batch_size)
+    ends = [torch.zeros_like(left)]
+    for feature in range(p.shape[1]):
+        present = torch.binomial(left, p[:, feature])
+        left = left - present
+        ends.append(ends[-1] + present)
+    edges = torch.stack(ends, dim=1).unsqueeze(-1)
+    n_inputs = int(ends[-1].max()) + 1
+
     # One draw serves for presence and value: present if it is below p, and then 1 - draw / p is uniform.
-    features = torch.rand(n_instances, n_features, n_inputs, device=p.device)
-    features = features.mul_(-1 / p.clamp_min(1e-12)).add_(1).relu_()
-    features *= torch.arange(n_features, device=p.device).unsqueeze(-1) > first
-    features.scatter_(1, first, torch.rand(n_instances, 1, n_inputs, device=p.device))
-    features[:, :, -1] = 0.0
-    weight = (torch.arange(n_inputs, device=p.device) < n_present) / batch_size
-    weight[:, -1] = 1 - n_present.squeeze(-1) / batch_size
+    draw = torch.rand(*p.shape, n_inputs, device=p.device)
+    by_chance = torch.relu(1 - draw / p.clamp_min(1e-12).unsqueeze(-1))
+    position = torch.arange(n_inputs, device=p.device, dtype=p.dtype)
+    for_sure = draw.where(position < edges[:, 1:], 0.0)
+    features = by_chance.where(position < edges[:, :-1], for_sure)
+    weight = (position < edges[:, -1]) / batch_size
+    weight[:, -1] = left / batch_size
     return features, weight.unsqueeze(1)
 
 
-@torch.no_grad()
 def present_hidden_states(
     model: ToyModel, batch_size: int
 ) -> Iterator[tuple[Float[Tensor, "n_instances n_hidden inputs"], Float[Tensor, "n_instances 1 inputs"]]]:
@@ -410,17 +411,16 @@ def present_hidden_states(
     at_once = int(min(max(MAX_DRAW / (inputs * p.numel()), 1), 16))
     while True:
         features, weight = draw_present_features(p.repeat(at_once, 1), batch_size)
-        h = torch.bmm(model.W.repeat(at_once, 1, 1), features)
+        h = torch.bmm(model.W.detach().repeat(at_once, 1, 1), features)
         yield from zip(h.chunk(at_once), weight.chunk(at_once), strict=True)
 
 
-@torch.no_grad()
 def all_hidden_states(
     model: ToyModel, batch_size: int
 ) -> Iterator[tuple[Float[Tensor, "n_instances n_hidden inputs"], Float[Tensor, "n_instances 1 inputs"]]]:
     """Yield batch after batch of a toy model's hidden states, every input with the same weight."""
     while True:
-        h = hidden_states(model, model.training_batch(batch_size))
+        h = hidden_states(model, model.training_batch(batch_size)).detach()
         h = einops.rearrange(h, "batch n_instances n_hidden -> n_instances n_hidden batch").contiguous()
         yield h, h.new_full((len(h), 1, batch_size), 1 / batch_size)
 

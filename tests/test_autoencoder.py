@@ -192,8 +192,8 @@ def test_written_out_gradient_equals_autograd(tied: bool, weighted: bool) -> Non
         autoencoder.W_enc, W_dec, autoencoder.b_enc, autoencoder.b_dec, h.permute(1, 2, 0), weight, 0.3
     )
     torch.testing.assert_close(loss, out.loss)
-    torch.testing.assert_close(l1, out.l1_loss.mean())
-    torch.testing.assert_close(l2, out.l2_loss.mean())
+    torch.testing.assert_close(l1, out.l1_loss.mean(dim=0).sum())
+    torch.testing.assert_close(l2, out.l2_loss.mean(dim=0).sum())
     torch.testing.assert_close(frac_active, (out.acts > 0).double().mean(dim=0))
     for got, wanted in zip(torch.autograd.grad(loss * 1.7, parameters), expected, strict=True):
         torch.testing.assert_close(got, wanted)
