@@ -39,7 +39,7 @@ $(VENV)/.course: requirements.txt constraints.txt pyproject.toml
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.course
-	$(BIN)/python -m pip install --quiet -e '.[dev]' -c constraints.txt
+	$(BIN)/python -m pip install --quiet -e '.[dev,grading]' -c constraints.txt
 	@touch $@
 
 clean:
