@@ -83,13 +83,12 @@ class Graded:
 
     @staticmethod
     def from_json(text: str) -> Graded:
-        facts = json.loads(text)
-        tuples = ("details", "claims")
-        results = tuple(
-            CheckResult(**{k: tuple(v) if k in tuples else v for k, v in result.items()})
-            for result in facts["results"]
-        )
-        return Graded(**facts | {"results": results, "layers": tuple(facts["layers"])})
+        facts: dict[str, Any] = json.loads(text)
+        results = []
+        for result in facts["results"]:
+            result["details"], result["claims"] = tuple(result["details"]), tuple(result["claims"])
+            results.append(CheckResult(**result))
+        return Graded(**facts | {"results": tuple(results), "layers": tuple(facts["layers"])})
 
 
 def seed_for(course_seed: int, student: str, exercise_id: str) -> int:

@@ -20,6 +20,7 @@ import random
 import select
 import socket
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -200,7 +201,7 @@ def run_job(channel: wire.Channel, options: dict[str, Any]) -> None:
     for stream in (0, 1, 2):
         os.dup2(null, stream)
     printed = _Printed()
-    sys.stdout = sys.stderr = printed  # type: ignore[assignment]
+    sys.stdout = sys.stderr = printed
     sys.stdin = io.StringIO()
     order, notebook = channel.receive()
     folder = Path(options["scratch"] or options["work"])
@@ -247,7 +248,7 @@ def run_job(channel: wire.Channel, options: dict[str, Any]) -> None:
     except BaseException as error:
         complain(0, error)
         return
-    actions = {
+    actions: dict[str, Callable[..., Any]] = {
         "call": learner.call,
         "gradients": learner.gradients,
         "create": learner.create,
