@@ -1,0 +1,158 @@
+"""Several processes, several machines, and nbgrader itself: all give the grades that the serial run gives."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from part_utils.course.cli import app
+from part_utils.course.grading.classroom import grade_class, read_grades, results_of
+from part_utils.course.grading.grade import Graded
+from part_utils.course.grading.gradebook import Gradebook
+from part_utils.course.grading.jail import available_layers, tier_of
+from part_utils.exercises import chapter
+
+ROOT = Path(__file__).resolve().parents[1]
+ZERO = chapter("00")
+WRONG = "def reconstruct(acts, W_dec):\n    return acts"
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(tier_of(available_layers()) == "none", reason="this machine cannot jail"),
+]
+TIER = tier_of(available_layers())
+
+
+@pytest.fixture(scope="module")
+def submitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve learners, of whom every third has one exercise wrong."""
+    place = tmp_path_factory.mktemp("submitted")
+    solved = json.loads((ROOT / "solutions" / ZERO.slug / f"{ZERO.slug}.ipynb").read_text())
+    for number in range(12):
+        book = json.loads(json.dumps(solved))
+        for cell in book["cells"]:
+            if number % 3 == 0 and cell["metadata"].get("nbgrader", {}).get("grade_id") == "exercise_0_2":
+                cell["source"] = WRONG
+        folder = place / f"learner{number:02}" / ZERO.slug
+        folder.mkdir(parents=True)
+        (folder / f"{ZERO.slug}.ipynb").write_text(json.dumps(book))
+    return place
+
+
+@pytest.fixture(scope="module")
+def serial(submitted: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Graded]:
+    course = tmp_path_factory.mktemp("serial")
+    grade_class(submitted, ZERO, course, tier=TIER, course_seed=3)
+    return {graded.student: graded for graded in results_of(course, ZERO)}
+
+
+def same(course: Path, serial: dict[str, Graded]) -> bool:
+    found = {graded.student: graded for graded in results_of(course, ZERO)}
+    return {s: (g.results, g.seeds) for s, g in found.items()} == {
+        s: (g.results, g.seeds) for s, g in serial.items()
+    }
+
+
+def test_serial(serial: dict[str, Graded]) -> None:
+    assert [graded.points for graded in serial.values()] == [2, 3, 3] * 4
+
+
+def test_two_processes(submitted: Path, serial: dict[str, Graded], tmp_path: Path) -> None:
+    grade_class(submitted, ZERO, tmp_path, tier=TIER, course_seed=3, workers=2)
+    assert same(tmp_path, serial)
+
+
+def test_two_machines_one_of_which_dies(submitted: Path, serial: dict[str, Graded], tmp_path: Path) -> None:
+    distributed = pytest.importorskip("distributed")
+    cluster = distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, memory_limit=0
+    )
+    done: list[str] = []
+
+    def heard(graded: Graded) -> None:
+        done.append(graded.student)
+        if len(done) == 4:
+            # Without a word, as a machine that loses its power.
+            cluster.workers[0].process.process._process.kill()
+
+    with cluster:
+        grade_class(
+            submitted,
+            ZERO,
+            tmp_path,
+            tier=TIER,
+            course_seed=3,
+            scheduler=cluster.scheduler_address,
+            heard=heard,
+        )
+    assert sorted(set(done)) == sorted(serial)
+    assert same(tmp_path, serial)
+
+
+def run(*arguments: str, code: int = 0) -> str:
+    result = CliRunner().invoke(app, list(arguments))
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+def test_the_round_of_an_assignment_as_commands(submitted: Path, tmp_path: Path) -> None:
+    course = str(tmp_path)
+    run("release", "00", "--course", course)
+    assert (tmp_path / "release" / ZERO.slug / f"{ZERO.slug}.ipynb").is_file()
+    archive = shutil.make_archive(str(tmp_path / "download"), "zip", submitted)
+    run("collect", archive, "--chapter", "00", "--course", course)
+    said = run("grade", str(tmp_path / "submitted"), "--chapter", "00", "--course", course, "--require", TIER)
+    assert "8 of 12" in said
+    run("export", "--chapter", "00", "--course", course, "--format", "canvas")
+    assert (tmp_path / "graded" / ZERO.slug / f"{ZERO.slug}-canvas.csv").read_text().count("\n") == 14
+    assert "full" in run("doctor", "--grading", code=0 if TIER == "full" else 1)
+
+
+def test_bad_input_is_a_sentence(tmp_path: Path) -> None:
+    run("grade", str(tmp_path / "missing"), "--chapter", "00", "--course", str(tmp_path), code=2)
+    run("grade", str(tmp_path), "--chapter", "77", "--course", str(tmp_path), code=2)
+    run("export", "--chapter", "00", "--course", str(tmp_path), code=2)
+
+
+def test_nbgrader_itself_gives_the_same_scores(
+    submitted: Path, serial: dict[str, Graded], tmp_path: Path
+) -> None:
+    """Point by point the same for honest submissions, with nbgrader's own `autograde`."""
+    folder = tmp_path / "solutions" / ZERO.slug
+    folder.mkdir(parents=True)
+    shutil.copy(ROOT / "solutions" / ZERO.slug / f"{ZERO.slug}.ipynb", folder)
+    shutil.copy(ROOT / "nbgrader_config.py", tmp_path)
+    honest = ("learner00", "learner01")
+    for student in honest:
+        shutil.copytree(submitted / student, tmp_path / "submitted" / student)
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    for command in (["generate_assignment", "--create", "--force"], ["autograde", "--create"]):
+        done = subprocess.run(
+            ["nbgrader", *command, ZERO.slug],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+    with Gradebook(tmp_path) as book:
+        scores = book.scores(ZERO)
+    for student in honest:
+        assert scores[student][0] == serial[student].points
+        assert scores[student][1] == {result.id: result.points for result in serial[student].results}
+
+
+def test_grades_are_the_same_in_both_tables(submitted: Path, tmp_path: Path) -> None:
+    report = grade_class(submitted, ZERO, tmp_path, tier=TIER, course_seed=3, workers=2)
+    with Gradebook(tmp_path) as book:
+        assert read_grades(report.grades) == {
+            student: score for student, (score, _) in book.scores(ZERO).items()
+        }
