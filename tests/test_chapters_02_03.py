@@ -88,3 +88,6 @@ def test_an_adam_with_moments_looks_like_one_after_some_steps():
         assert set(made[name]) == set(state)
         assert all(made[name][key].shape == value.shape for key, value in state.items())
         assert all((made[name][key] != 0).all() for key in state)
+    optimizer, before = adam(autoencoder, 3), autoencoder.W_enc.detach().clone()
+    optimizer.step()
+    assert not torch.equal(autoencoder.W_enc, before)

@@ -5,6 +5,7 @@ A check reaches these by their dotted names, with handles. Tensors and plain val
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import Any
 
 import torch
@@ -35,7 +36,11 @@ class Parameters:
 
 def adam(module: nn.Module, seed: int | None) -> torch.optim.Adam:
     """An optimizer for the module: after some steps, with random moments, or before the first (seed None)."""
-    optimizer = torch.optim.Adam(module.parameters(), lr=1e-3)
+    # Made as unpickling would make it: the constructor loads torch's compiler, which takes seconds.
+    optimizer = torch.optim.Adam.__new__(torch.optim.Adam)
+    settings = {"lr": 1e-3, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0}
+    groups = [{"params": list(module.parameters()), **settings}]
+    optimizer.__setstate__({"defaults": settings, "state": defaultdict(dict), "param_groups": groups})
     if seed is not None:
         generator = torch.Generator().manual_seed(seed)
         for parameter in module.parameters():
