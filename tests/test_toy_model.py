@@ -363,14 +363,13 @@ def test_dimensionalities_sit_at_the_fractions_of_the_polytopes() -> None:
         assert ((shares - fraction).abs() < 0.03).all(dim=-1).sum() >= 5
 
 
-@pytest.mark.slow
 def test_many_features_fall_into_antipodal_pairs() -> None:
-    model = ToyModel(ToyModelConfig(2, 100, 20), torch.tensor([[0.45], [0.4]]))
+    model = ToyModel(ToyModelConfig(2, 100, 20), torch.tensor([[0.4], [0.36]]))
     model.optimize(batch_size=512, steps=1500, lr=1e-2, lr_schedule=linear_lr, progress=False)
     shares = compute_dimensionality(model.W.detach())
     in_pairs, absent = ((shares - 0.5).abs() < 0.03).sum(dim=-1), (shares < 0.03).sum(dim=-1)
     assert (in_pairs >= 30).all()
-    assert (in_pairs + absent >= 90).all()
+    assert (in_pairs + absent >= 80).all()
 
 
 def test_neurons_compute_absolute_values() -> None:
