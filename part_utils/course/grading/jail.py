@@ -530,6 +530,8 @@ def _environment(home: str) -> dict[str, str]:
     """Nothing of the instructor's environment: it may hold keys."""
     path = os.environ.get("PATH", "/usr/bin:/bin")
     fixed = {"PATH": path, "HOME": home, "TMPDIR": home, "LANG": "C.UTF-8", "PYTHONHASHSEED": "0"}
+    # The very package that the checker runs, wherever that was found.
+    fixed["PYTHONPATH"] = str(Path(PACKAGE_DIRECTORY).parent)
     threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
     quiet = {"TQDM_DISABLE": "1", "COURSE_STATIC": "1", "HF_HUB_OFFLINE": "1", "PYTHONDONTWRITEBYTECODE": "1"}
     return fixed | threads | quiet
