@@ -6,6 +6,7 @@ fails raises `Mistake`, whose message says which mistake it is if it is a known 
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor
 
 from part_utils.exercises.learner import Handle, Learner, Target
+from part_utils.exercises.pictures import side_by_side
 
 Alternative = Tensor | Callable[[], Tensor | None] | None
 
@@ -26,12 +28,26 @@ class Mistake(Exception):
     Attributes:
         message: one or two sentences that name the mistake.
         details: lines with shapes, differences and the part that is right.
+        picture: HTML that shows what was expected and what came out, if that can be drawn.
     """
+
+    picture = ""
 
     def __init__(self, message: str, details: Sequence[str] = ()) -> None:
         super().__init__(message)
         self.message = message
         self.details = tuple(details)
+
+
+@contextlib.contextmanager
+def drawn(actual: Tensor, expected: Tensor, axes: str) -> Iterator[None]:
+    """A mistake that is raised inside takes along a picture of what was expected and what came out."""
+    try:
+        yield
+    except Mistake as mistake:
+        with contextlib.suppress(Exception):
+            mistake.picture = mistake.picture or side_by_side(actual, expected, axes)
+        raise
 
 
 @dataclass
@@ -117,33 +133,34 @@ class Check:
         if tensor.shape == expected.shape and agree(tensor, expected, rtol, atol):
             self._remember(claim)
             return
-        for phrase, alternative in [*(mistakes or {}).items(), *_general_mistakes(expected, axes)]:
-            wrong = alternative() if callable(alternative) else alternative
-            if wrong is None or tensor.shape != wrong.shape or not agree(tensor, wrong, rtol, atol):
-                continue
-            # A mistake that makes no difference on these inputs cannot be the one.
-            if wrong.shape != expected.shape or not agree(wrong, expected, rtol, atol):
+        with drawn(tensor, expected, axes):
+            for phrase, alternative in [*(mistakes or {}).items(), *_general_mistakes(expected, axes)]:
+                wrong = alternative() if callable(alternative) else alternative
+                if wrong is None or tensor.shape != wrong.shape or not agree(tensor, wrong, rtol, atol):
+                    continue
+                # A mistake that makes no difference on these inputs cannot be the one.
+                if wrong.shape != expected.shape or not agree(wrong, expected, rtol, atol):
+                    raise Mistake(
+                        f"{_capital(what)} is what comes out when {phrase.strip()}.",
+                        compare(tensor, expected, axes),
+                    )
+            if tensor.shape != expected.shape:
                 raise Mistake(
-                    f"{_capital(what)} is what comes out when {phrase.strip()}.",
+                    f"{_capital(what)} has the wrong shape: expected {shape_text(expected, axes)}, "
+                    f"got {shape_text(tensor)}."
+                )
+            if not torch.isfinite(tensor).all():
+                kind = "NaN" if torch.isnan(tensor).any() else "infinite"
+                raise Mistake(f"{_capital(what)} contains {kind} values.", compare(tensor, expected, axes))
+            factor = _common_factor(tensor, expected)
+            if factor is not None and agree(tensor, factor * expected, rtol, atol):
+                raise Mistake(
+                    f"{_capital(what)} is everywhere {factor:.4g} times what it should be.",
                     compare(tensor, expected, axes),
                 )
-        if tensor.shape != expected.shape:
             raise Mistake(
-                f"{_capital(what)} has the wrong shape: expected {shape_text(expected, axes)}, "
-                f"got {shape_text(tensor)}."
+                f"{_capital(what)} has the right shape but the wrong values.", compare(tensor, expected, axes)
             )
-        if not torch.isfinite(tensor).all():
-            kind = "NaN" if torch.isnan(tensor).any() else "infinite"
-            raise Mistake(f"{_capital(what)} contains {kind} values.", compare(tensor, expected, axes))
-        factor = _common_factor(tensor, expected)
-        if factor is not None and agree(tensor, factor * expected, rtol, atol):
-            raise Mistake(
-                f"{_capital(what)} is everywhere {factor:.4g} times what it should be.",
-                compare(tensor, expected, axes),
-            )
-        raise Mistake(
-            f"{_capital(what)} has the right shape but the wrong values.", compare(tensor, expected, axes)
-        )
 
     def tensor(self, value: Any, what: str = "the result") -> Tensor:
         """The value, if it is a tensor of numbers; otherwise the mistake says what it is instead."""
@@ -188,11 +205,12 @@ class Check:
                     f"No gradient reaches {where}: it is not used, or detached on the way (`.detach()`, `.data`)."
                 )
             if not agree(gradient, expected, 1e-3, 1e-5):
-                raise Mistake(
-                    f"The values are right, but the gradient with respect to {where} is not. "
-                    "Is part of the computation detached?",
-                    compare(gradient, expected, axes),
-                )
+                with drawn(gradient, expected, axes):
+                    raise Mistake(
+                        f"The values are right, but the gradient with respect to {where} is not. "
+                        "Is part of the computation detached?",
+                        compare(gradient, expected, axes),
+                    )
         self._remember(claim)
 
     def frequency(self, count: float, trials: int, probability: float, claim: str, otherwise: str) -> None:
@@ -233,15 +251,16 @@ class Check:
         if fits(expected):
             self._remember(claim)
             return
-        worst = _place_of_largest((found - expected).abs())
-        details = [
-            f"at ({_place(worst, axes)}): expected a share of about {expected[worst].item():.3f}, "
-            f"got {found[worst].item():.3f} of {count:,}"
-        ]
-        for phrase, share in (mistakes or {}).items():
-            if fits(share):
-                raise Mistake(f"Features are present as often as when {phrase}.", details)
-        raise Mistake("Features are not present as often as their probability says.", details)
+        with drawn(found, expected.expand_as(found), axes):
+            worst = _place_of_largest((found - expected).abs())
+            details = [
+                f"at ({_place(worst, axes)}): expected a share of about {expected[worst].item():.3f}, "
+                f"got {found[worst].item():.3f} of {count:,}"
+            ]
+            for phrase, share in (mistakes or {}).items():
+                if fits(share):
+                    raise Mistake(f"Features are present as often as when {phrase}.", details)
+            raise Mistake("Features are not present as often as their probability says.", details)
 
     def uniform_on_unit_interval(self, values: Tensor, claim: str, otherwise: str, low: float = 0.0) -> None:
         """The values are spread evenly over [low, 1] (Kolmogorov-Smirnov distance)."""
@@ -251,12 +270,16 @@ class Check:
         ranks = torch.arange(1, count + 1, dtype=torch.float64) / count
         distance = (ranks - ideal).abs().max().item() if count else math.inf
         # P(distance > 3.5 / sqrt(n)) < 2 exp(-2 * 3.5^2) = 5e-11.
-        self.holds(
-            distance <= 3.5 / math.sqrt(max(count, 1)) + 1 / max(count, 1),
-            claim,
-            otherwise,
-            [f"range {ordered.min():.3g} to {ordered.max():.3g}, mean {ordered.mean():.3g}"] if count else [],
-        )
+        share = torch.histc(ordered, 10, low, 1.0) / max(count, 1)
+        with drawn(share, torch.full_like(share, 0.1), "tenths of the range"):
+            self.holds(
+                distance <= 3.5 / math.sqrt(max(count, 1)) + 1 / max(count, 1),
+                claim,
+                otherwise,
+                [f"range {ordered.min():.3g} to {ordered.max():.3g}, mean {ordered.mean():.3g}"]
+                if count
+                else [],
+            )
 
     def uncorrelated(self, left: Tensor, right: Tensor, claim: str, otherwise: str) -> None:
         """Two equally long samples have no linear correlation, within seven standard deviations."""

@@ -35,6 +35,7 @@ class CheckResult:
     details: tuple[str, ...] = ()
     claims: tuple[str, ...] = ()
     printed: str = ""
+    picture: str = ""
 
     @property
     def passed(self) -> bool:
@@ -63,6 +64,7 @@ class CheckResult:
         sign, color, verdict = _LOOK[self.status]
         parts = [
             f'<div style="border-left:4px solid {color};padding:.4em .9em;margin:.2em 0;font-size:14px">',
+            self.picture,
             f'<div><b style="color:{color}">{sign}</b> <b>Exercise {self.id}</b> · {html.escape(self.title)}: '
             f"{verdict}"
             f'<span style="float:right;opacity:.7">{self.points:g} of {self.max_points:g} points</span></div>',
