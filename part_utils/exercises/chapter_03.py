@@ -530,9 +530,9 @@ def _check_every_direction(check: Check, scale: float) -> None:
 A random direction may point at nothing. Better: look where the autoencoder rebuilds badly, and put the dead latent
 there. This is the recipe of Bricken et al. (2023), for each dead latent $j$ of an instance $i$:
 
-- Pass `h` through the autoencoder. Draw one input $b$ of the batch with a probability proportional to the **square** of
-  its loss in this instance, $p_b \\propto (\\texttt{l2\\_loss}[b, i])^2$. Each dead latent draws on its own, so two of
-  them may get the same input.
+- Pass `h` through the autoencoder, as it is now. Draw one input $b$ of the batch with a probability proportional to
+  the **square** of its loss in this instance, $p_b \\propto (\\texttt{l2\\_loss}[b, i])^2$. Each dead latent draws on
+  its own, so two of them may get the same input.
 - $v$ is that input minus `b_dec[i]`, at unit length. The decoder starts from `b_dec`, so what it has to add is
   `h - b_dec`.
 - Its decoder row becomes $v$ (with tied weights there is none), and its encoder bias 0.
@@ -909,7 +909,7 @@ def _check_distribution(
         raise Mistake(f"The inputs are drawn with the wrong probabilities: {phrase}.", details)
     raise Mistake(
         "The inputs are drawn with the wrong probabilities. They shall be proportional to the squared `l2_loss` of the "
-        "latent's own instance.",
+        "latent's own instance, computed once, before any latent is replaced.",
         details,
     )
 

@@ -743,6 +743,21 @@ def divided_along_the_wrong_axis(autoencoder, rates, h, scale=0.2):
     _advanced(autoencoder, rates, h, scale, weights=weights)
 
 
+@mutant("3.3", says="computed once, before any latent is replaced")
+@torch.no_grad()
+def losses_change_on_the_way(autoencoder, rates, h, scale=0.2):
+    dead = _dead(rates)
+    lengths = [_mean_alive(autoencoder, i, dead) for i in range(len(dead))]
+    for i, j in dead.nonzero().tolist():
+        p = autoencoder(h).l2_loss[:, i] ** 2
+        if p.sum() > 0:
+            v = F.normalize(h[torch.multinomial(p, 1).item(), i] - autoencoder.b_dec[i], dim=0)
+            autoencoder.W_enc[i, :, j] = scale * lengths[i] * v
+            autoencoder.b_enc[i, j] = 0
+            if not autoencoder.cfg.tied_weights:
+                autoencoder.W_dec[i, j] = v
+
+
 @mutant("3.3", says="no rows of `h - b_dec`")
 def random_directions(autoencoder, rates, h, scale=0.2):
     _simple(autoencoder, _dead(rates), scale)
