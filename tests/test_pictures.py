@@ -60,6 +60,8 @@ def test_vectors_in_the_plane_are_arrows_and_one_axis_is_bars():
     picture = side_by_side(torch.randn(5, 2), torch.randn(5, 2), "features hidden")
     assert picture.count("<svg") == 2
     assert picture.count("<path") == 10
+    # Where only one of them is a list of vectors in the plane, both are heat maps.
+    assert len(pixels(side_by_side(torch.randn(5, 2), torch.randn(2, 5), ""))) == 2
     picture = side_by_side(torch.rand(9) - 0.5, torch.rand(9), "bins")
     assert picture.count("<rect") == 18
 

@@ -45,8 +45,13 @@ def side_by_side(actual: Tensor, expected: Tensor, axes: str = "") -> str:
         actual, expected = (x[(0,) * max(0, x.ndim - 2)] for x in (actual, expected))
     scale = _largest(expected) or _largest(actual) or 1.0
     what = f" ({', '.join(filter(None, (place, ' × '.join(names[-expected.ndim :]))))})" if names else ""
-    panels = [(f"expected{what}", _drawn(expected, scale)), ("yours", _drawn(actual, scale))]
-    if actual.shape == expected.shape and expected.ndim == 2 and not _are_arrows(expected):
+    both_arrows = _are_arrows(expected) and _are_arrows(actual)
+    below_zero = min(float(expected.min()), float(actual.min())) < 0
+    panels = [
+        (caption, _drawn(values, scale, both_arrows, below_zero))
+        for caption, values in ((f"expected{what}", expected), ("yours", actual))
+    ]
+    if actual.shape == expected.shape and expected.ndim == 2 and not both_arrows:
         wrong = ~torch.isclose(actual, expected, rtol=1e-4, atol=1e-5 * max(1.0, scale))
         panels.append(("where they differ", _heat_map(wrong.double(), 1.0, GRAY)))
     figures = "".join(
@@ -57,10 +62,10 @@ def side_by_side(actual: Tensor, expected: Tensor, axes: str = "") -> str:
     return f'<div style="display:flex;flex-wrap:wrap;align-items:flex-start">{figures}</div>'
 
 
-def _drawn(values: Tensor, scale: float) -> str:
+def _drawn(values: Tensor, scale: float, as_arrows: bool, below_zero: bool) -> str:
     if values.ndim == 1:
-        return _bars(values, scale)
-    return _arrows(values, scale) if _are_arrows(values) else _heat_map(values, scale)
+        return _bars(values, scale, below_zero)
+    return _arrows(values, scale) if as_arrows else _heat_map(values, scale)
 
 
 def _are_arrows(values: Tensor) -> bool:
@@ -81,10 +86,10 @@ def _arrows(vectors: Tensor, scale: float) -> str:
     return _svg("-1.5 -1.5 3 3", 150, 150, "".join(parts))
 
 
-def _bars(values: Tensor, scale: float) -> str:
+def _bars(values: Tensor, scale: float, below_zero: bool) -> str:
     """One bar for each value, upward where it is positive."""
     shown = torch.nan_to_num(values[:LARGEST_SIDE], nan=0.0).clamp(-1.2 * scale, 1.2 * scale) / scale
-    lowest = 1.2 if (shown < 0).any() else 0.05
+    lowest = 1.2 if below_zero else 0.05
     parts = [f'<path d="M0 0H{len(shown)}" stroke="#888" stroke-width=".02"/>']
     for number, value in enumerate(shown.tolist()):
         color = _hex(ORANGE if value >= 0 else BLUE)
