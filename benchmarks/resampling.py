@@ -26,7 +26,7 @@ REGIMES: dict[str, dict[str, Any]] = {
         "neuron_resample_scale": 0.2,
     },
     "medium (lr 1e-2 fading out, window 100, scale 0.2)": {"lr": 1e-2, "neuron_resample_scale": 0.2},
-    "recipe (lr 3e-2 fading out, window 100, scale 1)": {},
+    "recipe (lr 5e-2 fading out, window 100, scale 1)": {},
 }
 
 

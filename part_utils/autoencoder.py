@@ -390,7 +390,7 @@ def draw_present_features(
 
     # One draw serves for presence and value: present if it is below p, and then 1 - draw / p is uniform.
     draw = torch.rand(*p.shape, n_inputs, device=p.device)
-    by_chance = torch.relu(1 - draw / p.clamp_min(1e-12).unsqueeze(-1))
+    by_chance = draw.mul(-1 / p.clamp_min(1e-12).unsqueeze(-1)).add_(1).relu_()
     position = torch.arange(n_inputs, device=p.device, dtype=p.dtype)
     for_sure = draw.where(position < edges[:, 1:], 0.0)
     features = by_chance.where(position < edges[:, :-1], for_sure)

@@ -14,15 +14,15 @@ from torch import Tensor
 
 from part_utils.autoencoder import AutoEncoder, AutoEncoderConfig, hidden_states, match_features
 from part_utils.toy_model import ToyModel, ToyModelConfig
-from part_utils.training import TrainingLog, cosine_decay_lr
+from part_utils.training import TrainingLog, linear_lr
 
 # What recovers five features in two dimensions, found by experiment (see `benchmarks/resampling.py`). A large
 # learning rate that fades out makes superfluous latents die early, and resampling gives them a new place.
 L1_COEFF = 0.25
 RECIPE: dict[str, Any] = {
-    "steps": 8_000,
-    "lr": 3e-2,
-    "lr_schedule": cosine_decay_lr,
+    "steps": 5_000,
+    "lr": 5e-2,
+    "lr_schedule": linear_lr,
     "resample_method": "advanced",
     "resample_window": 100,
     "resample_until": 0.8,

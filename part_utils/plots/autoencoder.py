@@ -95,7 +95,7 @@ def plot_firing_rates(
         until: the last step that is drawn; all when left out.
         title: a title for the figure.
     """
-    instances = list(instances)
+    instances = _chosen(instances, len(log["frac_active"][0]), 1)
     rates = torch.stack(log["frac_active"])[:, instances]
     n_latents = rates.shape[-1]
     fig = make_subplots(
@@ -175,7 +175,7 @@ def plot_directions_2d(
         title: a title for the figure.
     """
     _need_2d(autoencoder.cfg.n_input_ae)
-    instances = list(range(autoencoder.cfg.n_instances))[:5] if instances is None else list(instances)
+    instances = _chosen(instances, autoencoder.cfg.n_instances, 5)
     fig, rows, columns, side = _panels(len(instances), titles or [f"instance {i}" for i in instances])
     W_dec = autoencoder.normalize_and_return_W_dec().detach().cpu()
     W_enc = autoencoder.W_enc.detach().cpu()
@@ -320,7 +320,7 @@ def plot_feature_similarity(
         instances: which instances to draw; the first 4 when left out.
         title: a title for the figure.
     """
-    instances = list(range(model.cfg.n_instances))[:4] if instances is None else list(instances)
+    instances = _chosen(instances, model.cfg.n_instances, 4)
     similarity = feature_latent_similarity(model.W, autoencoder.normalize_and_return_W_dec()).detach()
     return plot_matrices(
         similarity[instances],
@@ -494,7 +494,7 @@ def animate_directions(
     *,
     model: ToyModel | None = None,
     h: Float[Tensor, "batch n_instances n_input_ae"] | None = None,
-    instances: Sequence[int] = (0, 1, 2, 3),
+    instances: Sequence[int] | None = None,
     max_frames: int = 60,
     until: int | None = None,
     title: str | None = None,
@@ -505,13 +505,14 @@ def animate_directions(
         log: what `AutoEncoder.optimize` returned.
         model: the toy model whose features are drawn.
         h: inputs that are drawn, at most 300 of them.
-        instances: which instances to draw.
+        instances: which instances to draw; the first 4 when left out.
         max_frames: the most frames; they are spread evenly over the steps.
         until: the last step that is shown; all when left out.
         title: a title for the figure.
     """
-    instances = list(instances)
-    _need_2d(log["W_dec"][0].shape[-1])
+    n_instances, _, n_input_ae = log["W_dec"][0].shape
+    _need_2d(n_input_ae)
+    instances = _chosen(instances, n_instances, 4)
     fig, rows, columns, side = _panels(len(instances), [f"instance {i}" for i in instances])
     moving: list[int] = []
     for panel, instance in enumerate(instances):
@@ -586,6 +587,17 @@ def _names(names: Sequence[str] | None, n: int, word: str) -> list[str]:
     if names is not None and len(names) != n:
         raise ValueError(f"Got {len(names)} names for {n} {word}s; one name each is needed.")
     return list(names) if names is not None else [f"{word} {i + 1}" for i in range(n)]
+
+
+def _chosen(instances: Sequence[int] | None, n_instances: int, default: int) -> list[int]:
+    """The instances to draw: those asked for, or the first few."""
+    chosen = list(range(min(default, n_instances))) if instances is None else list(instances)
+    for instance in chosen:
+        if not 0 <= instance < n_instances:
+            raise ValueError(f"There is no instance {instance}; choose from 0 to {n_instances - 1}.")
+    if not chosen:
+        raise ValueError("No instance was chosen; name at least one, as instances=[0].")
+    return chosen
 
 
 def _reach(model: ToyModel | None, h: Tensor | None, instances: Sequence[int]) -> float:
