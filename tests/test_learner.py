@@ -189,22 +189,22 @@ class TestErrors:
 
         error = self.say(f)
         assert error.kind == "AttributeError"
-        assert str(error).endswith('return torch.nn.functional.normalize("text")')
-        assert "in f, line" in str(error)
+        assert str(error).endswith('`return torch.nn.functional.normalize("text")`')
+        assert "in `f`, line" in str(error)
         assert "site-packages" not in str(error)
 
     def test_shows_the_line_in_a_helper(self):
         def helper(x):
             return 1 / x
 
-        assert "in helper" in str(self.say(lambda: helper(0)))
+        assert "in `helper`" in str(self.say(lambda: helper(0)))
 
     def test_standard_library_is_no_learners_code(self):
         import random
 
         error = self.say(lambda: random.choice([]))
         assert "random.py" not in str(error)
-        assert "in <lambda>" in str(error)
+        assert "in `<lambda>`" in str(error)
 
     def test_undefined_name_says_to_run_its_cell(self):
         def f():

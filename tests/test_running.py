@@ -75,7 +75,7 @@ class TestTimeLimit:
         assert result.message.startswith(
             "Your code was stopped after 0.2 seconds. Is there a loop that never ends?"
         )
-        assert f"in {name}, line" in result.message or "in helper, line" in result.message
+        assert f"in `{name}`, line" in result.message or "in `helper`, line" in result.message
 
     @pytest.mark.parametrize(
         "name",
@@ -283,7 +283,7 @@ class TestOutcomes:
         result = attempt(adds)
         assert result.status == "error"
         assert "RuntimeError: The size of tensor" in result.message
-        assert result.message.endswith(": return features + W")
+        assert result.message.endswith(": `return features + W`")
         assert "site-packages" not in result.text()
 
     def test_not_attempted(self):
@@ -411,7 +411,7 @@ def test_mistake_and_error_earn_nothing(shell, capsys):
         score, result = nbgrader_score(shell, PROJECT)
         assert score == (0.0, 1.0)
         assert result.status == status
-    assert "in project_features, line 2: return 1 / 0" in result.message
+    assert "in `project_features`, line 2: `return 1 / 0`" in result.message
     assert capsys.readouterr().err == ""
 
 

@@ -215,9 +215,9 @@ def toy_model_generate_batch(check: Check) -> None:
     _check_independence(check, present, "presence", "features come and go independently of one another")
     _check_values_are_even(check, x, p)
     everything = _drawn(check, full, "generate_batch", (DRAWS // 5, instances, features), DRAWS // 5)
-    _check_extreme(check, everything, 1)
     _check_repeated_values(check, everything)
-    _check_independence(check, everything, "value", "their values are drawn independently of one another")
+    _check_independence(check, everything, "value", "their values are independent of one another")
+    _check_extreme(check, everything, 1)
     nothing = _model(check, cfg, torch.zeros(instances, features))
     _check_extreme(check, _drawn(check, nothing, "generate_batch", (101, instances, features), 101), 0)
     _check_second_batch(check, x, _drawn(check, model, "generate_batch", (DRAWS, instances, features), DRAWS))
@@ -489,7 +489,7 @@ def generate_correlated_features(check: Check) -> None:
         "the two features of a pair have different values",
         "The two features of a pair share one value. Only their presence is shared; each has a value of its own.",
     )
-    _check_independence(check, everything, "value", "the values are drawn independently of one another")
+    _check_independence(check, everything, "value", "all values are independent of one another")
     _check_second_batch(check, x, again)
 
 
@@ -1089,7 +1089,8 @@ def _check_independence(check: Check, x: Tensor, what: str, claim: str, pairs: b
     check.holds(
         not where,
         claim,
-        f"The {what} of a feature is linked between {where}: one draw is shared. Draw a number for each.",
+        f"Different {where} are not independent in their {what}: one draw is shared between them. Draw a number for "
+        "each.",
         [f"correlation of up to {strongest:.2f}, expected 0"],
     )
 

@@ -21,6 +21,7 @@ from torch import Tensor
 
 NO_MESSAGE = "no message"
 MESSAGE_LIMIT = 1_000
+LINE_LIMIT = 120
 PACKAGE_DIRECTORY = str(Path(__file__).resolve().parent.parent)
 STANDARD_LIBRARY = sysconfig.get_path("stdlib")
 
@@ -250,13 +251,14 @@ def describe_exception(error: BaseException) -> str:
 
 
 def learners_line(error: BaseException) -> str:
-    """Where in the learner's code an exception was raised: `in forward, line 3: …`; empty if nowhere there."""
+    """Where in the learner's code an exception was raised, as "in `forward`, line 3: `…`"; "" if nowhere there."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_learners(frame.filename)]
     if not frames:
         return ""
     last = frames[-1]
     line = linecache.getline(last.filename, last.lineno or 0).strip()
-    return f"in {last.name}, line {last.lineno}: {line}" if line else f"in {last.name}"
+    line = line if len(line) <= LINE_LIMIT else f"{line[:LINE_LIMIT]} …"
+    return f"in `{last.name}`, line {last.lineno}: `{line}`" if line else f"in `{last.name}`"
 
 
 def _is_stub(error: NotImplementedError) -> bool:

@@ -186,13 +186,13 @@ def values_of_one(self, batch_size):
     return (torch.rand(_shape(self, batch_size)) < self.feature_probability).float()
 
 
-@mutant("1.2", says="between features")
+@mutant("1.2", says="Different features are not independent in their presence")
 def mask_shared_over_features(self, batch_size):
     present = torch.rand(batch_size, self.cfg.n_instances, 1) < self.feature_probability
     return present * torch.rand(_shape(self, batch_size))
 
 
-@mutant("1.2", says="between instances")
+@mutant("1.2", says="Different instances are not independent in their presence")
 def mask_shared_over_instances(self, batch_size):
     present = torch.rand(batch_size, 1, self.cfg.n_features) < self.feature_probability
     return present * torch.rand(_shape(self, batch_size))
@@ -204,7 +204,7 @@ def mask_shared_over_batch(self, batch_size):
     return present * torch.rand(_shape(self, batch_size))
 
 
-@mutant("1.2", says="between features and instances")
+@mutant("1.2", says="Different features and instances are not independent")
 def one_mask_per_element(self, batch_size):
     present = torch.rand(batch_size, 1, 1) < self.feature_probability
     return torch.where(present, torch.rand(_shape(self, batch_size)), 0.0)
@@ -648,14 +648,14 @@ def probability_of_instance_0(self, batch_size, n_correlated_pairs):
     return present * torch.rand(present.shape)
 
 
-@mutant("1.5", says="linked between pairs")
+@mutant("1.5", says="Different pairs are not independent")
 def pairs_linked(self, batch_size, n_correlated_pairs):
     present = torch.rand(_pairs_shape(self, batch_size, 1)) < self.feature_probability[:, :1]
     present = present.expand(-1, -1, 2 * n_correlated_pairs)
     return present * torch.rand(present.shape)
 
 
-@mutant("1.5", says="linked between instances")
+@mutant("1.5", says="Different instances are not independent")
 def instances_linked(self, batch_size, n_correlated_pairs):
     present = torch.rand(batch_size, 1, n_correlated_pairs) < self.feature_probability[:, :1]
     present = _side_by_side(present)
@@ -838,7 +838,7 @@ def correlated_by_mistake(self, batch_size, n_anticorrelated_pairs):
     return _with_values(present, present)
 
 
-@mutant("1.6", says="linked between pairs")
+@mutant("1.6", says="Different pairs are not independent")
 def excluding_pairs_linked(self, batch_size, n_anticorrelated_pairs):
     p = _checked(self)
     draw = torch.rand(_pairs_shape(self, batch_size, 1)).expand(-1, -1, n_anticorrelated_pairs)
@@ -1013,7 +1013,7 @@ class OldMatrix(_Computation):
         return NeuronModel.forward(self, features)
 
 
-@mutant("1.8", says="sign of a feature is linked between features")
+@mutant("1.8", says="Different features are not independent in their sign")
 class OneSignPerElement(_Computation):
     def generate_batch(self, batch_size):
         batch = ToyModel.generate_batch(self, batch_size)
