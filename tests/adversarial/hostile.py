@@ -411,7 +411,7 @@ def cases(secret: str) -> list[Case]:
         0,
         "Error",
     )
-    one("many-files", 22, attack("for n in range(200_000): open(f'f{n}', 'w').close()"), 0)
+    one("many-files", 22, attack("for n in range(200_000): open(f'f{n}', 'w').close()"), 0, "stopped")
     for folder in UNWRITABLE:
         name = "part-utils" if folder.endswith("part_utils") else folder.strip("/").replace("/", "-")
         one(f"writes-{name}", 22, attack(f"open('{folder}/{MARK}', 'w').write('x')"), 0, "Error")
@@ -420,7 +420,7 @@ def cases(secret: str) -> list[Case]:
         22,
         attack("import os\nfor _ in range(3000):\n    os.mkdir('d'); os.chdir('d')"),
         0,
-        "too many files",
+        "stopped",
     )
 
     # 19, 20: processes and threads
@@ -629,6 +629,8 @@ def cases(secret: str) -> list[Case]:
     }.items():
         add(f"file-{name}", 29, content, (0, 0, 0))
     add("file-nul-inside", 29, plain.replace(b"def project", b"\\u0000def project"), (0, 1, 1))
+    half = dumped(notebook(first="# HALF")).replace(b"HALF", b"\\ud83d")
+    add("file-half-a-character", 29, half, (1, 1, 1))
     add("file-200-megabytes", 29, b"LARGE", (0, 0, 0), "MB")
     old = {"metadata": {"name": ""}, "nbformat": 3, "nbformat_minor": 0, "worksheets": [{"metadata": {}, "cells": [
         {"cell_type": "code", "language": "python", "input": source, "outputs": [], "metadata": {}, "collapsed": False}

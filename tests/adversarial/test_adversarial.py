@@ -12,20 +12,38 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import hostile
 import pytest
+import torch
 
 from part_utils.course.grading.classroom import grade_class, results_of
-from part_utils.course.grading.grade import Graded
-from part_utils.course.grading.jail import Limits, available_layers, tier_of
-from part_utils.exercises import chapter
+from part_utils.course.grading.grade import Graded, Settings, grade_submission
+from part_utils.course.grading.jail import LAYERS, Jail, Limits, available_layers, tier_of
+from part_utils.exercises import chapter, checking, running
 
 NEIGHBORS = ("aaron", "mia", "zoe")
 LIMITS = Limits(cell_seconds=20, time_factor=0.25, memory=1 << 30)
 CASES = hostile.cases("/nowhere")
+REDUCED = (
+    "honest",
+    "reads-gradebook",
+    "reads-neighbor",
+    "reads-etc-passwd",
+    "lists-home",
+    "forks-fork",
+    "system",
+    "threads",
+    "network-tcp",
+    "damage-removes",
+    "damage-kills-others",
+    "damage-ptrace",
+    "writes-tmp",
+    "allocates-tensor",
+    "leaves-exit",
+)
 
 pytestmark = [
     pytest.mark.slow,
@@ -43,6 +61,15 @@ def fingerprint(folder: Path) -> dict[str, str]:
         content = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
         found[str(path.relative_to(folder))] = f"{path.lstat().st_mode:o} {content}"
     return found
+
+
+def judges() -> list[int]:
+    """What a learner would replace to be judged more kindly."""
+    own = [checking.agree, checking.Check.equal, running.run_check]
+    return [
+        id(judge)
+        for judge in (*own, torch.allclose, torch.equal, torch.Tensor.__eq__, torch.testing.assert_close)
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -80,10 +107,10 @@ def graded(tmp_path_factory: pytest.TempPathFactory, secret: Path) -> dict[str, 
         folder.mkdir(parents=True)
         make(folder / f"{hostile.SLUG}.ipynb")
     os.environ["COURSE_TEST_SECRET"] = "secret"
-    before = fingerprint(secret), fingerprint(submitted), list(sys.path), dict(os.environ)
+    before = fingerprint(secret), fingerprint(submitted), judges()
     try:
         grade_class(submitted, chapter("00"), course, workers=2, course_seed=5, limits=LIMITS)
-        assert before == (fingerprint(secret), fingerprint(submitted), list(sys.path), dict(os.environ))
+        assert before == (fingerprint(secret), fingerprint(submitted), judges())
     finally:
         del os.environ["COURSE_TEST_SECRET"]
     for folder in hostile.UNWRITABLE:
@@ -126,6 +153,24 @@ def test_neighbors_are_unchanged_bit_for_bit(graded: dict[str, Graded], tmp_path
         assert alone[name].results == graded[name].results
         assert alone[name].seeds == graded[name].seeds
         assert alone[name].points == 3
+
+
+@pytest.mark.parametrize("name", REDUCED)
+def test_reduced_tier_confines_too(name: str, secret: Path, jail_without_namespaces: Jail) -> None:
+    case = next(case for case in hostile.cases(str(secret)) if case.name == name)
+    before = fingerprint(secret)
+    result = grade_submission(
+        jail_without_namespaces, "anna", case.content, "", Settings("00", 5, "reduced", LIMITS)
+    )
+    assert result.tier == "reduced"
+    assert tuple(r.points for r in result.results) == case.points, [r.message for r in result.results]
+    assert fingerprint(secret) == before
+
+
+@pytest.fixture(scope="module")
+def jail_without_namespaces() -> Iterator[Jail]:
+    with Jail("reduced", LIMITS, [layer for layer in LAYERS if layer != "namespaces"]) as jail:
+        yield jail
 
 
 def test_all_kinds_are_there() -> None:
