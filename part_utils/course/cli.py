@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -83,6 +84,9 @@ def _watch(path: Path, once: Callable[[Path], bool]) -> None:
                 console.print(escape(str(error)), style="red", highlight=False, soft_wrap=True)
             console.print(hint, highlight=False)
     except KeyboardInterrupt:
+        if console.is_terminal:
+            # A second Ctrl-C while Python shuts down would end in a traceback.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
         console.print("Stopped watching.")
 
 

@@ -42,8 +42,8 @@ def print_progress(as_json: bool, console: Console, start: Path | None = None) -
         table.add_column(title, justify="left" if title in ("Chapter", "") else "right", no_wrap=bool(title))
     for chapter in CHAPTERS:
         progress = progress_of(chapter, entries)
-        signs = " ".join(
-            f"[green]✓ {e.id}[/]" if e.id in progress.solved else f"○ {e.id}" for e in chapter.exercises
+        signs = "  ".join(
+            f"[green]✓{e.id}[/]" if e.id in progress.solved else f"○{e.id}" for e in chapter.exercises
         )
         table.add_row(
             f"{int(chapter.number)} {escape(chapter.title)}",
@@ -57,7 +57,10 @@ def print_progress(as_json: bool, console: Console, start: Path | None = None) -
         console.print("Everything is solved.")
         return
     notebook = f"chapters/{coming.chapter.slug}/{coming.chapter.slug}.ipynb"
-    console.print(f"Next: {coming.id} {escape(coming.title)}, about {coming.minutes} minutes, in {notebook}")
+    console.print(
+        f"Next: {coming.id} {escape(coming.title)}, about {coming.minutes} minutes, in {notebook}",
+        soft_wrap=True,
+    )
 
 
 def summary(entries: Entries) -> dict[str, Any]:
