@@ -182,7 +182,9 @@ def _cells_of(notebook: bytes) -> Iterator[tuple[str, str, str]]:
                 name = cell.get("metadata", {}).get("nbgrader", {}).get("grade_id", "")
                 if isinstance(source, str):
                     known = isinstance(name, str) and name.startswith(("exercise_", "check_"))
-                    yield source[:100_000], str(cell.get("cell_type")), name if known else ""
+                    # Half of a surrogate pair is legal JSON and no text.
+                    source = source[:100_000].encode(errors="replace").decode()
+                    yield source, str(cell.get("cell_type")), name if known else ""
     except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
         return
 

@@ -513,10 +513,10 @@ def explain_end(learner: JailedLearner, seconds: float) -> str:
             else min(seconds, learner._limits.cell_seconds * learner._limits.time_factor)
         )
         return f"{where} was stopped after {limit:g} seconds. Is there a loop that never ends?"
-    if killed == "memory" or report.get("exit") == -9:
-        return f"{where} was stopped because it used too much memory or time."
     if killed in ("threads", "files"):
         return f"{where} was stopped because it made too many {killed}."
+    if killed == "memory":
+        return f"{where} was stopped because it used too much memory."
     code = report.get("exit", 0)
     how = f"signal {-code}" if code < 0 else f"exit code {code}"
     return f"{where} ended the Python process ({how})."

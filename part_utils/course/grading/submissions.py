@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from part_utils.course.errors import CourseError
+from part_utils.course.grading.wire import plain_text
 from part_utils.exercises.catalogue import Chapter
 
 LARGEST_NOTEBOOK = 20_000_000
@@ -136,7 +137,7 @@ def _choose(paths: list[PurePosixPath], chapter: Chapter) -> tuple[PurePosixPath
     candidates = sorted(named or paths)
     if len(candidates) == 1:
         return candidates[0], ""
-    names = ", ".join(path.name[:60] for path in candidates[:5])
+    names = ", ".join(plain_text(path.name, 60) for path in candidates[:5])
     return candidates[
         -1
     ], f"There are {len(candidates)} notebooks ({names}); hand in one, named {chapter.slug}.ipynb."
