@@ -3,7 +3,7 @@
     python benchmarks/resampling.py [--instances 16] [--seeds 5] [--steps 5000]
 
 A toy model of 5 features in 2 dimensions is trained at feature probabilities from 1 % to 5 %, one per instance, and
-then autoencoders with 5 latents on its hidden states, without resampling and with each way of resampling, in three
+then autoencoders with 5 latents on its hidden states, without resampling and with each way of resampling, in four
 regimes. A feature is recovered when a decoder row of its own (one to one, by the Hungarian method) has a cosine
 similarity above 0.95 with it.
 """
@@ -19,14 +19,18 @@ from part_utils.toy_model import ToyModel, ToyModelConfig, cosine_similarities
 from part_utils.training import constant_lr, cosine_decay_lr
 
 REGIMES: dict[str, dict[str, Any]] = {
-    "small learning rate, few chances (lr 1e-3, window 500)": {
+    "small learning rate (1e-3, constant; window 500, scale 0.2)": {
         "lr": 1e-3,
         "lr_schedule": constant_lr,
         "resample_window": 500,
         "neuron_resample_scale": 0.2,
     },
-    "medium (lr 1e-2 fading out, window 100, scale 0.2)": {"lr": 1e-2, "neuron_resample_scale": 0.2},
-    "recipe (lr 5e-2 fading out, window 100, scale 1)": {},
+    "medium learning rate (1e-2, fading out; window 100, scale 0.2)": {
+        "lr": 1e-2,
+        "neuron_resample_scale": 0.2,
+    },
+    "recipe, but a single resampling, at step 1000": {"resample_every": 1_000, "resample_until": 0.3},
+    "recipe (5e-2, fading out; window 100, scale 1)": {},
 }
 
 
@@ -37,6 +41,7 @@ def main() -> None:
     parser.add_argument("--instances", type=int, default=16)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=5_000)
+    parser.add_argument("--regime", default="", help="only the regimes whose name contains this")
     args = parser.parse_args()
 
     torch.manual_seed(0)
@@ -52,6 +57,8 @@ def main() -> None:
     print(f"Autoencoders: {args.instances} x {args.seeds} seeds, 5 latents, {args.steps} steps")
     columns = ("recovered", "worst seed", "mean cos", "dead", "resampled", "L0", "L2", "loss", "seconds")
     for regime, settings in REGIMES.items():
+        if args.regime not in regime:
+            continue
         print(f"\n{regime}\n{'':24}" + "".join(f"{name:>11}" for name in columns))
         for name, how in RESAMPLING.items():
             began = time.perf_counter()

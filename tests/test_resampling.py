@@ -5,7 +5,19 @@ import torch
 from torch import Tensor
 
 from part_utils.autoencoder import AutoEncoder, AutoEncoderConfig
+from part_utils.recovery import (
+    compare_resampling,
+    compare_tied_weights,
+    compare_unit_norm,
+    model_with_directions,
+    repeat_model,
+    sweep_l1_coeff,
+    sweep_latents,
+    train_and_measure,
+)
 from part_utils.resampling import dead_neurons, resample_advanced, resample_simple, reset_adam_state
+from part_utils.toy_model import ToyModel, ToyModelConfig
+from part_utils.training import cosine_decay_lr
 
 WINDOW, INSTANCES, INPUTS, LATENTS, BATCH = 13, 3, 5, 7, 11
 METHODS = {
@@ -177,3 +189,78 @@ def test_adam_forgets_the_resampled_latents_only(tied: bool) -> None:
                 optimizer.state[parameter][name], old[name].masked_fill(mask, 0.0), rtol=0, atol=0
             )
         assert optimizer.state[parameter]["step"] == 3
+
+
+# The science: what resampling does to recovery
+
+
+def trained_toy_model(n_instances: int, steps: int) -> ToyModel:
+    """Five features in two dimensions at feature probabilities from 1 % to 5 %."""
+    torch.manual_seed(0)
+    probability = torch.linspace(0.01, 0.05, n_instances).unsqueeze(1)
+    model = ToyModel(ToyModelConfig(n_instances), feature_probability=probability)
+    model.optimize(steps=steps, lr=5e-3, lr_schedule=cosine_decay_lr, progress=False)
+    return model
+
+
+def test_resampling_helps_within_a_thousand_steps() -> None:
+    model = model_with_directions([5, 77, 149, 221, 293], 0.05, n_instances=6)
+    settings = {"seeds": 2, "steps": 1_000, "progress": False}
+    without, _, _ = train_and_measure(model, resample_method=None, **settings)
+    resampled, _, log = train_and_measure(model, **settings)
+    assert without.recovered < 0.75
+    assert resampled.recovered > without.recovered + 0.15
+    assert resampled.dead <= without.dead
+    # Nothing is resampled after `resample_until`.
+    last = max(i for i, step in enumerate(log.steps) if step < 0.8 * 1_000)
+    assert torch.equal(log["n_resampled"][last + 1], log["n_resampled"][-1])
+
+
+@pytest.mark.slow
+def test_share_of_features_recovered_by_each_method() -> None:
+    """The table of chapter 3: 16 instances x 5 seeds, 5 features in 2 dimensions, p from 1 % to 5 %."""
+    model = trained_toy_model(n_instances=16, steps=5_000)
+    results = {result.setting: result for result in compare_resampling(model, progress=False)}
+    recovered = {name: result.recovered for name, result in results.items()}
+    assert recovered["none"] < 0.7
+    assert recovered["simple"] > recovered["none"] + 0.25
+    assert recovered["advanced"] >= recovered["simple"] - 0.01
+    assert recovered["advanced + Adam reset"] > recovered["none"] + 0.25
+    assert recovered["advanced"] >= 0.99
+    assert results["none"].dead > 0.1
+    assert results["advanced"].dead < 0.01
+    assert results["advanced"].loss < results["none"].loss
+
+
+@pytest.mark.slow
+def test_what_can_be_compared_on_one_page() -> None:
+    model = trained_toy_model(n_instances=8, steps=4_000)
+    by_l1 = {result.setting: result for result in sweep_l1_coeff(model, (0.01, 0.25, 2.0), progress=False)}
+    assert by_l1[0.25].recovered > 0.9
+    assert by_l1[0.25].recovered > by_l1[0.01].recovered
+    assert by_l1[2.0].l0 < by_l1[0.25].l0 < by_l1[0.01].l0
+    assert by_l1[0.01].l2 < by_l1[0.25].l2 < by_l1[2.0].l2
+    by_latents = {result.setting: result for result in sweep_latents(model, (3, 5, 8), progress=False)}
+    assert by_latents[3].recovered <= 0.6
+    assert by_latents[5].recovered > 0.9
+    crowded = model_with_directions([0, 45, 150, 250], 0.05, n_instances=16)
+    untied, tied = compare_tied_weights(crowded, seeds=1, l1_coeff=0.1, progress=False)
+    assert untied.recovered > tied.recovered
+
+
+def test_only_an_open_loophole_lets_the_decoder_grow() -> None:
+    model = model_with_directions([5, 77, 149, 221, 293], 0.05, n_instances=4)
+    results, logs, lengths = compare_unit_norm(model, steps=400, progress=False)
+    by_name = {result.setting: result for result in results}
+    assert lengths["nothing"][-1] > 1.5
+    for name in ("parametrization", "projection"):
+        assert lengths[name][-1] == pytest.approx(1.0, abs=1e-5)
+        assert by_name["nothing"].l1 < 0.8 * by_name[name].l1
+        assert logs[name].steps[-1] == 399
+
+
+def test_repeated_models_are_the_same_model_side_by_side() -> None:
+    model = model_with_directions([0, 100, 220], 0.3, n_instances=2)
+    copies = repeat_model(model, 3)
+    features = torch.rand(5, 2, 3)
+    torch.testing.assert_close(copies(features.repeat(1, 3, 1)), model(features).repeat(1, 3, 1))
