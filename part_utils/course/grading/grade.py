@@ -25,6 +25,7 @@ from part_utils.course.grading.jail import (
     LAYERS,
     Jail,
     JailedLearner,
+    JailLost,
     JobEnded,
     Limits,
     Unreadable,
@@ -154,7 +155,11 @@ def grade_exercise(
     As in `course check`, code that uses another exercise gets the reference for it, and the learner's own only
     where it does not pass with that.
     """
-    result, learner = _attempt(jail, exercise, notebook, name, seed, own=False)
+    try:
+        result, learner = _attempt(jail, exercise, notebook, name, seed, own=False)
+    except JailLost:
+        # Its process died between two jobs, perhaps because the machine ran out of memory.
+        result, learner = _attempt(jail, exercise, notebook, name, seed, own=False)
     if not result.passed and learner.borrowed:
         second, learner = _attempt(jail, exercise, notebook, name, seed, own=True)
         result = second if second.passed else result

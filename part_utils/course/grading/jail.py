@@ -52,6 +52,10 @@ class JobEnded(OutOfTime):
     """The job is over before its time; the message says why. Not an Exception, so that no check mistakes it for one."""
 
 
+class JailLost(Exception):
+    """The zygote is gone, through no fault of a job. The next job gets a new one."""
+
+
 class Unreadable(Exception):
     """The submission is not a notebook of this course."""
 
@@ -217,8 +221,12 @@ class Jail:
         control = self._zygote()
         ours, theirs = socket.socketpair()
         try:
-            with theirs:
-                socket.send_fds(control, [json.dumps({"seconds": seconds}).encode()], [theirs.fileno()])
+            try:
+                with theirs:
+                    socket.send_fds(control, [json.dumps({"seconds": seconds}).encode()], [theirs.fileno()])
+            except OSError:
+                self._drop()
+                raise JailLost from None
             job = _Job(wire.Channel(ours.fileno(), ours.fileno()), lambda: _ignoring(control.send, b"kill"))
             try:
                 yield job
@@ -228,11 +236,6 @@ class Jail:
                 # A job that hangs after its last answer is not waited for.
                 _ignoring(control.send, b"kill")
                 self._report_of(job)
-        except OSError:
-            self._drop()
-            raise JobEnded(
-                "The jail could not be reached; it is started anew for the next exercise."
-            ) from None
         finally:
             ours.close()
 
@@ -349,21 +352,29 @@ class _Job:
         self.timed_out = False
         self._kill = kill
         self._clock: threading.Timer | None = None
+        self._lock = threading.Lock()
+        self._over = False
 
     def kill_at(self, moment: float) -> None:
         """Kill it then (of `time.monotonic()`), instead of whenever it was to be killed before."""
-        self.over()
+        if self._clock is not None:
+            self._clock.cancel()
         self._clock = threading.Timer(max(0.0, moment - time.monotonic()), self._ring)
         self._clock.daemon = True
         self._clock.start()
 
     def over(self) -> None:
+        """From here on the clock kills nothing: the order to do so would meet the next job."""
+        with self._lock:
+            self._over = True
         if self._clock is not None:
             self._clock.cancel()
 
     def _ring(self) -> None:
-        self.timed_out = True
-        self._kill()
+        with self._lock:
+            if not self._over:
+                self.timed_out = True
+                self._kill()
 
 
 class JailedLearner:
