@@ -21,8 +21,8 @@ from part_utils.training import TrainingLog, cosine_decay_lr
 SCALE = 2  # drawn so many times larger, then shrunk: smooth lines
 PANEL, COLUMNS, TOP, LEFT = 170, 4, 46, 118
 BACKGROUND, INK, FAINT = "#FFFFFF", "#303030", "#C8C8C8"
-STEPS, EVERY = 1_000, 20
-SHOW_FOR_MS, LAST_FOR_MS, RING_FRAMES = 110, 3_000, 6
+STEPS, MAX_FRAMES = 3_000, 110
+SHOW_FOR_MS, LAST_FOR_MS, RING_FRAMES = 100, 3_000, 3
 
 
 def train() -> tuple[ToyModel, dict[str, TrainingLog]]:
@@ -37,11 +37,8 @@ def train() -> tuple[ToyModel, dict[str, TrainingLog]]:
             seeds=1,
             seed=2,
             steps=STEPS,
-            lr=3e-2,
-            lr_schedule=cosine_decay_lr,
             resample_method=method,
-            resample_window=100,
-            max_records=STEPS // EVERY * 2,
+            max_records=MAX_FRAMES,
             progress=False,
         )
     return model, logs
