@@ -127,3 +127,42 @@ def test_a_picture_that_fails_does_not_hide_the_mistake(monkeypatch):
     monkeypatch.setattr(checking, "side_by_side", lambda *_: 1 / 0)
     with pytest.raises(Mistake, match="the mistake"), drawn(torch.ones(2), torch.ones(2), ""):
         raise Mistake("the mistake")
+
+
+def shared_mask(self, batch_size):
+    present = torch.rand(batch_size, 1, 1) < self.feature_probability
+    return torch.rand(batch_size, *self.feature_probability.shape) * present
+
+
+def test_a_sampler_is_shown_beside_a_right_one():
+    from part_utils.toy_model import ToyModel
+
+    state = torch.random.get_rng_state()
+    result = result_of("1.2", type("Mine", (ToyModel,), {"generate_batch": shared_mask}))
+    assert result.status == "failed"
+    assert captions(result.picture)[0].startswith("a right one")
+    assert all(len(image) == 16 for image in pixels(result.picture))
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+def test_resampled_directions_are_shown_before_and_after():
+    def keeps_the_bias(autoencoder, frac_active_in_window, neuron_resample_scale):
+        with torch.no_grad():
+            dead = frac_active_in_window.sum(0) == 0
+            new = torch.nn.functional.normalize(torch.randn(*autoencoder.W_dec.shape), dim=-1)
+            autoencoder.W_dec[dead] = new[dead]
+            autoencoder.W_enc.mT[dead] = new[dead]
+
+    result = result_of("3.2", keeps_the_bias)
+    assert result.status == "failed", result.message
+    assert captions(result.picture)[0].startswith("directions before")
+    assert captions(result.picture)[1:] == ["after", "what has changed"]
+
+
+def test_a_picture_is_made_only_where_it_is_needed():
+    check = Check(DirectLearner({}, {}), "0.1", torch.Generator())
+    check.show(lambda: 1 / 0, "")
+    with check.illustrated():
+        check.holds(True, "", "")
+    with pytest.raises(Mistake, match="wrong"), check.illustrated():
+        check.holds(False, "", "wrong")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from part_utils.exercises.catalogue import exercise
+from part_utils.exercises.catalogue import exercise, get_exercise
 from part_utils.exercises.checking import Check, Mistake, agree, variations
 from part_utils.exercises.learner import Handle, LearnerError
 from part_utils.toy_model import ToyModelConfig
@@ -1032,7 +1032,20 @@ def _drawn(check: Check, model: Handle, method: str, shape: tuple[int, int, int]
         "",
         "Some features are NaN or infinite. Is something divided by a probability of 0?",
     )
+    check.show(
+        lambda: (x[:16].flatten(1), _example(check, model, method, x.shape, args)[:16].flatten(1)),
+        "batch instances·features",
+        ("a right one", "yours"),
+    )
     return x.double()
+
+
+def _example(check: Check, model: Handle, method: str, shape: torch.Size, args: tuple[int, ...]) -> Tensor:
+    """What the reference draws for the same probabilities."""
+    cfg = ToyModelConfig(n_instances=shape[1], n_features=shape[2])
+    probability = check.learner.get(model, "feature_probability")
+    reference = get_exercise(check.exercise_id).load_reference()(cfg, feature_probability=probability)
+    return getattr(reference, method)(*args)
 
 
 def _check_values_are_plausible(check: Check, x: Tensor, lowest: int = 0) -> None:

@@ -221,7 +221,13 @@ def _resampled(
     for name in weights:
         if name not in trainable:
             raise Mistake(f"`{name}` takes no gradients any more after resampling.")
-    return read_weights(check, autoencoder, cfg)
+    after = read_weights(check, autoencoder, cfg)
+    check.show(
+        lambda: (decoder_of(after), decoder_of(weights)),
+        "n_instances n_hidden_ae n_input_ae",
+        ("directions before", "after", "what has changed"),
+    )
+    return after
 
 
 def _check_touched(

@@ -65,6 +65,35 @@ class Check:
     exercise_id: str
     generator: torch.Generator
     claims: list[str] = field(default_factory=list)
+    _scene: Callable[[], str] | None = None
+
+    # Pictures
+
+    def show(
+        self,
+        pair: Callable[[], tuple[Tensor, Tensor]],
+        axes: str,
+        captions: tuple[str, ...] = ("expected", "yours", "where they differ"),
+    ) -> None:
+        """From here on a mistake that has no picture of its own shows this one.
+
+        Args:
+            pair: makes what came out and what is expected, and is called only if a picture is needed.
+            axes: names of the axes.
+            captions: of expected, yours, and (if there are three) where they differ.
+        """
+        self._scene = lambda: side_by_side(*pair(), axes, captions)
+
+    @contextlib.contextmanager
+    def illustrated(self) -> Iterator[None]:
+        """A mistake that is raised inside gets the last picture that was to be shown."""
+        try:
+            yield
+        except Mistake as mistake:
+            if self._scene is not None and not mistake.picture:
+                with contextlib.suppress(Exception):
+                    mistake.picture = self._scene()
+            raise
 
     # Inputs
 

@@ -19,7 +19,12 @@ LARGEST_SIDE = 48
 BLUE, ORANGE, GRAY = (0, 114, 178), (230, 159, 0), (136, 136, 136)
 
 
-def side_by_side(actual: Tensor, expected: Tensor, axes: str = "") -> str:
+def side_by_side(
+    actual: Tensor,
+    expected: Tensor,
+    axes: str = "",
+    captions: tuple[str, ...] = ("expected", "yours", "where they differ"),
+) -> str:
     """Expected and actual values as HTML; "" for what cannot be drawn, such as a single number.
 
     Vectors in the plane (the last of several axes has length 2) become arrows, a single axis bars, anything else a
@@ -29,6 +34,7 @@ def side_by_side(actual: Tensor, expected: Tensor, axes: str = "") -> str:
         actual: what came out; its shape may be another one.
         expected: what is right.
         axes: names of the expected axes.
+        captions: of the panels; two for no third panel.
     """
     actual, expected = actual.detach().double().cpu(), expected.detach().double().cpu()
     if min(actual.ndim, expected.ndim) < 1 or min(actual.numel(), expected.numel()) < 2:
@@ -49,11 +55,11 @@ def side_by_side(actual: Tensor, expected: Tensor, axes: str = "") -> str:
     below_zero = min(float(expected.min()), float(actual.min())) < 0
     panels = [
         (caption, _drawn(values, scale, both_arrows, below_zero))
-        for caption, values in ((f"expected{what}", expected), ("yours", actual))
+        for caption, values in ((f"{captions[0]}{what}", expected), (captions[1], actual))
     ]
-    if actual.shape == expected.shape and expected.ndim == 2 and not both_arrows:
+    if actual.shape == expected.shape and expected.ndim == 2 and not both_arrows and len(captions) > 2:
         wrong = ~torch.isclose(actual, expected, rtol=1e-4, atol=1e-5 * max(1.0, scale))
-        panels.append(("where they differ", _heat_map(wrong.double(), 1.0, GRAY)))
+        panels.append((captions[2], _heat_map(wrong.double(), 1.0, GRAY)))
     figures = "".join(
         f'<figure style="margin:0 1.5em .3em 0"><figcaption style="font-size:12px;opacity:.85">{html.escape(caption)}'
         f"</figcaption>{picture.replace('ALT', html.escape(caption))}</figure>"

@@ -71,7 +71,7 @@ def run_check(exercise: Exercise, learner: Learner, seed: int = DEFAULT_SEED) ->
     details: tuple[str, ...] = ()
     printed = Printed()
     try:
-        with undisturbed(seed), _silenced(printed), time_limit(exercise.seconds):
+        with undisturbed(seed), _silenced(printed), time_limit(exercise.seconds), run.illustrated():
             exercise.check(run)
     except NotAttempted as error:
         status, message = "not_attempted", str(error)
