@@ -164,7 +164,7 @@ def write_autograded(course: Path, graded: Graded, notebook: bytes) -> None:
         },
     )
     folder = course / "autograded" / graded.student / graded.chapter
-    write_atomically(folder / f"{graded.chapter}.ipynb", nbformat.writes(book))
+    write_atomically(folder / f"{graded.chapter}.ipynb", nbformat.writes(book).encode(errors="replace"))
     timestamp = course / "submitted" / graded.student / graded.chapter / "timestamp.txt"
     if timestamp.is_file() and not timestamp.is_symlink():
         shutil.copy(timestamp, folder / "timestamp.txt")
