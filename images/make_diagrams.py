@@ -160,7 +160,45 @@ def batched_product() -> None:
     save("batched_product.svg", 760, 205, "A batched matrix product as a stack of ordinary ones", *parts)
 
 
+def bottleneck() -> None:
+    """The toy model: five features, two hidden dimensions, five outputs, and one feature's way through."""
+    orange = "#D55E00"
+    top, step = 70, 40
+    inputs = [(90, top + step * i) for i in range(5)]
+    hidden = [(330, top + step * 1.25), (330, top + step * 2.75)]
+    outputs = [(570, top + step * i) for i in range(5)]
+    parts = []
+    for layer, following in ((inputs, hidden), (hidden, outputs)):
+        for i, (x1, y1) in enumerate(layer):
+            for j, (x2, y2) in enumerate(following):
+                chosen = 1 in ((i,) if layer is inputs else (j,))
+                color, width = (orange, 2.5) if chosen else ("#CCCCCC", 1)
+                parts.append(
+                    f'<line x1="{x1}" y1="{y1}" x2="{x2}" y2="{y2}" stroke="{color}" stroke-width="{width}"/>'
+                )
+    for layer in (inputs, hidden, outputs):
+        for i, (x, y) in enumerate(layer):
+            fill = "#F2B48C" if i == 1 and layer is not hidden else "#FFFFFF"
+            parts.append(
+                f'<circle cx="{x}" cy="{y}" r="13" fill="{fill}" stroke="{INK}" stroke-width="1.5"/>'
+            )
+    parts += [text(90, 35, "features x", 15), text(330, 35, "hidden h = W x", 15)]
+    parts += [text(570, 35, "ReLU(Wᵀh + b)", 15)]
+    parts += [
+        text(210, 262, "in along column i of W", 14, ORANGE),
+        text(450, 262, "out along the same numbers", 14, ORANGE),
+    ]
+    save(
+        "bottleneck.svg",
+        660,
+        280,
+        "Five features pass through two hidden dimensions and come out again",
+        *parts,
+    )
+
+
 if __name__ == "__main__":
+    bottleneck()
     two_readings()
     decoder_orientation()
     batched_product()
