@@ -8,16 +8,13 @@ import warnings
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent / "field_notebooks"))
-
 import torch
-from cases import CASES, chapter, notebook  # type: ignore[import-not-found]
 
 from part_utils.course.check import check_notebook
 from part_utils.course.errors import CourseError
 from part_utils.exercises import catalogue, get_exercise
 from part_utils.exercises.catalogue import UnknownExercise
+from tests.field_notebooks.cases import CASES, chapter, notebook
 
 # Loads what torch needs for it, which can take longer than the time limit in these tests.
 torch.unravel_index(torch.tensor(1), (2, 2))

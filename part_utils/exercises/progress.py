@@ -218,8 +218,8 @@ def _change(how: Callable[[Entries], Entries], start: Path | None) -> None:
         try:
             _change_file(path, how)
             return
-        except (OSError, TimeoutError):
-            # A folder that cannot be written, or a lock that somebody holds for good.
+        except (OSError, RuntimeError):
+            # A folder that cannot be written, one without locks, or a lock that somebody holds for good.
             continue
 
 
