@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from part_utils.toy_model import ToyModel, ToyModelConfig, draw_features, loss_and_gradients
+from part_utils.toy_model import ToyModel, ToyModelConfig, loss_and_gradients
 from part_utils.training import cosine_decay_lr, train
 
 
@@ -30,10 +30,12 @@ def sparse_datapoints(
     """Draw sparse datapoints and bring each to length 1, leaving out those in which no feature is present."""
     if not 0 < feature_probability <= 1:
         raise ValueError(f"feature_probability must be above 0 and at most 1, got {feature_probability:g}.")
-    probability = torch.full((1, n_features), float(feature_probability))
     batches: list[Tensor] = []
     while sum(map(len, batches)) < n_datapoints:
-        batch = draw_features(probability, 2 * n_datapoints).squeeze(0)
+        draw = torch.rand(
+            2 * n_datapoints, n_features
+        )  # one draw for presence and value, as in draw_features
+        batch = torch.relu(draw * (-1 / feature_probability) + 1)
         batches.append(batch[(batch > 0).any(dim=-1)])
     datapoints = torch.cat(batches)[:n_datapoints].unsqueeze(1)
     return datapoints / datapoints.norm(dim=-1, keepdim=True)
@@ -74,14 +76,13 @@ def train_on_fixed_data(
         model = ToyModel(ToyModelConfig(1, n_features, n_hidden))
         datapoints = sparse_datapoints(n_datapoints, n_features, feature_probability)
         new_data = sparse_datapoints(2_000, n_features, feature_probability)
-    batch = datapoints.transpose(0, 1).contiguous()
+    batch = datapoints.permute(1, 2, 0).contiguous()
+    W_grad, b_grad = torch.zeros_like(model.W), torch.zeros_like(model.b_final)
+    model.W.grad, model.b_final.grad = W_grad, b_grad
 
     @torch.no_grad()
     def loss_on_all_datapoints() -> Tensor:
-        loss, model.W.grad, model.b_final.grad = loss_and_gradients(
-            model.W, model.b_final, model.importance, batch
-        )
-        return loss
+        return loss_and_gradients(model.W, model.b_final, model.importance, batch, W_grad, b_grad)
 
     train(
         loss_on_all_datapoints,

@@ -222,7 +222,7 @@ class ToyModel(nn.Module):
         """Draw the last `n_uncorrelated` features, each on its own: as in `generate_batch`, but faster."""
         probability = self.feature_probability[:, self.cfg.n_features - n_uncorrelated :]
         features = draw_features(probability, batch_size)
-        return einops.rearrange(features, "instances batch features -> batch instances features")
+        return einops.rearrange(features, "instances features batch -> batch instances features")
 
     def training_batch(self, batch_size: int) -> Float[Tensor, "batch instances features"]:
         """Draw what `optimize` trains on: `generate_batch`, unless the configuration asks for pairs.
@@ -295,22 +295,30 @@ class ToyModel(nn.Module):
         worked on at the same time. Each has a random generator of its own, so that the result is always the same.
         """
         per_piece = max(1, 2**18 // (batch_size * self.cfg.n_features))
-        instances = [slice(i, i + per_piece) for i in range(0, self.cfg.n_instances, per_piece)]
-        device = self.b_final.device
+        self.W.grad, self.b_final.grad = torch.zeros_like(self.W), torch.zeros_like(self.b_final)
+        tensors = (
+            self.feature_probability,
+            self.W,
+            self.b_final,
+            self.importance,
+            self.W.grad,
+            self.b_final.grad,
+        )
+        pieces = list(zip(*(tensor.detach().split(per_piece) for tensor in tensors), strict=True))
         root = None if seed is None else torch.Generator().manual_seed(seed)
-        seeds = torch.randint(2**62, (len(instances),), generator=root).tolist()
-        generators = [torch.Generator(device).manual_seed(s) for s in seeds]
+        seeds = torch.randint(2**62, (len(pieces),), generator=root).tolist()
+        generators = [torch.Generator(self.W.device).manual_seed(s) for s in seeds]
 
-        @torch.no_grad()
-        def work(piece: slice, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-            batch = draw_features(self.feature_probability[piece], batch_size, generator)
-            return loss_and_gradients(self.W[piece], self.b_final[piece], self.importance[piece], batch)
+        @torch.no_grad()  # which holds for one thread only
+        def work(piece: tuple[Tensor, ...], generator: torch.Generator) -> Tensor:
+            probability, W, b_final, importance, W_grad, b_grad = piece
+            batch = draw_features(probability, batch_size, generator)
+            return loss_and_gradients(W, b_final, importance, batch, W_grad, b_grad)
 
         def loss_written_out() -> Tensor:
-            run = pool.map if len(instances) > 1 else map
-            losses, W_grads, b_grads = zip(*run(work, instances, generators), strict=True)
-            self.W.grad, self.b_final.grad = torch.cat(W_grads), torch.cat(b_grads)
-            return torch.stack(losses).sum()
+            if len(pieces) == 1:
+                return work(pieces[0], generators[0])
+            return torch.stack(list(pool.map(work, pieces, generators))).sum()
 
         return loss_written_out
 
@@ -319,39 +327,46 @@ def draw_features(
     probability: Float[Tensor, "instances features"],
     batch_size: int,
     generator: torch.Generator | None = None,
-) -> Float[Tensor, "instances batch features"]:
-    """Draw sparse features with one random number each, with the instances as the first axis.
+) -> Float[Tensor, "instances features batch"]:
+    """Draw sparse features with one random number each, with the batch as the last axis.
 
     One draw u serves for both presence and value. The feature is present if u < p, and 1 - u / p is then uniform
     between 0 and 1. Where the feature is absent 1 - u / p is negative, and a ReLU makes it zero.
     """
-    n_instances, n_features = probability.shape
-    draw = torch.rand(n_instances, batch_size, n_features, device=probability.device, generator=generator)
-    return draw.mul_(-1 / probability.clamp(min=1e-12).unsqueeze(1)).add_(1).relu_()
+    draw = torch.rand(*probability.shape, batch_size, device=probability.device, generator=generator)
+    return draw.mul_(-1 / probability.clamp(min=1e-12).unsqueeze(2)).add_(1).relu_()
 
 
 def loss_and_gradients(
     W: Float[Tensor, "instances hidden features"],
     b_final: Float[Tensor, "instances features"],
     importance: Float[Tensor, "instances features"],
-    batch: Float[Tensor, "instances batch features"],
-) -> tuple[
-    Float[Tensor, ""], Float[Tensor, "instances hidden features"], Float[Tensor, "instances features"]
-]:
-    """The loss of the plain toy model and its gradients for W and b_final, written out.
+    batch: Float[Tensor, "instances features batch"],
+    W_grad: Float[Tensor, "instances hidden features"],
+    b_grad: Float[Tensor, "instances features"],
+) -> Float[Tensor, ""]:
+    """The loss of the plain toy model, with its gradients written out.
 
-    The same as `calculate_loss(forward(batch), batch)` and its `backward()`, in fewer operations, and with the
-    instances as the first axis of the batch.
+    The same as `calculate_loss(forward(batch), batch)` and its `backward()`, in fewer operations. The batch is the
+    last axis, so that each step reads as in the papers: `hidden = W x`. Call it under `torch.no_grad()`.
+
+    Args:
+        W, b_final, importance: those of the model.
+        batch: the inputs.
+        W_grad, b_grad: where the gradients are written to.
+
+    Returns:
+        The loss.
     """
-    hidden = torch.bmm(batch, W.mT)
-    out = torch.baddbmm(b_final.unsqueeze(1), hidden, W).relu_()
+    hidden = torch.bmm(W, batch)
+    out = torch.bmm(W.mT, hidden).add_(b_final.unsqueeze(2)).relu_()
     error = out - batch
-    scaled_error = error * (importance / (batch.shape[1] * batch.shape[2])).unsqueeze(1)
-    loss = torch.dot(scaled_error.flatten(), error.flatten())
-    out_grad = scaled_error.mul_(2).mul_(out > 0)
-    hidden_grad = torch.bmm(out_grad, W.mT)
-    W_grad = torch.bmm(hidden.mT, out_grad).baddbmm_(hidden_grad.mT, batch)
-    return loss, W_grad, out_grad.sum(dim=1)
+    out_grad = error * (importance * (2 / batch[0].numel())).unsqueeze(2)
+    loss = torch.dot(out_grad.view(-1), error.view(-1)) / 2
+    out_grad = torch.ops.aten.threshold_backward(out_grad, out, 0)  # zero where the ReLU is
+    torch.bmm(hidden, out_grad.mT, out=W_grad).baddbmm_(torch.bmm(W, out_grad), batch.mT)
+    torch.sum(out_grad, dim=2, out=b_grad)
+    return loss
 
 
 class NeuronModel(ToyModel):

@@ -133,9 +133,9 @@ def train(
             step_lr = lr * lr_schedule(step, steps)
             for group in optimizer.param_groups:
                 group["lr"] = step_lr
-            optimizer.zero_grad()
             loss = compute_loss()
             if loss.requires_grad:
+                optimizer.zero_grad()
                 loss.backward()
             elif any(p.grad is None for p in parameters):
                 raise ValueError("The loss has no gradient: was it detached, or made into a new tensor?")

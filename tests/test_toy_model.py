@@ -111,14 +111,14 @@ def test_generate_batch_has_independent_uniform_features_of_the_right_probabilit
 
 def test_one_draw_gives_the_same_distribution_as_two() -> None:
     model = make()
-    batch = draw_features(model.feature_probability, 20_000).transpose(0, 1)
+    batch = draw_features(model.feature_probability, 20_000).permute(2, 0, 1)
     torch.testing.assert_close((batch != 0).float().mean(dim=0), model.feature_probability, atol=0.02, rtol=0)
     for feature in range(7):
         values = batch[:, 1, feature]
         assert uniform_on_unit_interval(values[values != 0])
     ends = draw_features(torch.tensor([[0.0, 1.0]]), 5_000)[0]
-    assert (ends[:, 0] == 0).all()
-    assert uniform_on_unit_interval(ends[:, 1])
+    assert (ends[0] == 0).all()
+    assert uniform_on_unit_interval(ends[1])
 
 
 def test_correlated_features_come_in_pairs_with_values_of_their_own() -> None:
@@ -209,9 +209,12 @@ def test_written_out_gradient_is_the_one_of_autograd() -> None:
     loss.backward()
     assert model.W.grad.abs().min() > 0
     with torch.no_grad():
-        same = loss_and_gradients(model.W, model.b_final, model.importance, batch.transpose(0, 1))
-    for a, b in zip(same, (loss, model.W.grad, model.b_final.grad), strict=True):
-        torch.testing.assert_close(a, b)
+        W_grad, b_grad = torch.full_like(model.W, 9), torch.full_like(model.b_final, 9)
+        x = batch.permute(1, 2, 0).contiguous()
+        same_loss = loss_and_gradients(model.W, model.b_final, model.importance, x, W_grad, b_grad)
+    torch.testing.assert_close(same_loss, loss)
+    torch.testing.assert_close(W_grad, model.W.grad)
+    torch.testing.assert_close(b_grad, model.b_final.grad)
 
 
 def test_optimize_is_reproducible_and_leaves_random_state_and_threads_alone() -> None:
@@ -342,14 +345,14 @@ def test_sparser_features_are_represented_in_greater_number() -> None:
 
 
 def test_correlated_pairs_are_orthogonal_and_anticorrelated_ones_antipodal() -> None:
-    K = 12
+    K = 8
     correlated = ToyModel(ToyModelConfig(K, 4, 2, n_correlated_pairs=2), 0.15)
-    correlated.optimize(batch_size=256, steps=1000, lr=3e-2, lr_schedule=linear_lr, progress=False)
+    correlated.optimize(batch_size=128, steps=800, lr=3e-2, lr_schedule=linear_lr, progress=False)
     cosines = cosine_similarities(correlated.W.detach())
     within = torch.stack([cosines[:, 0, 1], cosines[:, 2, 3]])
     assert (within.abs() < 0.15).all(dim=0).sum() >= 0.75 * K
     anticorrelated = ToyModel(ToyModelConfig(K, 4, 2, n_anticorrelated_pairs=2), 0.4)
-    anticorrelated.optimize(batch_size=256, steps=1000, lr=3e-2, lr_schedule=linear_lr, progress=False)
+    anticorrelated.optimize(batch_size=128, steps=800, lr=3e-2, lr_schedule=linear_lr, progress=False)
     cosines = cosine_similarities(anticorrelated.W.detach())
     opposite = (torch.stack([cosines[:, 0, 1], cosines[:, 2, 3]]) < -0.9).all(dim=0)
     assert opposite.sum() >= 0.6 * K  # of the three ways to form two pairs, one; chance would be a third
@@ -391,9 +394,9 @@ def test_neurons_stand_for_one_feature_each_when_dense_and_for_several_when_spar
 
 @pytest.mark.slow
 def test_the_loss_on_new_data_rises_before_it_falls() -> None:
-    few, middle, many = (train_on_fixed_data(size, progress=False) for size in (5, 50, 1000))
+    few, *middle, many = (train_on_fixed_data(size, progress=False) for size in (5, 50, 150, 1000))
     assert few.train_loss < 0.05
-    assert middle.test_loss > 1.1 * few.test_loss
+    assert max(run.test_loss for run in middle) > 1.1 * few.test_loss
     assert many.test_loss < 0.98
     assert abs(many.test_loss - many.train_loss) < 0.05
 
