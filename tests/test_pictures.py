@@ -12,7 +12,7 @@ from PIL import Image
 from part_utils.exercises import get_exercise, run_check
 from part_utils.exercises.checking import Check, Mistake, drawn
 from part_utils.exercises.learner import DirectLearner
-from part_utils.exercises.pictures import side_by_side
+from part_utils.exercises.pictures import highlighted, side_by_side
 from part_utils.exercises.running import cell_names
 
 
@@ -161,8 +161,19 @@ def test_resampled_directions_are_shown_before_and_after():
 
 def test_a_picture_is_made_only_where_it_is_needed():
     check = Check(DirectLearner({}, {}), "0.1", torch.Generator())
-    check.show(lambda: 1 / 0, "")
+    check.show(lambda: str(1 / 0))
     with check.illustrated():
         check.holds(True, "", "")
     with pytest.raises(Mistake, match="wrong"), check.illustrated():
         check.holds(False, "", "wrong")
+
+
+def test_highlighted_tokens():
+    expected = [[("The", 0.0), (" <b>", 2.0)], [("ALT\n", 1.0)]]
+    picture = highlighted([[("The", float("nan"))]], expected)
+    assert captions(picture) == ["expected", "yours"]
+    assert "230, 159, 0,1.00" in picture
+    assert "0.50" in picture
+    assert " &lt;b&gt;" in picture
+    assert "ALT↵" in picture
+    assert highlighted([], []).count("<figure") == 2

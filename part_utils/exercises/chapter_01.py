@@ -8,6 +8,7 @@ from torch import Tensor
 from part_utils.exercises.catalogue import exercise, get_exercise
 from part_utils.exercises.checking import Check, Mistake, agree, variations
 from part_utils.exercises.learner import Handle, LearnerError
+from part_utils.exercises.pictures import side_by_side
 from part_utils.toy_model import ToyModelConfig
 
 AXES = "batch instances features"
@@ -1033,9 +1034,12 @@ def _drawn(check: Check, model: Handle, method: str, shape: tuple[int, int, int]
         "Some features are NaN or infinite. Is something divided by a probability of 0?",
     )
     check.show(
-        lambda: (x[:16].flatten(1), _example(check, model, method, x.shape, args)[:16].flatten(1)),
-        "batch instances·features",
-        ("a right one", "yours"),
+        lambda: side_by_side(
+            x[:16].flatten(1),
+            _example(check, model, method, x.shape, args)[:16].flatten(1),
+            "batch instances·features",
+            ("a right one", "yours"),
+        )
     )
     return x.double()
 

@@ -26,6 +26,7 @@ from part_utils.exercises.chapter_02 import (
 from part_utils.exercises.checking import Check, Mistake, agree, shape_text
 from part_utils.exercises.fixtures import MOMENTS
 from part_utils.exercises.learner import Handle
+from part_utils.exercises.pictures import side_by_side
 
 SMALL = AutoEncoderConfig(n_instances=3, n_input_ae=5, n_hidden_ae=11, l1_coeff=0.4)
 TIED = replace(SMALL, tied_weights=True)
@@ -223,9 +224,12 @@ def _resampled(
             raise Mistake(f"`{name}` takes no gradients any more after resampling.")
     after = read_weights(check, autoencoder, cfg)
     check.show(
-        lambda: (decoder_of(after), decoder_of(weights)),
-        "n_instances n_hidden_ae n_input_ae",
-        ("directions before", "after", "what has changed"),
+        lambda: side_by_side(
+            decoder_of(after),
+            decoder_of(weights),
+            "n_instances n_hidden_ae n_input_ae",
+            ("directions before", "after", "what has changed"),
+        )
     )
     return after
 

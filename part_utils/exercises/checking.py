@@ -69,20 +69,9 @@ class Check:
 
     # Pictures
 
-    def show(
-        self,
-        pair: Callable[[], tuple[Tensor, Tensor]],
-        axes: str,
-        captions: tuple[str, ...] = ("expected", "yours", "where they differ"),
-    ) -> None:
-        """From here on a mistake that has no picture of its own shows this one.
-
-        Args:
-            pair: makes what came out and what is expected, and is called only if a picture is needed.
-            axes: names of the axes.
-            captions: of expected, yours, and (if there are three) where they differ.
-        """
-        self._scene = lambda: side_by_side(*pair(), axes, captions)
+    def show(self, picture: Callable[[], str]) -> None:
+        """From here on a mistake that has no picture of its own shows this one, which is made only if it is needed."""
+        self._scene = picture
 
     @contextlib.contextmanager
     def illustrated(self) -> Iterator[None]:

@@ -11,9 +11,13 @@ import base64
 import html
 import struct
 import zlib
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+
+Texts = Sequence[Sequence[tuple[str, float]]]
+"""Lines of tokens, each with a number."""
 
 LARGEST_SIDE = 48
 BLUE, ORANGE, GRAY = (0, 114, 178), (230, 159, 0), (136, 136, 136)
@@ -60,12 +64,44 @@ def side_by_side(
     if actual.shape == expected.shape and expected.ndim == 2 and not both_arrows and len(captions) > 2:
         wrong = ~torch.isclose(actual, expected, rtol=1e-4, atol=1e-5 * max(1.0, scale))
         panels.append((captions[2], _heat_map(wrong.double(), 1.0, GRAY)))
-    figures = "".join(
-        f'<figure style="margin:0 1.5em .3em 0"><figcaption style="font-size:12px;opacity:.85">{html.escape(caption)}'
-        f"</figcaption>{picture.replace('ALT', html.escape(caption))}</figure>"
-        for caption, picture in panels
-    )
-    return f'<div style="display:flex;flex-wrap:wrap;align-items:flex-start">{figures}</div>'
+    return _row(panels)
+
+
+def highlighted(actual: Texts, expected: Texts) -> str:
+    """Two texts, side by side, whose tokens are the more colored the larger the number that comes with each.
+
+    Args:
+        actual: what came out: lines of tokens, each with its number.
+        expected: what is right.
+    """
+    scale = max((number for line in expected for _, number in line), default=0.0) or 1.0
+
+    def drawn(lines: Texts) -> str:
+        rows = []
+        for line in lines:
+            tokens = "".join(
+                f'<span title="{number:.3g}" style="background:rgba({", ".join(map(str, ORANGE))},'
+                f'{max(0.0, min(1.0, number / scale)):.2f})">{html.escape(token).replace(chr(10), "↵")}</span>'
+                for token, number in line
+            )
+            rows.append(f'<div style="white-space:pre;font-family:monospace;font-size:12px">{tokens}</div>')
+        return "".join(rows)
+
+    return _row([("expected", drawn(expected)), ("yours", drawn(actual))])
+
+
+def _row(panels: list[tuple[str, str]]) -> str:
+    """Pictures beside one another, each under its caption."""
+    figures = []
+    for caption, picture in panels:
+        name = html.escape(caption)
+        figures.append(
+            '<figure style="margin:0 1.5em .3em 0">'
+            f'<figcaption style="font-size:12px;opacity:.85">{name}</figcaption>'
+            + picture.replace('="ALT"', f'="{name}"')
+            + "</figure>"
+        )
+    return f'<div style="display:flex;flex-wrap:wrap;align-items:flex-start">{"".join(figures)}</div>'
 
 
 def _drawn(values: Tensor, scale: float, as_arrows: bool, below_zero: bool) -> str:
