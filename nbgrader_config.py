@@ -13,7 +13,7 @@ from nbgrader.preprocessors import (
 
 from part_utils.course.preprocessors import ClearNamedSolutions, FoldSolutions, PlainMetadata
 
-c = get_config()  # type: ignore[name-defined]  # noqa: F821  (nbgrader provides it)
+c = get_config()  # type: ignore[name-defined]
 
 c.CourseDirectory.course_id = "superposition"
 c.CourseDirectory.source_directory = "solutions"
