@@ -145,7 +145,8 @@ def train_on_activations(
     buffer = iter(ActivationBuffer(tokens, model, batch_size, seed=seed))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        cfg = AutoEncoderConfig(n_instances, model.cfg.d_mlp, factor * model.cfg.d_mlp, l1_coeff)
+        d_mlp = get_activations(tokens[:1], model).shape[-1]
+        cfg = AutoEncoderConfig(n_instances, d_mlp, factor * d_mlp, l1_coeff)
         autoencoder = AutoEncoder(cfg).to(tokens.device)
 
     def compute_loss() -> Tensor:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
 Hook = Callable[..., Tensor]
+Hooks = list[tuple[str | Callable[..., Any], Callable[..., Any]]]
 
 
 def inputs_for_all_instances(
@@ -245,7 +246,7 @@ def get_substitution_loss(
     mean = get_activations(tokens, model).mean(dim=(0, 1))
 
     def loss_with(hook: Hook | None) -> Tensor:
-        hooks = [(MLP_HOOK, hook)] if hook else []
+        hooks: Hooks = [(MLP_HOOK, hook)] if hook else []
         return model.run_with_hooks(tokens, return_type="loss", fwd_hooks=hooks)
 
     clean = loss_with(None)
@@ -296,13 +297,13 @@ def evaluate(
     Returns:
         The measures; see `Evaluation` and the definitions at the top of this module.
     """
-    n_instances = autoencoder.cfg.n_instances
-    zeros = {"dtype": torch.float64, "device": tokens.device}
-    total = torch.zeros(model.cfg.d_mlp, **zeros)  # type: ignore[arg-type]
-    total_squares = torch.zeros((), **zeros)  # type: ignore[arg-type]
-    error = torch.zeros(n_instances, **zeros)  # type: ignore[arg-type]
-    fired = torch.zeros(n_instances, autoencoder.cfg.n_hidden_ae, **zeros)  # type: ignore[arg-type]
-    losses = torch.zeros(3 + n_instances, **zeros)  # type: ignore[arg-type]
+    n_instances, d_mlp = autoencoder.cfg.n_instances, autoencoder.cfg.n_input_ae
+
+    def zeros(*size: int) -> Tensor:
+        return torch.zeros(size, dtype=torch.float64, device=tokens.device)
+
+    total, total_squares, error = zeros(d_mlp), zeros(), zeros(n_instances)
+    fired, losses = zeros(n_instances, autoencoder.cfg.n_hidden_ae), zeros(3 + n_instances)
     if mean is None:
         for rows in tokens.split(batch_rows):
             total += flatten_activations(get_activations(rows, model)).double().sum(dim=0)
@@ -319,7 +320,7 @@ def evaluate(
         replacements = [acts, torch.zeros_like(acts), mean.expand_as(acts)]
         replacements += [output.h_reconstructed[:, i].reshape(acts.shape) for i in range(n_instances)]
         for index, replacement in enumerate(replacements):
-            hooks = [(MLP_HOOK, lambda value, hook, replacement=replacement: replacement)]
+            hooks: Hooks = [(MLP_HOOK, lambda value, hook, replacement=replacement: replacement)]
             loss = model.run_with_hooks(rows, return_type="loss", fwd_hooks=hooks)
             losses[index] += loss.double() * len(rows)
     n = tokens.numel()
@@ -331,8 +332,8 @@ def evaluate(
         fvu=(error / variance).tolist(),
         l0=(fired.sum(dim=1) / n).tolist(),
         dead=(fired == 0).double().mean(dim=1).tolist(),
-        mse=(error / n / model.cfg.d_mlp).tolist(),
-        mean_squared_activation=(total_squares / n / model.cfg.d_mlp).item(),
+        mse=(error / n / d_mlp).tolist(),
+        mean_squared_activation=(total_squares / n / d_mlp).item(),
         loss_clean=clean.item(),
         loss_zero_ablated=zero.item(),
         loss_mean_ablated=mean_ablated.item(),

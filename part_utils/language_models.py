@@ -195,7 +195,7 @@ def _load_bundled_model(device: str) -> TransformerBridge:
         verified(DATA / "tokenizer" / file)
     tokenizer = PreTrainedTokenizerFast.from_pretrained(DATA / "tokenizer")
     with torch.random.fork_rng(devices=[]):
-        model = TransformerBridge.boot_native(cfg, tokenizer=tokenizer, device=device)
+        model = TransformerBridge.boot_native(cfg, tokenizer=tokenizer, device=device)  # type: ignore[attr-defined]
     model.load_state_dict({key: value.float() for key, value in weights.items()}, strict=True)
     return model.eval()
 
@@ -224,7 +224,9 @@ def _load_gelu_1l(device: str) -> TransformerBridge:
     cfg["normalization_type"] = published.get("normalization", published.get("normalization_type"))
     tokenizer = AutoTokenizer.from_pretrained(published["tokenizer_name"])
     with torch.random.fork_rng(devices=[]):
-        model = TransformerBridge.boot_native(cfg, tokenizer=tokenizer, device=device, model_name="gelu-1l")
+        model = TransformerBridge.boot_native(  # type: ignore[attr-defined]
+            cfg, tokenizer=tokenizer, device=device, model_name="gelu-1l"
+        )
     weights = torch.load(next(folder.rglob("*final.pth")), map_location="cpu", weights_only=True)
     model.load_state_dict(bridge_state_dict(weights, cfg["d_vocab"]), strict=True)
     return model.eval()

@@ -161,6 +161,7 @@ def evaluate_command(
     figure: Annotated[
         Path | None, typer.Option(help="Write the log-frequency histogram to this PNG file.")
     ] = None,
+    metrics: Annotated[Path | None, typer.Option(help="Write all measures to this JSON file.")] = None,
 ) -> None:
     """Measure the bundled model and autoencoders on text that nothing was trained on."""
     from part_utils.pretraining.report import print_report

@@ -28,6 +28,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -198,12 +199,12 @@ def split_documents(documents: list[Document], seed: int, share: float = 0.02) -
             )
             splits[split].append(document)
             taken += len(document.text)
-    for split in splits.values():
-        generator.shuffle(split)
+    for split_documents_ in splits.values():
+        generator.shuffle(split_documents_)
     return splits
 
 
-def train_tokenizer(texts: list[str], vocabulary_size: int):  # type: ignore[no-untyped-def]
+def train_tokenizer(texts: list[str], vocabulary_size: int) -> Any:
     """A byte-level BPE tokenizer whose only special token, BOS, is also EOS and padding.
 
     Returns a `transformers.PreTrainedTokenizerFast`.
@@ -232,8 +233,8 @@ def train_tokenizer(texts: list[str], vocabulary_size: int):  # type: ignore[no-
 
 
 def pack_rows(
-    documents: list[Document], tokenizer, labels: list[str], context_length: int, seed: int
-) -> tuple[torch.Tensor, torch.Tensor]:  # type: ignore[no-untyped-def]
+    documents: list[Document], tokenizer: Any, labels: list[str], context_length: int, seed: int
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Token rows and label rows, both [rows context_length], in an order drawn from `seed`.
 
     Text of one kind stays together, so that few rows hold more than one kind.

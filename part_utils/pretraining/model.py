@@ -128,7 +128,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, dtype: torch.dtype
-    ) -> Tensor:  # type: ignore[override]
+    ) -> Tensor:
         chunk, n = 1024, len(targets)
         total = x.new_zeros((), dtype=torch.float32)
         weight_low = weight.to(dtype)
@@ -149,7 +149,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         return total / n
 
     @staticmethod
-    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         grad_x, grad_weight, grad_bias = ctx.saved_tensors
         return grad_x * grad_output, grad_weight * grad_output, grad_bias * grad_output, None, None
 
