@@ -275,6 +275,7 @@ def _grade_with_dask(
 
     try:
         from distributed import Client, as_completed
+        from distributed.scheduler import KilledWorker
     except ImportError:
         raise CourseError(
             '`--scheduler` needs Dask: `pip install "superposition-course[grading]"`.'
@@ -286,19 +287,42 @@ def _grade_with_dask(
             f"No Dask scheduler answers at {scheduler}. Start one with `dask scheduler`."
         ) from None
     with client:
-        window = 2 * max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
+        try:
+            client.wait_for_workers(1, timeout=60)
+        except TimeoutError:
+            raise CourseError(
+                f"{scheduler} has no workers. Start some with `dask worker {scheduler}`."
+            ) from None
+        window = 2 * len(client.scheduler_info(n_workers=-1)["workers"])
+        running: dict[Any, Task] = {}
 
         def submit(task: Task) -> Any:
-            # A task only supervises jails. When its worker dies it goes to another one, three times at most.
-            return client.submit(grade_task, task, settings, pure=False, retries=0)
+            # A task only supervises jails. When its worker dies it goes to another one, a few times at most.
+            future = client.submit(grade_task, task, settings, pure=False, retries=0)
+            running[future] = task
+            return future
 
-        queue = as_completed([submit(task) for _, task in zip(range(window), tasks, strict=False)])
+        first = [submit(task) for _, task in zip(range(window), tasks, strict=False)]
+        queue = as_completed(first, loop=client.loop)
         for future in queue:
-            commit(future.result())
+            task = running.pop(future)
+            try:
+                graded = future.result()
+            except KilledWorker:
+                graded = _given_up(task, settings)
+            commit(graded)
             future.release()
             for task in tasks:
                 queue.add(submit(task))
                 break
+
+
+def _given_up(task: Task, settings: Settings) -> Graded:
+    """The result where several machines died over a submission. Its key is empty, so that the next run tries again."""
+    this = chapter(settings.chapter)
+    problem = "The machines that graded this died over it. Ask your instructor to grade it again."
+    results = tuple(nothing_for(exercise, "error", problem) for exercise in this.exercises)
+    return Graded(task[0], this.slug, "", problem, "none", (), {}, results)
 
 
 def grade_task(task: Task, settings: Settings) -> Graded:
