@@ -362,7 +362,10 @@ def shape_text(tensor: Tensor, axes: str = "") -> str:
 
 def compare(actual: Tensor, expected: Tensor, axes: str) -> list[str]:
     """Lines that show where two tensors differ: shapes, the largest difference, and which slices are right."""
-    lines = [f"expected shape {shape_text(expected, axes)}, got {shape_text(actual)}"]
+    if actual.shape == expected.shape:
+        lines = [f"shape {shape_text(expected, axes)}, as expected"]
+    else:
+        lines = [f"expected shape {shape_text(expected, axes)}, got {shape_text(actual)}"]
     if actual.shape != expected.shape or actual.ndim == 0:
         if actual.shape == expected.shape:
             lines = [f"expected {expected.item():.5g}, got {actual.item():.5g}"]
