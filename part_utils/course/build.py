@@ -281,7 +281,9 @@ def _execute(notebook: nbformat.NotebookNode, chapter: Chapter) -> None:
             f"{chapter.slug} does not run: {error.ename}: {error.evalue}\n{error.traceback}"
         ) from None
     except CellTimeoutError as error:
-        raise CourseError(f"{chapter.slug}: a cell takes more than {CELL_SECONDS} seconds.\n{error}") from None
+        raise CourseError(
+            f"{chapter.slug}: a cell takes more than {CELL_SECONDS} seconds.\n{error}"
+        ) from None
     finally:
         os.environ.clear()
         os.environ.update(previous)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -423,7 +424,8 @@ def _common_factor(actual: Tensor, expected: Tensor) -> float | None:
 
 
 def _place_of_largest(values: Tensor) -> tuple[int, ...]:
-    return tuple(int(index) for index in torch.unravel_index(values.argmax(), values.shape))
+    # torch's own unravel_index loads sympy, which takes long enough to use up a check's time.
+    return tuple(int(index) for index in np.unravel_index(int(values.argmax()), tuple(values.shape)))
 
 
 def _place(index: Sequence[int], axes: str) -> str:

@@ -13,6 +13,7 @@ import struct
 import zlib
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -47,7 +48,7 @@ def side_by_side(
     place = ""
     if actual.shape == expected.shape and expected.ndim > 2:
         difference = torch.nan_to_num((actual - expected).abs(), nan=torch.inf)
-        index = _indices(int(difference.flatten(-2).amax(-1).argmax()), expected.shape[:-2])
+        index = np.unravel_index(int(difference.flatten(-2).amax(-1).argmax()), expected.shape[:-2])
         if len(names) == expected.ndim:
             place = ", ".join(f"{name} {i}" for name, i in zip(names, index, strict=False))
         actual, expected = actual[index], expected[index]
@@ -183,14 +184,6 @@ def _png(width: int, height: int, rows: bytes) -> bytes:
 def _svg(box: str, width: int, height: int, inside: str, stretch: bool = False) -> str:
     aspect = ' preserveAspectRatio="none"' if stretch else ""
     return f'<svg role="img" aria-label="ALT" viewBox="{box}" width="{width}" height="{height}"{aspect}>{inside}</svg>'
-
-
-def _indices(flat: int, shape: torch.Size) -> tuple[int, ...]:
-    index: list[int] = []
-    for size in reversed(shape):
-        flat, rest = divmod(flat, size)
-        index.insert(0, rest)
-    return tuple(index)
 
 
 def _largest(values: Tensor) -> float:
