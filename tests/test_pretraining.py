@@ -334,3 +334,35 @@ def test_clear_errors(corpus: Path, tmp_path: Path) -> None:
         train_stage(sparse_data(300), replace(SMALL, stage="relu"), tmp_path)
     with pytest.raises(ValueError, match="fewer than one batch"):
         train_stage(sparse_data(30), SMALL, tmp_path)
+
+
+def test_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from typer.testing import CliRunner
+
+    from part_utils.pretraining.commands import app
+
+    datasets = pytest.importorskip("datasets")
+    texts = [document.text for document in sentences("A", 300)]
+    datasets.Dataset.from_dict({"text": texts}).save_to_disk(tmp_path / "texts")
+    run = CliRunner().invoke
+    arguments = ["--dataset", str(tmp_path / "texts"), "--destination", str(tmp_path / "corpus")]
+    result = run(app, ["corpus", *arguments, "--vocabulary-size", "300", "--context-length", "16"])
+    assert result.exit_code == 0, result.output
+    assert "held_out: " in result.output
+    result = run(app, ["train-sae", "--instances", "C"])
+    assert result.exit_code == 2
+
+
+def test_evaluation_prints_every_measure(tmp_path: Path) -> None:
+    from typer.testing import CliRunner
+
+    from part_utils.pretraining.commands import app
+
+    arguments = ["--max-rows", "24", "--samples", "0", "--metrics", str(tmp_path / "metrics.json")]
+    result = CliRunner().invoke(app, ["evaluate", *arguments])
+    assert result.exit_code == 0, result.output
+    for name in ("FVU", "L0", "CE recovered", "dead", "encoder-A", "encoder-B", "TopK", "zero ablation"):
+        assert name in result.output
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert len(metrics["autoencoders"]["fvu"]) == 2
+    assert len(metrics["autoencoder_topk"]["fvu"]) == 1

@@ -91,6 +91,8 @@ def print_report(
 ) -> None:
     """Measures everything that is bundled on one split and prints it."""
     console = Console()
+    if not console.is_terminal:
+        console = Console(width=120)
     model = load_language_model(device=device)
     text = load_tokens(split)
     text = TokenizedText(
