@@ -112,6 +112,11 @@ def compose(chapter: Chapter) -> nbformat.NotebookNode:
     cells = [_opening(chapter), _installation(), _card(chapter)]
     for cell in text.cells:
         if cell.cell_type == "markdown":
+            if "{code-cell}" in cell.source:
+                line = next(line for line in cell.source.splitlines() if line.startswith("```{"))
+                raise CourseError(
+                    f"{source}: a code cell was taken for text. Is there a backtick in the line {line!r} above it?"
+                )
             cells += _expanded(cell.source, source)
         else:
             cells.append(new_code_cell(cell.source))
