@@ -12,12 +12,14 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from part_utils.course.check import check_in_notebook
 from part_utils.course.cli import app
 from part_utils.course.grading.classroom import grade_class, read_grades, results_of
-from part_utils.course.grading.grade import Graded
+from part_utils.course.grading.grade import Graded, Settings, grade_submission
 from part_utils.course.grading.gradebook import Gradebook
-from part_utils.course.grading.jail import available_layers, tier_of
-from part_utils.exercises import chapter
+from part_utils.course.grading.jail import Jail, available_layers, tier_of
+from part_utils.course.notebooks import read_notebook_code
+from part_utils.exercises import CHAPTERS, chapter
 
 ROOT = Path(__file__).resolve().parents[1]
 ZERO = chapter("00")
@@ -94,6 +96,22 @@ def test_two_machines_one_of_which_dies(submitted: Path, serial: dict[str, Grade
         )
     assert sorted(set(done)) == sorted(serial)
     assert same(tmp_path, serial)
+
+
+@pytest.mark.parametrize("number", [one.number for one in CHAPTERS])
+def test_the_jail_finds_what_the_notebook_finds(number: str, tmp_path: Path) -> None:
+    """Each exercise's result through the jail is the one that `course check` gives, claims and all."""
+    this = chapter(number)
+    solved = ROOT / "solutions" / this.slug / f"{this.slug}.ipynb"
+    if not solved.is_file():
+        pytest.skip(f"chapter {number} is not built")
+    settings = Settings(number, 1, TIER)
+    with Jail(TIER, modules=[f"part_utils.{e.reference.partition('.')[0]}" for e in this.exercises]) as jail:
+        graded = grade_submission(jail, "anna", solved.read_bytes(), "", settings)
+    code = read_notebook_code(solved)
+    for exercise, result in zip(this.exercises, graded.results, strict=True):
+        assert result.passed, result.text()
+        assert result == check_in_notebook(code, exercise, graded.seeds[exercise.id])
 
 
 def run(*arguments: str, code: int = 0) -> str:
