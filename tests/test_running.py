@@ -444,3 +444,24 @@ def test_real_kernel(tmp_path):
         assert set(output.data) == {"text/html", "text/plain"}
     assert "hello" in checks[-1].outputs[0].data["text/html"]
     nbformat.validate(notebook)
+
+
+def test_an_earlier_exercise_fails_no_later_one(shell):
+    """3.2 calls 3.1: it gets the reference where the learner's own is a stub, and the learner's where that helps."""
+    shell.run_cell("from jaxtyping import Bool\nfrom part_utils.autoencoder import AutoEncoder").raise_error()
+    stub = "def dead_neurons(frac_active_in_window):\n    raise NotImplementedError('Exercise 3.1')"
+    shell.run_cell(stub).raise_error()
+    own = shell.user_ns["dead_neurons"]
+    solution = solution_source(get_exercise("3.2"))
+    shell.run_cell(solution).raise_error()
+    assert check("3.2").passed
+    assert shell.user_ns["dead_neurons"] is own
+    assert check("3.1").status == "not_attempted"
+
+    # A solution that relies on an extension of one's own is right, too.
+    extended = "def dead_neurons(window, at_most=0.0):\n    return (window <= at_most).all(dim=0)"
+    shell.run_cell(extended).raise_error()
+    shell.run_cell(
+        solution.replace("dead_neurons(frac_active_in_window)", "dead_neurons(frac_active_in_window, 0)")
+    )
+    assert check("3.2").passed

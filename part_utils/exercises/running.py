@@ -55,11 +55,38 @@ def check(exercise_id: str, answer: Any = None) -> CheckResult:
         The result, which shows itself as a card.
     """
     exercise = get_exercise(exercise_id)
-    namespace = _callers_namespace() if answer is None else {exercise.cell_name: answer}
-    result = run_check(exercise, DirectLearner(namespace, cell_names()))
-    if answer is None:
-        remember(result)
+    if answer is not None:
+        return run_check(exercise, DirectLearner({exercise.cell_name: answer}, cell_names()))
+    namespace = _callers_namespace()
+    with _others_lent(exercise, namespace) as lent:
+        result = run_check(exercise, DirectLearner(namespace, cell_names()))
+    if lent and not result.passed:
+        # It may rely on something that the learner's own version of another exercise does.
+        with_own = run_check(exercise, DirectLearner(namespace, cell_names()))
+        result = with_own if with_own.passed else result
+    remember(result)
     return result
+
+
+@contextlib.contextmanager
+def _others_lent(exercise: Exercise, namespace: dict[str, Any]) -> Iterator[list[str]]:
+    """While an exercise is checked, calls of another exercise's function reach the reference.
+
+    So neither a mistake in an earlier exercise nor its stub fails a later one.
+    """
+    others = {
+        other.cell_name: other
+        for other in all_exercises()
+        if other.id != exercise.id
+        and other.class_name is None
+        and inspect.isfunction(namespace.get(other.cell_name))
+    }
+    kept = {name: namespace[name] for name in others}
+    namespace.update({name: other.load_reference() for name, other in others.items()})
+    try:
+        yield list(kept)
+    finally:
+        namespace.update(kept)
 
 
 def run_check(exercise: Exercise, learner: Learner, seed: int = DEFAULT_SEED) -> CheckResult:
@@ -281,7 +308,7 @@ def _silenced(printed: Printed) -> Iterator[None]:
         yield
 
 
-def _callers_namespace() -> Mapping[str, Any]:
+def _callers_namespace() -> dict[str, Any]:
     """The notebook's variables, or outside a notebook those of the module that called `check`."""
     if "IPython" in sys.modules:
         shell = sys.modules["IPython"].get_ipython()
