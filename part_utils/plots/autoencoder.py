@@ -87,7 +87,7 @@ def plot_firing_rates(
     until: int | None = None,
     title: str | None = None,
 ) -> go.Figure:
-    """How often each latent fires over training; a triangle marks where a latent was resampled.
+    """How often each latent fires over training; triangles mark where latents were resampled.
 
     Args:
         log: what `AutoEncoder.optimize` returned.
@@ -106,7 +106,6 @@ def plot_firing_rates(
         subplot_titles=[f"instance {i}" for i in instances],
     )
     events = resampling_events(log)
-    index = {step: record for record, step in enumerate(log.steps)}
     for panel, instance in enumerate(instances):
         for latent in range(n_latents):
             shared = {"name": f"latent {latent}", "legendgroup": str(latent)}
@@ -123,7 +122,7 @@ def plot_firing_rates(
             steps = [step for step, replaced in events if replaced[instance, latent]]
             marks = go.Scatter(
                 x=steps,
-                y=rounded(torch.tensor([100 * rates[index[step], panel, latent] for step in steps]), 3),
+                y=[0] * len(steps),
                 mode="markers",
                 marker={
                     "symbol": "triangle-up", "size": 12, "color": _color(latent),
@@ -138,7 +137,11 @@ def plot_firing_rates(
     fig.update_xaxes(title_text="step", row=len(instances))
     if until is not None:
         fig.update_xaxes(range=[0, until])
-    fig.update_yaxes(title_text="fires on … % of inputs", rangemode="tozero")
+    # A newcomer may fire on everything for a few steps; the axis is made for the others.
+    for panel in range(len(instances)):
+        usual = float(rates[:, panel].flatten().quantile(0.97))
+        fig.update_yaxes(range=[-5 * usual, 160 * usual or 1], row=panel + 1)
+    fig.update_yaxes(title_text="fires on … % of inputs")
     fig.update_layout(margin={"t": 90 if title else 50})
     dead = (rates[-1] == 0).sum(dim=-1).tolist()
     n_events = sum(int(replaced[instances].sum()) for _, replaced in events)
