@@ -93,7 +93,7 @@ def load_language_model(name: str = "bundled", device: str = "cpu") -> Transform
 
 
 def load_tokens(split: str = "train") -> TokenizedText:
-    """The bundled text: `"train"`, `"validation"`, or `"held_out"`, which nothing was trained or tuned on.
+    """The bundled text: `"train"`, `"validation"`, or `"held_out"`, which nothing was trained on.
 
     Raises:
         ValueError: there is no such split, or the file is damaged.

@@ -84,7 +84,7 @@ def test_bundled_autoencoders_reach_what_data_md_says(bundled) -> None:  # type:
     result = evaluate(tokens, bundled, autoencoder)
     assert autoencoder.W_dec.shape == (2, autoencoder.cfg.n_hidden_ae, bundled.cfg.d_mlp)
     assert max(result.decoder_norm_error) < 1e-5
-    assert result.loss_clean == pytest.approx(expected["loss_clean"], abs=0.15)
+    assert result.loss_clean == pytest.approx(expected["loss_clean"], abs=0.3)
     for i in range(2):
         assert result.fvu[i] == pytest.approx(expected["autoencoders"]["fvu"][i], abs=0.02)
         assert result.l0[i] == pytest.approx(expected["autoencoders"]["l0"][i], rel=0.1)
@@ -92,6 +92,21 @@ def test_bundled_autoencoders_reach_what_data_md_says(bundled) -> None:  # type:
     topk = load_topk_autoencoder()
     h = get_activations(tokens[:2], bundled).flatten(0, 1)[:, None]
     assert (topk(h).acts > 0).sum(dim=-1).max() <= topk.k
+
+
+def test_written_measures_are_good_enough_for_the_chapters() -> None:
+    """The file that `course evaluate --metrics` wrote, for the whole held-out text."""
+    metrics = json.loads((language_models.DATA / "metrics.json").read_text())
+    assert metrics["split"] == "held_out"
+    both = metrics["autoencoders"]
+    for i in range(2):
+        assert both["fvu"][i] <= 0.12
+        assert both["recovered"][i] >= 0.97
+        assert 10 <= both["l0"][i] <= 80
+        assert both["dead"][i] <= 0.05
+        assert both["decoder_norm_error"][i] < 1e-5
+    assert metrics["autoencoder_topk"]["fvu"][0] <= 0.13
+    assert metrics["autoencoder_topk"]["l0"][0] <= 48
 
 
 def test_one_run_is_one_instance_of_both() -> None:

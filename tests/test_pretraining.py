@@ -184,24 +184,19 @@ def test_language_model_learns_logs_and_goes_on_after_a_kill(
 
 @pytest.mark.slow
 def test_two_processes_train_like_one(corpus: Path, tmp_path: Path) -> None:
-    code = f"""
-from pathlib import Path
-from part_utils.pretraining.language_model import train_language_model
-from part_utils.pretraining.model import LanguageModelConfig
-train_language_model(Path({str(corpus)!r}), Path({str(tmp_path / "two")!r}), cfg={CFG!r}, steps=20, batch_rows=8)
-"""
-    script = tmp_path / "train.py"
-    script.write_text(code)
-    command = [
-        sys.executable,
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command += [
         "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc-per-node",
-        "2",
-        str(script),
+        "part_utils.pretraining",
+        "train-lm",
+        "--corpus",
+        str(corpus),
+        "--run-dir",
+        str(tmp_path / "two"),
     ]
-    subprocess.run(command, check=True, capture_output=True)
+    command += ["--steps", "20", "--batch-rows", "8", "--d-model", "12", "--d-mlp", "20", "--n-heads", "3"]
+    result = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert result.stdout.count("validation loss") == 1
     run_language_model(corpus, tmp_path / "one", 20)
     losses = [
         json.loads((tmp_path / name / "log.jsonl").read_text().splitlines()[-1])["loss"]

@@ -82,14 +82,14 @@ def train_autoencoder(
     *,
     instance: int = 0,
     n_hidden_ae: int = 4096,
-    k: int = 48,
-    target_l0: float = 72.0,
+    k: int = 40,
+    target_l0: float = 68.0,
     batch_size: int = 2048,
-    topk_steps: int = 3000,
-    relu_steps: int = 2500,
-    refit_steps: int = 500,
-    lr: float = 1.5e-3,
-    max_rows: int = 32768,
+    topk_steps: int = 700,
+    relu_steps: int = 1000,
+    refit_steps: int = 200,
+    lr: float = 2e-3,
+    max_rows: int = 12_288,
     seed: int = 0,
     device: str = "cpu",
     progress: bool = True,
@@ -132,5 +132,4 @@ def train_autoencoder(
             save_weights(weights, result)
             (run_dir / f"{cfg.stage}_{instance}.json").write_text(json.dumps(asdict(cfg), indent=2) + "\n")
     assert weights is not None
-    processes.close()
     return weights

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -63,10 +64,11 @@ def train_lm_command(
     run_dir: Annotated[
         Path, typer.Option(help="Checkpoint, log and result; a killed run goes on from here.")
     ] = RUNS / "lm",
-    steps: Annotated[int, typer.Option(help="Number of steps.")] = 5000,
+    steps: Annotated[int, typer.Option(help="Number of steps.")] = 3200,
     batch_rows: Annotated[int, typer.Option(help="Rows of tokens in each step, over all processes.")] = 32,
     d_mlp: Annotated[int, typer.Option(help="Neurons of the MLP.")] = 512,
     d_model: Annotated[int, typer.Option(help="Width of the residual stream.")] = 256,
+    n_heads: Annotated[int, typer.Option(help="Attention heads.")] = 8,
     seed: Annotated[int, typer.Option(help="Where everything random comes from.")] = 0,
     device: Device = "cpu",
     progress: Progress = True,
@@ -81,8 +83,10 @@ def train_lm_command(
     from part_utils.pretraining.shipping import ship_language_model, ship_text, write_manifest
 
     tokenizer = json.loads((corpus / "tokenizer" / "tokenizer.json").read_text())
-    vocabulary = len(tokenizer["model"]["vocab"])
-    cfg = LanguageModelConfig(d_model=d_model, d_mlp=d_mlp, d_vocab=vocabulary)
+    summary = json.loads((corpus / "corpus.json").read_text())
+    cfg = LanguageModelConfig(
+        d_model, n_heads, d_mlp, d_vocab=len(tokenizer["model"]["vocab"]), n_ctx=summary["context_length"]
+    )
     loss = train_language_model(
         corpus,
         run_dir,
@@ -93,6 +97,8 @@ def train_lm_command(
         device=device,
         progress=progress,
     )
+    if int(os.environ.get("RANK", "0")):
+        return
     typer.echo(f"validation loss: {loss:.4f} nats per token")
     if install:
         ship_language_model(run_dir, corpus, DATA)
@@ -107,15 +113,18 @@ def train_sae_command(
     run_dir: Annotated[Path, typer.Option(help="Checkpoints, logs and results.")] = RUNS / "sae",
     instances: Annotated[str, typer.Option(help="Which to train: A, B or AB.")] = "AB",
     n_hidden_ae: Annotated[int, typer.Option(help="Number of latents.")] = 4096,
-    k: Annotated[int, typer.Option(help="Latents that fire in the TopK stage.")] = 48,
-    target_l0: Annotated[float, typer.Option(help="Latents that fire in the ReLU stage, on average.")] = 72.0,
+    k: Annotated[int, typer.Option(help="Latents that fire in the TopK stage.")] = 40,
+    target_l0: Annotated[float, typer.Option(help="Latents that fire in the ReLU stage, on average.")] = 68.0,
     batch_size: Annotated[int, typer.Option(help="Activations in each step, over all processes.")] = 2048,
-    topk_steps: Annotated[int, typer.Option(help="Steps of the TopK stage.")] = 3000,
-    relu_steps: Annotated[int, typer.Option(help="Steps of the ReLU stage.")] = 2500,
-    refit_steps: Annotated[int, typer.Option(help="Steps of the refit stage.")] = 500,
+    topk_steps: Annotated[int, typer.Option(help="Steps of the TopK stage.")] = 700,
+    relu_steps: Annotated[int, typer.Option(help="Steps of the ReLU stage.")] = 1000,
+    refit_steps: Annotated[int, typer.Option(help="Steps of the refit stage.")] = 200,
+    lr: Annotated[
+        float, typer.Option(help="Learning rate of the TopK stage; the others take half of it.")
+    ] = 2e-3,
     max_rows: Annotated[
         int, typer.Option(help="Rows of the training shard whose activations are used.")
-    ] = 32_768,
+    ] = 12_288,
     seed: Annotated[int, typer.Option(help="Where everything random comes from.")] = 0,
     device: Device = "cpu",
     progress: Progress = True,
@@ -125,6 +134,7 @@ def train_sae_command(
 ) -> None:
     """Train encoder-A, encoder-B and the TopK autoencoder. Also runs under torchrun."""
     from part_utils.pretraining.autoencoders import train_autoencoder
+    from part_utils.pretraining.run import Processes
     from part_utils.pretraining.shipping import ship_autoencoders, write_manifest
 
     for letter in instances:
@@ -142,14 +152,17 @@ def train_sae_command(
             topk_steps=topk_steps,
             relu_steps=relu_steps,
             refit_steps=refit_steps,
+            lr=lr,
             max_rows=max_rows,
             seed=seed,
             device=device,
             progress=progress,
         )
-    if install:
+    processes = Processes(device)
+    if install and processes.rank == 0:
         ship_autoencoders(run_dir, DATA)
         write_manifest(DATA)
+    processes.close()
 
 
 @app.command("evaluate")

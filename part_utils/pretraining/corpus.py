@@ -321,6 +321,12 @@ def prepare_corpus(
     for document in documents:
         kind = document.label.split(":")[0]
         kinds[kind] = kinds.get(kind, 0) + len(document.text)
-    summary = {"seed": seed, "tokens": sizes, "characters": kinds, "python": sys.version.split()[0]}
+    summary = {
+        "seed": seed,
+        "context_length": context_length,
+        "tokens": sizes,
+        "characters": kinds,
+        "python": sys.version.split()[0],
+    }
     (destination / "corpus.json").write_text(json.dumps(summary, indent=2) + "\n")
     return sizes

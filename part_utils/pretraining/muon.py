@@ -1,7 +1,7 @@
 """Muon (Jordan et al. 2024): momentum whose update is made orthogonal by a Newton-Schulz iteration.
 
-PyTorch has one since 2.9, but it iterates in bfloat16, which is very slow on processors for small
-matrices, and the course supports older versions.
+PyTorch has one since 2.9; the course supports older versions. This one iterates in the parameters' own
+precision, where PyTorch's iterates in bfloat16, which many processors have no fast products for.
 """
 
 from __future__ import annotations

@@ -91,7 +91,7 @@ def write_manifest(data: Path) -> dict[str, Any]:
         path
         for path in sorted(data.rglob("*"))
         if path.is_file()
-        and path.name != "manifest.json"
+        and path.name not in {"manifest.json", "metrics.json"}
         and path.suffix not in {".md", ".txt", ".png", ".pyc"}
     ]
     manifest = {
