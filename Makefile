@@ -7,7 +7,7 @@ NOTEBOOK := chapters/00_start_here/00_start_here.ipynb
 # nbgrader and kaleido start programs by name.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: course test test-slow build lint notebooks clean
+.PHONY: course test test-slow mutants build lint notebooks clean
 
 course: $(VENV)/.course
 	@$(BIN)/course doctor
@@ -25,6 +25,11 @@ test: $(VENV)/.dev
 
 test-slow: $(VENV)/.dev
 	$(BIN)/pytest -m slow
+
+# How many wrong answers the checks catch and name, and how many different right ones they accept.
+SEEDS ?= 1
+mutants: $(VENV)/.dev
+	$(BIN)/python -m tests.mutants --seeds $(SEEDS)
 
 # The solved notebooks, executed, and the learners', released from them.
 build: $(VENV)/.dev
