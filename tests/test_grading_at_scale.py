@@ -71,6 +71,27 @@ def test_two_processes(submitted: Path, serial: dict[str, Graded], tmp_path: Pat
     assert same(tmp_path, serial)
 
 
+def test_killed_without_a_word_and_started_again(
+    submitted: Path, serial: dict[str, Graded], tmp_path: Path
+) -> None:
+    """The process kills itself after the third result, as `kill -9` would; the second run ends with the same grades."""
+    code = (
+        "import os, sys\nfrom pathlib import Path\n"
+        "from part_utils.course.grading.classroom import grade_class\n"
+        "from part_utils.exercises import chapter\n"
+        "done = []\n"
+        "def heard(graded):\n    done.append(graded)\n    len(done) == 3 and os.kill(os.getpid(), 9)\n"
+        "place, course, tier = sys.argv[1:]\n"
+        "grade_class(Path(place), chapter('00'), Path(course), tier=tier, course_seed=3, heard=heard)\n"
+    )
+    command = [sys.executable, "-c", code, str(submitted), str(tmp_path), TIER]
+    assert subprocess.run(command, capture_output=True, timeout=300).returncode == -9
+    assert len(list(results_of(tmp_path, ZERO))) == 3
+    report = grade_class(submitted, ZERO, tmp_path, tier=TIER)
+    assert (report.graded_now, report.kept) == (9, 3)
+    assert same(tmp_path, serial)
+
+
 def test_two_machines_one_of_which_dies(submitted: Path, serial: dict[str, Graded], tmp_path: Path) -> None:
     distributed = pytest.importorskip("distributed")
     cluster = distributed.LocalCluster(
