@@ -1,6 +1,6 @@
 """Time `AutoEncoder.optimize` against the plain loop of a textbook, with equal sizes, in one run.
 
-    python benchmarks/train_toy_sae.py [--rounds 5] [--steps 1000]
+    python benchmarks/train_toy_sae.py [--rounds 3] [--steps 2000]
 
 Both train the same autoencoders from the same start on hidden states of the same toy model, in turns. The plain
 loop runs once on one thread and once on all of them; the quicker one counts. On a busy machine look at the time
@@ -62,8 +62,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--instances", type=int, default=80, help="16 x 5 seeds, as in chapter 3")
     parser.add_argument("--one-thread", action="store_true", help="leave out the plain loop on all threads")
     args = parser.parse_args()
