@@ -83,7 +83,10 @@ def train_sae_lens(
         )
     )
     cfg = SAETrainerConfig(
-        total_training_samples=steps * BATCH, train_batch_size_samples=BATCH, n_batches_for_norm_estimate=10
+        total_training_samples=steps * BATCH,
+        train_batch_size_samples=BATCH,
+        lr_end=3e-5,
+        n_batches_for_norm_estimate=10,
     )
     trainer = SAETrainer(cfg, sae, data_provider=iter(Batches(acts, steps + 10)))
     start = time.perf_counter()
