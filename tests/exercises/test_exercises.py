@@ -5,9 +5,9 @@ Without --notebook the reference implementations are checked, which have to pass
 
 import pytest
 
+from conftest import NOTEBOOK
 from part_utils.course.check import check_in_notebook
 from part_utils.exercises import Exercise, all_exercises, reference_learner, run_check
-from tests.conftest import NOTEBOOK
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

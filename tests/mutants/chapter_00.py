@@ -3,6 +3,7 @@
 import einops
 import numpy as np
 import torch
+from torch.nn import functional as F
 
 from tests.mutants import mutant, variant
 
@@ -111,6 +112,18 @@ def in_double_precision(features, W):
     return (features.double()[:, :, None, :] * W.double()).sum(-1)
 
 
+@variant("0.1")
+def all_pairs_then_the_diagonal(features, W):
+    products = torch.tensordot(features, W, dims=([2], [2]))
+    return products.diagonal(dim1=1, dim2=2).mT
+
+
+@variant("0.1")
+def mapped_over_instances(features, W):
+    project = torch.vmap(lambda x, matrix: x @ matrix.T, in_dims=(1, 0), out_dims=1)
+    return project(features, W)
+
+
 # 0.2 reconstruct(acts, W_dec)
 
 
@@ -192,6 +205,19 @@ def decoded_in_place(acts, W_dec):
     return torch.stack([acts[:, i] @ W_dec[i] for i in range(len(W_dec))], dim=1)
 
 
+@variant("0.2")
+def decoded_with_one_block_diagonal_matrix(acts, W_dec):
+    return (acts.flatten(start_dim=1) @ torch.block_diag(*W_dec)).unflatten(1, (len(W_dec), -1))
+
+
+@variant("0.2")
+def decoded_as_linear_layers(acts, W_dec):
+    rebuilt = [
+        F.linear(z.double(), matrix.double().T) for z, matrix in zip(acts.unbind(1), W_dec, strict=True)
+    ]
+    return torch.stack(rebuilt, dim=1)
+
+
 # 0.3 decoder_as_matrix(W_dec, instance)
 
 
@@ -258,3 +284,13 @@ def columns_stacked(W_dec, instance):
 @variant("0.3")
 def from_a_parameter(W_dec, instance):
     return torch.nn.Parameter(W_dec)[instance].permute(1, 0)
+
+
+@variant("0.3")
+def einsum_that_only_renames(W_dec, instance):
+    return torch.einsum("lx->xl", W_dec[instance])
+
+
+@variant("0.3")
+def through_numpy_in_double(W_dec, instance):
+    return torch.tensor(np.transpose(W_dec.numpy(), (0, 2, 1))[instance], dtype=torch.float64)

@@ -156,6 +156,20 @@ def maximum_with_zero(self, features):
     return torch.maximum(out, torch.zeros_like(out))
 
 
+@variant("1.1")
+def linear_layers_into_a_buffer(self, features):
+    out = torch.empty_like(features)
+    for i, (W, b) in enumerate(zip(self.W, self.b_final, strict=True)):
+        out[:, i] = F.linear(F.linear(features[:, i], W), W.T, bias=b)
+    return F.threshold(out, 0.0, 0.0)
+
+
+@variant("1.1")
+def row_vectors_and_clip(self, features):
+    rows = features.unsqueeze(-2) @ self.W.transpose(-1, -2) @ self.W
+    return torch.clip(torch.add(rows.squeeze(-2), self.b_final), min=0.0)
+
+
 # 1.2 ToyModel.generate_batch(self, batch_size)
 
 
@@ -343,6 +357,23 @@ def instance_by_instance_with_numpy(self, batch_size):
     return torch.tensor(np.stack(parts, axis=1))
 
 
+@variant("1.2")
+def with_distributions(self, batch_size):
+    present = torch.distributions.Bernoulli(probs=self.feature_probability).sample((batch_size,))
+    values = torch.distributions.Uniform(low=0.0, high=1.0).sample(present.shape)
+    return present * values
+
+
+@variant("1.2")
+def column_by_column(self, batch_size):
+    batch = torch.zeros(self.cfg.n_instances, self.cfg.n_features, batch_size, dtype=torch.float64)
+    for i in range(self.cfg.n_instances):
+        for f in range(self.cfg.n_features):
+            present = torch.rand(batch_size) < self.feature_probability[i, f]
+            batch[i, f, present] = torch.rand(int(present.sum()), dtype=torch.float64)
+    return batch.permute(2, 0, 1)
+
+
 # 1.3 ToyModel.calculate_loss(self, out, batch)
 
 
@@ -464,6 +495,18 @@ def einsum_of_errors(self, out, batch):
     return torch.einsum("if,bif,bif->i", self.importance, error, error).sum() / error[:, 0].numel()
 
 
+@variant("1.3")
+def root_of_importance_inside(self, out, batch):
+    root = self.importance.sqrt()
+    return F.mse_loss(root * out, root * batch, reduction="sum") / (out.shape[0] * out.shape[2])
+
+
+@variant("1.3")
+def one_mean_after_the_other(self, out, batch):
+    per_feature = torch.mean(torch.pow(batch - out, 2), dim=0)
+    return torch.sum(torch.mean(self.importance * per_feature, dim=-1))
+
+
 # 1.4 cosine_similarities(W)
 
 
@@ -576,6 +619,20 @@ def in_double_precision_and_loops(W):
                 a, b = W[i, :, f].double(), W[i, :, g].double()
                 out[i, f, g] = a @ b / max(a.norm() * b.norm(), torch.tensor(1e-12))
     return out
+
+
+@variant("1.4")
+def divided_in_place(W):
+    W /= torch.sqrt(torch.sum(W**2, dim=1, keepdim=True)).clamp(min=1e-10)
+    return torch.bmm(W.transpose(1, 2), W)
+
+
+@variant("1.4")
+def masked_where_a_column_is_zero(W):
+    lengths = torch.linalg.norm(W.double(), dim=1)
+    table = torch.einsum("ihf,ihg->ifg", W.double(), W.double())
+    products = lengths.unsqueeze(-1) * lengths.unsqueeze(-2)
+    return torch.where(products > 0, table / products, torch.zeros_like(table)).float()
 
 
 # 1.5 ToyModel.generate_correlated_features(self, batch_size, n_correlated_pairs)
@@ -721,6 +778,23 @@ def filled_with_strides(self, batch_size, n_correlated_pairs):
     features[..., 0::2] = present * torch.rand(shape)
     features[..., 1::2] = present * torch.rand(shape)
     return features
+
+
+@variant("1.5")
+def kronecker_product(self, batch_size, n_correlated_pairs):
+    pairs = torch.distributions.Bernoulli(self.feature_probability[:, 0]).sample(
+        (batch_size, n_correlated_pairs)
+    )
+    present = torch.kron(pairs.mT.contiguous(), torch.ones(1, 1, 2))
+    return present * torch.rand_like(present)
+
+
+@variant("1.5")
+def zeros_filled_in_afterwards(self, batch_size, n_correlated_pairs):
+    features = torch.rand(*_pairs_shape(self, batch_size, n_correlated_pairs), 2)
+    absent = torch.rand(features.shape[:-1]) >= self.feature_probability[:, :1]
+    features.masked_fill_(absent.unsqueeze(-1), 0.0)
+    return features.view(batch_size, self.cfg.n_instances, 2 * n_correlated_pairs)
 
 
 # 1.6 ToyModel.generate_anticorrelated_features(self, batch_size, n_anticorrelated_pairs)
@@ -882,6 +956,25 @@ def conditional_probability(self, batch_size, n_anticorrelated_pairs):
     return features
 
 
+@variant("1.6")
+def three_sided_die(self, batch_size, n_anticorrelated_pairs):
+    p = _checked(self)
+    die = torch.distributions.Categorical(probs=torch.cat([p, p, 1 - 2 * p], dim=-1))
+    faces = die.sample((batch_size, n_anticorrelated_pairs)).transpose(1, 2)
+    present = F.one_hot(faces, num_classes=3)[..., :2].flatten(start_dim=-2)
+    return present * torch.rand(present.shape)
+
+
+@variant("1.6")
+def scattered_to_one_of_two(self, batch_size, n_anticorrelated_pairs):
+    p = _checked(self)
+    shape = _pairs_shape(self, batch_size, n_anticorrelated_pairs)
+    values = torch.rand(shape) * torch.bernoulli((2 * p).expand(shape))
+    features = torch.zeros(*shape, 2)
+    features.scatter_(-1, torch.randint(2, (*shape, 1)), values.unsqueeze(-1))
+    return einops.rearrange(features, "b i pairs two -> b i (pairs two)")
+
+
 # 1.7 NeuronModel.forward(self, features)
 
 
@@ -951,6 +1044,16 @@ class WithHelper(ToyModel):
 
     def forward(self, features):
         return nn.ReLU()(_back(self, self.neurons(features)) + self.b_final)
+
+
+@variant("1.7")
+def neurons_instance_by_instance(self, features):
+    outs = []
+    for i in range(self.cfg.n_instances):
+        W = self.W[i].double()
+        hidden = torch.clamp_min(features[:, i].double() @ W.T, 0)
+        outs.append(torch.clamp_min(torch.addmm(self.b_final[i].double(), hidden, W), 0))
+    return torch.stack(outs, dim=1)
 
 
 # 1.8 NeuronComputationModel: forward, generate_batch, calculate_loss
@@ -1121,6 +1224,27 @@ class EvenInDoublePrecision(NeuronComputationModel):
         return batch
 
 
+@variant("1.8")
+class LoopsAndDistributions(NeuronComputationModel):
+    def forward(self, features):
+        hidden = torch.baddbmm(torch.zeros(()), self.W1, features.permute(1, 2, 0)).clamp_min_(0)
+        out = torch.baddbmm(self.b_final.unsqueeze(-1), self.W2, hidden)
+        return F.relu(out, inplace=True).permute(2, 0, 1)
+
+    def generate_batch(self, batch_size):
+        present = torch.distributions.Bernoulli(self.feature_probability).sample((batch_size,)).bool()
+        values = torch.distributions.Uniform(-1.0, 1.0).sample(present.shape)
+        return values.masked_fill(~present, 0.0)
+
+    def calculate_loss(self, out, batch):
+        target = torch.where(batch < 0, -batch, batch).double()
+        losses = [
+            F.mse_loss(out[:, i].double(), target[:, i], reduction="none").mean(dim=0) @ importance
+            for i, importance in enumerate(self.importance.double())
+        ]
+        return sum(losses) / out.shape[-1]
+
+
 # 1.9 compute_dimensionality(W)
 
 
@@ -1232,6 +1356,22 @@ def feature_by_feature(W):
     return out
 
 
+@variant("1.9")
+def from_cosines_and_lengths(W):
+    squared = W.double().square().sum(dim=1)
+    cosines = F.cosine_similarity(W.double().unsqueeze(-1), W.double().unsqueeze(-2), dim=1)
+    crowd = torch.einsum("ifg,ig->if", cosines**2, squared)
+    return torch.where(squared > 0, squared / crowd, 0.0)
+
+
+@variant("1.9")
+def nan_overwritten(W):
+    directions = W / W.norm(dim=1, keepdim=True)
+    result = W.pow(2).sum(1) / (directions.transpose(1, 2) @ W).pow(2).sum(-1)
+    result[torch.isnan(result)] = 0
+    return result
+
+
 # 1.10 hidden_for_datapoints(model, datapoints)
 
 
@@ -1289,3 +1429,11 @@ def datapoint_by_datapoint(model, datapoints):
 @variant("1.10")
 def hidden_in_double_precision(model, datapoints):
     return einops.einsum(model.W.double(), datapoints.double(), "i h f, b i f -> b i h").detach()
+
+
+@variant("1.10")
+def hidden_by_linear_layers(model, datapoints):
+    hidden = torch.zeros(model.cfg.n_instances, len(datapoints), model.cfg.n_hidden)
+    for i in range(model.cfg.n_instances):
+        hidden[i] = F.linear(datapoints[:, i], weight=model.W[i])
+    return hidden.transpose(0, 1)

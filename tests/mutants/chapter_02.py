@@ -1,5 +1,9 @@
 """Answers to the exercises of chapter 2: a sparse autoencoder on the toy model."""
 
+import copy
+import itertools
+from collections import namedtuple
+
 import einops
 import numpy as np
 import torch
@@ -241,6 +245,37 @@ class DoublePrecision(nn.Module):
             self.W_dec = nn.Parameter(torch.from_numpy(np.random.normal(size=(n, h, i))))
         self.b_enc = nn.Parameter(torch.zeros(n, h, dtype=torch.float64))
         self.b_dec = nn.Parameter(torch.zeros(n, i, dtype=torch.float64))
+
+
+@variant("2.1")
+class NamesInALoop(nn.Module):
+    def __init__(self, cfg, device=None):
+        super().__init__()
+        self.cfg = cfg
+        shapes = {
+            "W_enc": (cfg.n_input_ae, cfg.n_hidden_ae),
+            "b_enc": (cfg.n_hidden_ae,),
+            "b_dec": (cfg.n_input_ae,),
+        }
+        if not cfg.tied_weights:
+            shapes["W_dec"] = (cfg.n_hidden_ae, cfg.n_input_ae)
+        for name, shape in shapes.items():
+            value = torch.empty(size=(cfg.n_instances, *shape), device=device)
+            start = nn.init.zeros_ if name.startswith("b") else nn.init.kaiming_uniform_
+            setattr(self, name, nn.Parameter(start(value), requires_grad=True))
+
+
+@variant("2.1")
+class TruncatedAndNoneWhenTied(nn.Module):
+    def __init__(self, cfg, device=None):
+        super().__init__()
+        n, x, z = cfg.n_instances, cfg.n_input_ae, cfg.n_hidden_ae
+        self.cfg = cfg
+        self.b_enc, self.b_dec = (nn.Parameter(torch.zeros((n, size), device=device)) for size in (z, x))
+        self.W_enc = nn.Parameter(torch.randn((n, z, x), device=device).mul_(x**-0.5).mT)
+        self.W_dec = None
+        if cfg.tied_weights is False:
+            self.W_dec = nn.Parameter(nn.init.trunc_normal_(torch.empty((n, z, x), device=device), std=0.5))
 
 
 # 2.2 normalize_and_return_W_dec(self) and normalize_decoder(self)
@@ -505,6 +540,33 @@ class LoopsAndDoubles(AutoEncoder):
                 for row in matrix:
                     if row.norm() > 0:
                         row /= row.norm()
+
+
+@variant("2.2")
+class OneCallsTheOther(AutoEncoder):
+    def normalize_and_return_W_dec(self):
+        W_dec = self.W_enc.permute(0, 2, 1) if self.cfg.tied_weights else self.W_dec
+        lengths = torch.sqrt(torch.einsum("nlx,nlx->nl", W_dec, W_dec).clamp(min=1e-16))
+        return torch.einsum("nlx,nl->nlx", W_dec, 1 / lengths)
+
+    def normalize_decoder(self):
+        if self.cfg.tied_weights:
+            return
+        with torch.no_grad():
+            self.W_dec[:] = self.normalize_and_return_W_dec()
+
+
+@variant("2.2")
+class DividedInPlace(AutoEncoder):
+    def normalize_and_return_W_dec(self):
+        W_dec = self.W_enc.mT if self.cfg.tied_weights else self.W_dec
+        return torch.div(W_dec, torch.maximum(W_dec.norm(p=2, dim=-1, keepdim=True), torch.tensor(1e-9)))
+
+    def normalize_decoder(self):
+        if not self.cfg.tied_weights:
+            stored = self.W_dec.detach()
+            stored.div_(stored.norm(dim=-1, keepdim=True).clamp_(min=1e-9))
+        return self
 
 
 # 2.3 AutoEncoder.forward(self, h)
@@ -867,6 +929,32 @@ def bias_folded_in(self, h):
     return _output(self, h, acts, _decode(self, acts))
 
 
+@variant("2.3")
+def own_named_tuple_and_where(self, h):
+    Result = namedtuple("Result", "l1_loss l2_loss loss acts h_reconstructed")
+    before = (h - self.b_dec).unsqueeze(-2).matmul(self.W_enc).squeeze(-2) + self.b_enc
+    acts = torch.where(before > 0, before, torch.zeros_like(before))
+    rebuilt = acts.unsqueeze(-2).matmul(self.normalize_and_return_W_dec()).squeeze(-2).add(self.b_dec)
+    l1 = torch.norm(acts, p=1, dim=2)
+    l2 = torch.square(rebuilt - h).sum(dim=2) / self.cfg.n_input_ae
+    loss = torch.zeros(())
+    for i in range(self.cfg.n_instances):
+        loss = loss + l2[:, i].mean() + self.cfg.l1_coeff * l1[:, i].mean()
+    return Result(l1_loss=l1, l2_loss=l2, loss=loss, acts=acts, h_reconstructed=rebuilt)
+
+
+@variant("2.3")
+def plain_tuple_of_layers(self, h):
+    W_dec = self.normalize_and_return_W_dec()
+    acts, rebuilt = h.new_empty(*h.shape[:2], self.cfg.n_hidden_ae), torch.empty_like(h)
+    for i in range(h.shape[1]):
+        acts[:, i] = F.relu(F.linear(h[:, i] - self.b_dec[i], self.W_enc[i].T, self.b_enc[i]))
+        rebuilt[:, i] = F.linear(acts[:, i].clone(), W_dec[i].T, self.b_dec[i])
+    l1, l2 = acts.abs().sum(dim=-1), F.mse_loss(h, rebuilt, reduction="none").mean(dim=-1)
+    loss = torch.add(l2, l1, alpha=self.cfg.l1_coeff).mean(dim=0).sum(dim=0)
+    return l1, l2, loss, acts, rebuilt
+
+
 # 2.4 cheat_on_l1(autoencoder, factor)
 
 
@@ -966,6 +1054,25 @@ def through_the_state(autoencoder, factor):
 def with_gradients_and_doubles(autoencoder, factor):
     scaled = [p.double() / factor for p in (autoencoder.W_enc, autoencoder.b_enc)]
     return (*scaled, autoencoder.normalize_and_return_W_dec().double().mul(factor))
+
+
+@variant("2.4")
+def scaled_copy_of_the_autoencoder(autoencoder, factor):
+    cheat = copy.deepcopy(autoencoder)
+    with torch.no_grad():
+        W_dec = cheat.normalize_and_return_W_dec().clone()
+        cheat.W_enc /= factor
+        cheat.b_enc /= factor
+        W_dec *= factor
+    return cheat.W_enc, cheat.b_enc, W_dec
+
+
+@variant("2.4")
+def latent_by_latent_cheat(autoencoder, factor):
+    W_dec = autoencoder.W_enc.mT if autoencoder.cfg.tied_weights else autoencoder.W_dec
+    rows = [[factor * F.normalize(row, dim=0) for row in matrix] for matrix in W_dec]
+    W_enc = torch.einsum("nxz,->nxz", autoencoder.W_enc, torch.tensor(1.0 / factor))
+    return W_enc, torch.true_divide(autoencoder.b_enc, factor), torch.stack([torch.stack(r) for r in rows])
 
 
 # 2.5 match_features(W_toy, W_dec)
@@ -1145,6 +1252,30 @@ def best_by_dynamic_programming(W_toy, W_dec):
     return result
 
 
+@variant("2.5")
+def every_permutation(W_toy, W_dec):
+    table = _table(W_toy, W_dec)
+    n_features = table.shape[1]
+    # A feature that meets one of the extra columns has no latent.
+    table = F.pad(table, (0, max(0, n_features - table.shape[2])))
+    ways = torch.tensor(list(itertools.permutations(range(table.shape[2]), n_features)))
+    similarities = table[:, torch.arange(n_features), ways]
+    best = similarities.sum(dim=-1).argmax(dim=-1)
+    return torch.stack([similarities[i, best[i]] for i in range(len(table))])
+
+
+@variant("2.5")
+def numpy_throughout(W_toy, W_dec):
+    toy, dec = W_toy.numpy().astype(float), W_dec.numpy().astype(float)
+    found = np.zeros((toy.shape[0], toy.shape[2]))
+    for i in range(len(toy)):
+        lengths = np.linalg.norm(toy[i], axis=0)[:, None] * np.linalg.norm(dec[i], axis=1)
+        cosines = toy[i].T @ dec[i].T / lengths
+        chosen = linear_sum_assignment(-cosines)
+        found[i, chosen[0]] = cosines[chosen]
+    return torch.from_numpy(found)
+
+
 # 2.6 encoder_decoder_similarity(autoencoder)
 
 
@@ -1251,3 +1382,19 @@ def dot_product_over_both_lengths(autoencoder):
     W_dec = autoencoder.W_enc.mT if autoencoder.cfg.tied_weights else autoencoder.W_dec
     dots = (autoencoder.W_enc.transpose(1, 2) * W_dec).sum(dim=2)
     return dots / (autoencoder.W_enc.norm(dim=1) * W_dec.norm(dim=2)).clamp(min=1e-6)
+
+
+@variant("2.6")
+def diagonal_of_all_pairs(autoencoder):
+    encoders = F.normalize(autoencoder.W_enc, dim=1)
+    return (autoencoder.normalize_and_return_W_dec() @ encoders).diagonal(dim1=-2, dim2=-1)
+
+
+@variant("2.6")
+def cosine_module_for_each_instance(autoencoder):
+    W_dec = autoencoder.W_enc.mT if autoencoder.cfg.tied_weights else autoencoder.W_dec
+    cosine = nn.CosineSimilarity(dim=0)
+    found = torch.zeros(autoencoder.b_enc.shape, dtype=torch.float64)
+    for i in range(len(found)):
+        found[i] = cosine(autoencoder.W_enc[i], W_dec[i].t())
+    return found

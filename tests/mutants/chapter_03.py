@@ -1,5 +1,7 @@
 """Answers to the exercises of chapter 3: neuron resampling."""
 
+import random
+
 import numpy as np
 import torch
 from torch import nn
@@ -87,6 +89,17 @@ def step_by_step(frac_active_in_window):
     for step in frac_active_in_window:
         dead &= step <= 0
     return dead
+
+
+@variant("3.1")
+def counted_steps(frac_active_in_window):
+    return torch.count_nonzero(frac_active_in_window, dim=0) == 0
+
+
+@variant("3.1")
+def numpy_transposed_back(frac_active_in_window):
+    fired = np.any(frac_active_in_window.permute(2, 1, 0).numpy() > 0, axis=-1)
+    return torch.from_numpy(np.logical_not(fired)).t()
 
 
 # 3.2 resample_simple(autoencoder, frac_active_in_window, neuron_resample_scale)
@@ -399,6 +412,31 @@ def numpy_instance_by_instance(autoencoder, rates, scale=0.2):
         autoencoder.b_enc[i, where] = 0
         if not autoencoder.cfg.tied_weights:
             autoencoder.W_dec[i].index_copy_(0, where, v)
+
+
+@variant("3.2")
+def index_put_without_gradients(autoencoder, frac_active_in_window, neuron_resample_scale=0.2):
+    with torch.no_grad():
+        dead = torch.nonzero(_dead(frac_active_in_window), as_tuple=True)
+        v = F.normalize(torch.randn(len(dead[0]), autoencoder.cfg.n_input_ae, dtype=torch.float64), dim=1)
+        v = v.to(autoencoder.W_enc.dtype)
+        autoencoder.W_enc.transpose(1, 2).index_put_(dead, v * neuron_resample_scale)
+        autoencoder.b_enc.index_put_(dead, torch.zeros(()))
+        if not autoencoder.cfg.tied_weights:
+            autoencoder.W_dec.index_put_(dead, v)
+
+
+@variant("3.2")
+def old_weights_multiplied_away(autoencoder, rates, scale=0.2):
+    n_inputs = autoencoder.cfg.n_input_ae
+    dead = _dead(rates).float()
+    normal = torch.distributions.MultivariateNormal(torch.zeros(n_inputs), torch.eye(n_inputs))
+    v = F.normalize(normal.sample(dead.shape), dim=-1) * dead.unsqueeze(-1)
+    autoencoder.W_enc.data.mul_(1 - dead.unsqueeze(1)).add_(scale * v.mT)
+    autoencoder.b_enc.data.mul_(1 - dead)
+    if not autoencoder.cfg.tied_weights:
+        autoencoder.W_dec.data.mul_(1 - dead.unsqueeze(2)).add_(v)
+    return v, dead
 
 
 # 3.3 resample_advanced(autoencoder, frac_active_in_window, h, neuron_resample_scale)
@@ -832,6 +870,47 @@ def all_instances_at_once(autoencoder, rates, h, scale=0.2):
             autoencoder.W_dec.copy_(torch.where(dead[..., None], chosen, autoencoder.W_dec))
 
 
+@variant("3.3")
+def logits_of_squared_losses(autoencoder, frac_active_in_window, h, neuron_resample_scale=0.2):
+    dead = _dead(frac_active_in_window)
+    logits = 2 * torch.log(autoencoder(h).l2_loss)
+    for i in range(autoencoder.cfg.n_instances):
+        where = torch.where(dead[i])[0]
+        if len(where) == 0 or torch.isinf(logits[:, i]).all():
+            continue
+        rows = Categorical(logits=logits[:, i]).sample((len(where),))
+        v = F.normalize(h[rows, i] - autoencoder.b_dec[i], dim=1)
+        length = _mean_alive(autoencoder, i, dead)
+        autoencoder.W_enc.data[i].index_copy_(1, where, neuron_resample_scale * length * v.T)
+        autoencoder.b_enc.data[i].index_fill_(0, where, 0.0)
+        if not autoencoder.cfg.tied_weights:
+            autoencoder.W_dec.data[i].index_copy_(0, where, v)
+
+
+@variant("3.3")
+@torch.no_grad()
+def choices_of_the_standard_library(autoencoder, rates, h, scale=0.2):
+    out = autoencoder(h)
+    dead = _dead(rates)
+    for i in range(len(dead)):
+        weights = ((h[:, i] - out.h_reconstructed[:, i]) ** 2).mean(dim=-1).square().tolist()
+        lengths = [
+            column.norm().item()
+            for column, gone in zip(autoencoder.W_enc[i].T, dead[i], strict=True)
+            if not gone
+        ]
+        length = sum(lengths) / len(lengths) if lengths else 1.0
+        for j in range(dead.shape[1]):
+            if dead[i, j] and sum(weights) > 0:
+                (b,) = random.choices(range(len(h)), weights=weights)
+                v = h[b, i].sub(autoencoder.b_dec[i])
+                v.div_(v.norm())
+                autoencoder.W_enc[i, :, j] = scale * length * v
+                autoencoder.b_enc[i, j] = 0
+                if not autoencoder.cfg.tied_weights:
+                    autoencoder.W_dec[i, j] = v
+
+
 # 3.4 reset_adam_state(optimizer, autoencoder, resampled)
 
 
@@ -1016,3 +1095,29 @@ def transposed_view(optimizer, autoencoder, resampled):
             for moment in ("exp_avg", "exp_avg_sq"):
                 tensor = state[moment].transpose(1, 2) if name == "W_enc" else state[moment]
                 tensor[resampled] = 0.0
+
+
+@variant("3.4")
+def through_the_state_dict(optimizer, autoencoder, resampled):
+    saved = optimizer.state_dict()
+    names = [name for name, _ in autoencoder.named_parameters()]
+    masks = _masks(autoencoder, resampled)
+    for number, state in saved["state"].items():
+        if names[number] in masks:
+            for moment in ("exp_avg", "exp_avg_sq"):
+                state[moment] = torch.where(masks[names[number]], 0.0, state[moment])
+    optimizer.load_state_dict(saved)
+
+
+@variant("3.4")
+def multiplied_by_the_mask(optimizer, autoencoder, resampled):
+    keep = torch.logical_not(resampled).double()
+    for parameter, factor in {
+        autoencoder.W_enc: keep[:, None],
+        autoencoder.b_enc: keep,
+        getattr(autoencoder, "W_dec", None): keep[..., None],
+    }.items():
+        if parameter is not None and len(optimizer.state[parameter]) > 0:
+            optimizer.state[parameter]["exp_avg"] *= factor
+            optimizer.state[parameter]["exp_avg_sq"].mul_(factor)
+    return None
