@@ -346,6 +346,9 @@ def test_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "held_out: " in result.output
     result = run(app, ["train-sae", "--instances", "C"])
     assert result.exit_code == 2
+    result = run(app, ["train-sae", "--model-dir", str(tmp_path)])
+    assert result.exit_code == 2
+    assert "run `course train-lm` first" in result.output
 
 
 def test_evaluation_prints_every_measure(tmp_path: Path) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -16,7 +18,22 @@ Device = Annotated[str, typer.Option(help="Where it runs: cpu, cuda, mps.")]
 Progress = Annotated[bool, typer.Option(help="Show a progress bar.")]
 
 
+def sentences_for_errors(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Answers bad input with its sentence and exit code 2, not with a traceback."""
+
+    @functools.wraps(command)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return command(*args, **kwargs)
+        except (ValueError, ConnectionError) as error:
+            typer.echo(str(error), err=True)
+            raise typer.Exit(2) from None
+
+    return wrapped
+
+
 @app.command("corpus")
+@sentences_for_errors
 def corpus_command(
     packages: Annotated[Path, typer.Option(help="Folder for the packages that hold the text.")] = RUNS
     / "packages",
@@ -59,6 +76,7 @@ def corpus_command(
 
 
 @app.command("train-lm")
+@sentences_for_errors
 def train_lm_command(
     corpus: Annotated[Path, typer.Option(help="What `course corpus` wrote.")] = RUNS / "corpus",
     run_dir: Annotated[
@@ -107,6 +125,7 @@ def train_lm_command(
 
 
 @app.command("train-sae")
+@sentences_for_errors
 def train_sae_command(
     model_dir: Annotated[Path, typer.Option(help="What `course train-lm` wrote.")] = RUNS / "lm",
     corpus: Annotated[Path, typer.Option(help="What `course corpus` wrote.")] = RUNS / "corpus",
@@ -166,6 +185,7 @@ def train_sae_command(
 
 
 @app.command("evaluate")
+@sentences_for_errors
 def evaluate_command(
     split: Annotated[str, typer.Option(help="train, validation or held_out.")] = "held_out",
     max_rows: Annotated[int | None, typer.Option(help="Use only so many rows.")] = None,
