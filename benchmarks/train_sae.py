@@ -15,6 +15,11 @@ nobody trained on.
 At the end stands the share of the machine's measured matrix product rate that ours reaches, counting the
 dense products of encoder and decoder, forward and backward, that a dense trainer would do
 ("dense-equivalent"), and counting only the products that it really does.
+
+Measured once, on one thread (`OMP_NUM_THREADS=1`, `--tokens 163840 --rounds 1`, 80 steps, float32, a machine
+that did little else): ours 12,152 tokens/s, FVU 0.318; SAELens 6.54.12 3,391 tokens/s, FVU 0.450;
+dictionary-learning 0.1.0 3,929 tokens/s, FVU 0.391; L0 48 for all. Ours: 29 % of the measured 175 GFLOP/s in the
+one product that is really dense, 146 % dense-equivalent.
 """
 
 import argparse
