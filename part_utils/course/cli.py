@@ -15,6 +15,7 @@ from rich.markup import escape
 from part_utils.course.errors import CourseError
 from part_utils.course.grading.commands import COMMANDS, examine_grading
 from part_utils.exercises.catalogue import CHAPTERS, UnknownExercise, chapter, get_exercise
+from part_utils.pretraining.commands import app as pretraining
 
 app = typer.Typer(
     help="Work through the course, check exercises, build notebooks.",
@@ -213,6 +214,8 @@ def update_command(
 
 for _name, _command in COMMANDS.items():
     app.command(_name)(sentences_for_errors(_command))
+# Those that make and measure the bundled language model and autoencoders.
+app.add_typer(pretraining)
 
 
 @app.command("lint")
