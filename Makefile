@@ -7,7 +7,7 @@ NOTEBOOK := chapters/00_start_here/00_start_here.ipynb
 # nbgrader and kaleido start programs by name.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: course test test-slow mutants build lint notebooks clean
+.PHONY: course test test-slow mutants build clean
 
 course: $(VENV)/.course
 	@$(BIN)/course doctor

@@ -1,6 +1,6 @@
 """Reference implementations, plots and checks of the course on superposition and sparse autoencoders.
 
-Importing the package loads torch and nothing else; every module loads what it needs itself.
+Importing the package loads nothing else; every module loads what it needs itself.
 """
 
 __version__ = "0.1.0"
