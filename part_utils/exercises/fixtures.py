@@ -6,12 +6,29 @@ A check reaches these by their dotted names, with handles. Tensors and plain val
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
+from part_utils.autoencoder import AutoEncoder, AutoEncoderConfig
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
+
 MOMENTS = ("exp_avg", "exp_avg_sq")
+# Sizes that differ from one another, so that no axis can be taken for another one; d_head is 5.
+LANGUAGE_MODEL = {
+    "n_layers": 1,
+    "d_model": 10,
+    "n_heads": 2,
+    "d_head": 5,
+    "d_mlp": 13,
+    "d_vocab": 17,
+    "n_ctx": 11,
+    "act_fn": "gelu",
+    "normalization_type": "LN",
+}
 
 
 class Parameters:
@@ -58,3 +75,70 @@ def adam_state(optimizer: torch.optim.Optimizer, module: nn.Module) -> dict[str,
         name: {key: torch.as_tensor(value) for key, value in optimizer.state.get(parameter, {}).items()}
         for name, parameter in module.named_parameters()
     }
+
+
+def language_model(seed: int, **sizes: int) -> TransformerBridge:
+    """A tiny language model with random weights, in which no bias is zero.
+
+    The same seed gives the same model on both sides of the door.
+
+    Args:
+        seed: where the weights come from.
+        sizes: what shall be otherwise than in `LANGUAGE_MODEL`, such as `n_layers=2`.
+    """
+    from transformer_lens.model_bridge import TransformerBridge
+
+    with torch.random.fork_rng(devices=[]):
+        model = TransformerBridge.boot_native({**LANGUAGE_MODEL, **sizes})  # type: ignore[attr-defined]
+    generator = torch.Generator().manual_seed(seed)
+    weights = {}
+    for name, old in model.state_dict().items():
+        drawn = torch.randn(old.shape, generator=generator)
+        if "ln" in name:
+            weights[name] = 1 + 0.3 * drawn if name.endswith("weight") else 0.3 * drawn
+        elif name.endswith("bias"):
+            weights[name] = 0.5 * drawn
+        elif name in ("embed.weight", "pos_embed.weight"):
+            weights[name] = drawn
+        else:
+            # What the MLP says shall matter, and predictions shall differ.
+            strength = 2.0 if name.endswith(("mlp.out.weight", "unembed.weight")) else 1.0
+            weights[name] = strength * drawn / old.shape[1] ** 0.5
+    model.load_state_dict(weights, strict=True)
+    return model.eval()
+
+
+@torch.no_grad()
+def likely_text(model: TransformerBridge, rows: int, seq: int, generator: torch.Generator) -> Tensor:
+    """Rows of tokens that the model itself writes, so that it predicts them better than it would without its MLP."""
+    d_vocab = model.cfg.d_vocab
+    tokens = torch.randint(d_vocab, (rows, 1), generator=generator)
+    while tokens.shape[1] < seq:
+        shares = model(tokens)[:, -1].softmax(dim=-1)
+        tokens = torch.cat([tokens, torch.multinomial(shares, 1, generator=generator)], dim=1)
+    return tokens
+
+
+@torch.no_grad()
+def autoencoder(seed: int, n_instances: int = 2, n_input_ae: int = 13, n_hidden_ae: int = 19) -> AutoEncoder:
+    """An autoencoder with random weights for the activations of `language_model`, and no bias that is zero.
+
+    Its decoder rows have different lengths, as those of a published autoencoder have. Some latents fire on nearly
+    every token, others on hardly any. The same seed gives the same weights on both sides of the door.
+    """
+    cfg = AutoEncoderConfig(n_instances, n_input_ae, n_hidden_ae)
+    with torch.random.fork_rng(devices=[]):
+        made = AutoEncoder(cfg)
+    generator = torch.Generator().manual_seed(seed)
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator)
+
+    def lengths(*shape: int) -> Tensor:
+        return 0.4 + 1.6 * torch.rand(*shape, generator=generator)
+
+    made.W_enc.copy_(normal(*made.W_enc.shape) * lengths(n_instances, 1, n_hidden_ae) / n_input_ae**0.5)
+    made.W_dec.copy_(normal(*made.W_dec.shape) * lengths(n_instances, n_hidden_ae, 1) / n_input_ae**0.5)
+    made.b_enc.copy_(0.5 * normal(*made.b_enc.shape) - 0.3)
+    made.b_dec.copy_(0.3 + 0.3 * normal(*made.b_dec.shape))
+    return made
