@@ -73,9 +73,12 @@ def fold(title: str, body: str) -> str:
 def solution_source(exercise: Exercise) -> str:
     """The reference's source with nbgrader's markers around what the learner has to write."""
     reference = exercise.load_reference()
-    source = textwrap.dedent(inspect.getsource(inspect.unwrap(reference)))
     if exercise.class_name is None:
-        return _mark(source, exercise.methods)
+        sources = [
+            textwrap.dedent(inspect.getsource(inspect.unwrap(exercise.load_reference(name))))
+            for name in exercise.targets.values()
+        ]
+        return "\n\n\n".join(_mark(source, exercise.methods) for source in sources)
     methods = exercise.methods or (exercise.name.rpartition(".")[2],)
     bodies = []
     for method in methods:

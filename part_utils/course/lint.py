@@ -88,6 +88,8 @@ def exercise_problems(exercise: Exercise) -> Iterator[str]:
         reference = exercise.load_reference()
         if exercise.class_name:
             getattr(reference, exercise.name.partition(".")[2])
+        for name in exercise.also:
+            exercise.load_reference(name)
     except (AttributeError, ImportError) as error:
         yield f"it has no reference: {error}"
 

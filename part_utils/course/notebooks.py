@@ -102,10 +102,13 @@ class NotebookCode:
         definition = self._definition(exercise)
         afterwards = self._afterwards(exercise, definition)
         boundary = self._check_of(exercise, definition)
-        others = {item.cell_name: item for item in all_exercises() if item is not exercise}
+        others = {
+            name: item for item in all_exercises() if item is not exercise for name in item.targets.values()
+        }
         lent = {name for name, item in others.items() if not own or not self._is_solved(item)}
         names = set(definition.uses).union(*(statement.uses for statement in afterwards))
         names -= {exercise.cell_name, *definition.defines}
+        names |= set(exercise.also)
         needed, used = self._needed(names, definition, boundary, lent)
         namespace: dict[str, Any] = {"__name__": "__main__", "display": _ignore, "get_ipython": _NoShell}
         exec(PRELUDE, namespace)
@@ -116,11 +119,11 @@ class NotebookCode:
             needed = sorted({*needed, *(i for i, s in enumerate(self.statements) if s.stars)})
         # Last of all, the names that the reference's own module has: the imports of the chapter's first cell.
         module = importlib.import_module(f"part_utils.{exercise.reference.partition('.')[0]}")
-        for name in missing - {exercise.cell_name}:
+        for name in missing - set(exercise.targets.values()):
             if hasattr(module, name):
                 namespace[name] = getattr(module, name)
         for name in used & lent:
-            namespace[name] = _reference_as(others[name])
+            namespace[name] = _reference_as(others[name], name)
         self.borrowed[exercise.id] = used & set(others)
         problem = ""
         for index in needed:
@@ -165,7 +168,7 @@ class NotebookCode:
         here = [s for s in self._definitions() if s.cell == cell and not is_stub(s.node)]
         wanted = parameters(ast.parse(_signature_source(exercise)).body[0])
         matching = [s for s in here if parameters(s.node) == wanted]
-        others = {item.cell_name for item in all_exercises()}
+        others = {item.cell_name for item in all_exercises()} | set(exercise.also)
         if len(here) == 1 or matching:
             renamed = (matching or here)[-1]
             if not renamed.defines & others:
@@ -451,9 +454,9 @@ def _signature_source(exercise: Exercise) -> str:
     return solution_source(exercise)
 
 
-def _reference_as(exercise: Exercise) -> Any:
-    """The reference under the name of the exercise's cell: of a method's class a subclass of its own."""
-    reference = exercise.load_reference()
+def _reference_as(exercise: Exercise, name: str) -> Any:
+    """The reference under a name of the exercise's cell: of a method's class a subclass of its own."""
+    reference = exercise.load_reference(name)
     return type(exercise.cell_name, (reference,), {}) if exercise.class_name else reference
 
 

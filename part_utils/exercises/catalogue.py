@@ -54,6 +54,8 @@ class Exercise:
         base: for a method, the class that the learner's class derives from; the reference's own class if None.
         methods: the methods that the learner writes: of a class, all if empty; for a method, itself and those that
             stand with it in one cell, itself alone if empty.
+        also: for a function, other functions of its module that the learner writes in the same cell.
+        needs: modules that take long to import and that its check uses. They load before the clock starts.
         seconds: time limit of the check.
     """
 
@@ -69,6 +71,8 @@ class Exercise:
     check: Callable[[Check], None]
     base: str | None = None
     methods: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
     seconds: float = 20.0
 
     @property
@@ -85,6 +89,11 @@ class Exercise:
         return class_name + "".join(word.capitalize() for word in method.strip("_").split("_"))
 
     @property
+    def targets(self) -> dict[str, str]:
+        """What a check may call, and the name that the cell gives it: "4.1", and "4.1 other" for another function."""
+        return {self.id: self.cell_name} | {f"{self.id} {name}": name for name in self.also}
+
+    @property
     def class_name(self) -> str | None:
         """For a method, the reference class it belongs to."""
         class_name, _, method = self.name.partition(".")
@@ -94,10 +103,11 @@ class Exercise:
     def chapter(self) -> Chapter:
         return chapter(self.id.partition(".")[0].zfill(2))
 
-    def load_reference(self) -> Any:
-        """The object that solves the exercise: a function or a class."""
-        module, _, name = self.reference.partition(".")
-        return getattr(importlib.import_module(f"part_utils.{module}"), name.partition(".")[0])
+    def load_reference(self, name: str = "") -> Any:
+        """The object that solves the exercise, a function or a class, or another one (`also`) of its cell."""
+        module, _, own = self.reference.partition(".")
+        wanted = name if name in self.also else own.partition(".")[0]
+        return getattr(importlib.import_module(f"part_utils.{module}"), wanted)
 
 
 def exercise(**facts: Any) -> Callable[[Callable[[Check], None]], Exercise]:

@@ -110,6 +110,10 @@ class Check:
         """Call the exercise's function."""
         return self.learner.call(self.exercise_id, *args, **kwargs)
 
+    def call_also(self, name: str, *args: Any, **kwargs: Any) -> Any:
+        """Call another function of the exercise's cell."""
+        return self.learner.call(f"{self.exercise_id} {name}", *args, **kwargs)
+
     def method(self, owner: Handle, name: str, *args: Any) -> Any:
         """Call a method of an object on the learner's side."""
         return self.learner.call((owner, name), *args)

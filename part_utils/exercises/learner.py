@@ -57,7 +57,8 @@ class Handle:
 
 
 Target = str | tuple[Handle, str]
-"""What to call: an exercise's id, the dotted name of a reference function, or a handle and a method's name."""
+"""What to call: an exercise's id ("4.6", or "4.6 other_function" for another function of its cell), the dotted name
+of a reference function, or a handle and a method's name."""
 
 
 class Learner(Protocol):
@@ -181,13 +182,13 @@ class DirectLearner:
                 )
             return method
         if target in self._names:
-            name = self._names[target]
+            name, number = self._names[target], target.partition(" ")[0]
             if name not in self._namespace:
-                raise NotAttempted(f"`{name}` is not defined yet. Run the cell of exercise {target} first.")
+                raise NotAttempted(f"`{name}` is not defined yet. Run the cell of exercise {number} first.")
             if not callable(self._namespace[name]):
                 raise NotAttempted(
                     f"`{name}` is no longer your function, but a {type(self._namespace[name]).__name__}: something "
-                    f"else was stored under this name. Run the cell of exercise {target} again."
+                    f"else was stored under this name. Run the cell of exercise {number} again."
                 )
             return self._namespace[name]
         module, _, attribute = target.rpartition(".")

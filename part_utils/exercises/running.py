@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import importlib
 import inspect
 import io
 import itertools
@@ -55,9 +56,10 @@ def check(exercise_id: str, answer: Any = None) -> CheckResult:
         The result, which shows itself as a card.
     """
     exercise = get_exercise(exercise_id)
-    if answer is not None:
-        return run_check(exercise, DirectLearner({exercise.cell_name: answer}, cell_names()))
     namespace = _callers_namespace()
+    if answer is not None:
+        beside = {name: namespace[name] for name in exercise.also if name in namespace}
+        return run_check(exercise, DirectLearner({**beside, exercise.cell_name: answer}, cell_names()))
     with _others_lent(exercise, namespace) as lent:
         result = run_check(exercise, DirectLearner(namespace, cell_names()))
     if lent and not result.passed:
@@ -75,14 +77,14 @@ def _others_lent(exercise: Exercise, namespace: dict[str, Any]) -> Iterator[list
     So neither a mistake in an earlier exercise nor its stub fails a later one.
     """
     others = {
-        other.cell_name: other
+        name: other
         for other in all_exercises()
-        if other.id != exercise.id
-        and other.class_name is None
-        and inspect.isfunction(namespace.get(other.cell_name))
+        if other.id != exercise.id and other.class_name is None
+        for name in other.targets.values()
+        if inspect.isfunction(namespace.get(name))
     }
     kept = {name: namespace[name] for name in others}
-    namespace.update({name: other.load_reference() for name, other in others.items()})
+    namespace.update({name: other.load_reference(name) for name, other in others.items()})
     try:
         yield list(kept)
     finally:
@@ -91,6 +93,8 @@ def _others_lent(exercise: Exercise, namespace: dict[str, Any]) -> Iterator[list
 
 def run_check(exercise: Exercise, learner: Learner, seed: int = DEFAULT_SEED) -> CheckResult:
     """Run one exercise's check through the door `learner`. Never raises because of the learner's code."""
+    for module in exercise.needs:
+        importlib.import_module(module)
     generator = torch.Generator().manual_seed(seed * 1_000_003 + _stable_number(exercise.id))
     run = Check(learner, exercise.id, generator)
     status: Status = "passed"
@@ -145,13 +149,17 @@ def run_check(exercise: Exercise, learner: Learner, seed: int = DEFAULT_SEED) ->
 
 def reference_learner() -> DirectLearner:
     """The door to the reference implementations, as if a learner had written them."""
-    namespace = {exercise.cell_name: exercise.load_reference() for exercise in all_exercises()}
+    namespace = {
+        name: exercise.load_reference(name)
+        for exercise in all_exercises()
+        for name in exercise.targets.values()
+    }
     return DirectLearner(namespace, cell_names())
 
 
 def cell_names() -> Mapping[str, str]:
-    """Which name each exercise's cell defines, by exercise id."""
-    return {exercise.id: exercise.cell_name for exercise in all_exercises()}
+    """Which name each exercise's cell defines, by what a check calls (`Exercise.targets`)."""
+    return {target: name for exercise in all_exercises() for target, name in exercise.targets.items()}
 
 
 @contextlib.contextmanager

@@ -29,12 +29,16 @@ from part_utils.exercises.running import cell_names
 
 @dataclass(frozen=True)
 class Answer:
-    """A learner's answer to an exercise; a wrong one if the check's message has to contain `says`."""
+    """A learner's answer to an exercise; a wrong one if the check's message has to contain `says`.
+
+    `function` is what it answers, where a cell holds several functions; the others are then the reference's.
+    """
 
     exercise_id: str
     name: str
     code: Any
     says: str | None
+    function: str = ""
 
     @property
     def wrong(self) -> bool:
@@ -44,7 +48,10 @@ class Answer:
         """What the exercise's check finds."""
         # No answer here is endless, and a busy machine is no mistake of theirs.
         exercise = replace(get_exercise(self.exercise_id), seconds=600)
-        return run_check(exercise, DirectLearner({exercise.cell_name: self.code}, cell_names()), seed)
+        namespace = {name: exercise.load_reference(name) for name in exercise.also}
+        namespace[self.function or exercise.cell_name] = self.code
+        namespace.setdefault(exercise.cell_name, exercise.load_reference())
+        return run_check(exercise, DirectLearner(namespace, cell_names()), seed)
 
     def caught(self, result: CheckResult) -> bool:
         """Whether the check rejects it. A wrong answer that counts as not attempted is not caught."""
@@ -58,14 +65,14 @@ class Answer:
 _ANSWERS: list[Answer] = []
 
 
-def mutant(exercise_id: str, *, says: str) -> Callable[[Any], Any]:
+def mutant(exercise_id: str, *, says: str, function: str = "") -> Callable[[Any], Any]:
     """A wrong answer. The message of the check must contain `says`, in capital or small letters."""
-    return _remember(exercise_id, says)
+    return _remember(exercise_id, says, function)
 
 
-def variant(exercise_id: str) -> Callable[[Any], Any]:
+def variant(exercise_id: str, *, function: str = "") -> Callable[[Any], Any]:
     """A right answer, written in another way than the reference."""
-    return _remember(exercise_id, None)
+    return _remember(exercise_id, None, function)
 
 
 def all_answers() -> list[Answer]:
@@ -83,9 +90,10 @@ def _load() -> None:
             importlib.import_module(f"{__name__}.{module.name}")
 
 
-def _remember(exercise_id: str, says: str | None) -> Callable[[Any], Any]:
+def _remember(exercise_id: str, says: str | None, function: str) -> Callable[[Any], Any]:
     def decorate(code: Any) -> Any:
-        _ANSWERS.append(Answer(exercise_id, code.__name__, _as_answer(get_exercise(exercise_id), code), says))
+        answer = _as_answer(get_exercise(exercise_id), code)
+        _ANSWERS.append(Answer(exercise_id, code.__name__, answer, says, function))
         return code
 
     return decorate

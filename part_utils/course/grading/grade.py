@@ -362,5 +362,7 @@ _PROCESS = _WorkerProcess()
 
 def _modules(number: str) -> Sequence[str]:
     """What the chapter's solutions live in: loaded before any job starts."""
-    names = {f"part_utils.{exercise.reference.partition('.')[0]}" for exercise in chapter(number).exercises}
+    exercises = chapter(number).exercises
+    names = {f"part_utils.{exercise.reference.partition('.')[0]}" for exercise in exercises}
+    names |= {module for exercise in exercises for module in exercise.needs}
     return sorted(names | {"part_utils.toy_model", "part_utils.autoencoder"})
