@@ -1,0 +1,174 @@
+"""Statistics of many latents that are gathered while the text streams by.
+
+Nothing here grows with the number of tokens. What is kept does not depend on how the text is cut into batches.
+"""
+
+import torch
+from einops import rearrange
+from jaxtyping import Float, Int
+from torch import Tensor
+
+# The number of bins of an activation histogram. At least half of them lie below the largest activation.
+N_BINS = 64
+SMALLEST_TOP = 2.0**-20
+
+
+class Histograms:
+    """One histogram of positive numbers for each latent, whose range grows with the largest number seen.
+
+    Every histogram has bins of equal width from 0 to a power of two. Where a number lies above, pairs of bins
+    are merged, until the range is wide enough: that is exact, since the limits of the wide bins are limits of
+    the narrow ones.
+    """
+
+    def __init__(self, n: int) -> None:
+        self.counts = torch.zeros(n, N_BINS, dtype=torch.long)
+        self.top = torch.full((n,), SMALLEST_TOP)
+
+    def bin(self, latent: Int[Tensor, "entries"], value: Float[Tensor, "entries"]) -> Int[Tensor, "entries"]:
+        """The bin of each value, in the histogram of its latent."""
+        return (value / self.top[latent] * N_BINS).long().clamp(max=N_BINS - 1)
+
+    def add(
+        self, latent: Int[Tensor, "entries"], value: Float[Tensor, "entries"], largest: Float[Tensor, "n"]
+    ) -> None:
+        """Count some values; `largest` is the largest value that each latent has had so far."""
+        while (narrow := largest > self.top).any():
+            pairs = rearrange(self.counts[narrow], "n (bins two) -> n bins two", two=2).sum(dim=-1)
+            self.counts[narrow] = torch.cat([pairs, torch.zeros_like(pairs)], dim=1)
+            self.top[narrow] *= 2
+        place = latent * N_BINS + self.bin(latent, value)
+        self.counts += torch.bincount(place, minlength=self.counts.numel()).view_as(self.counts)
+
+
+class RunningStatistics:
+    """Firing counts, histograms, shares by label, strongest contexts and random contexts of some latents."""
+
+    def __init__(self, n: int, n_labels: int, n_top: int, per_bin: int) -> None:
+        """Prepare for `n` latents.
+
+        Args:
+            n: number of latents.
+            n_labels: number of labels of the text.
+            n_top: how many of the strongest activations are kept, at most one from each row of text.
+            per_bin: how many random tokens are kept from each bin of the histogram.
+        """
+        self.n_tokens, self.per_bin = 0, per_bin
+        self.total = torch.zeros(n, dtype=torch.double)
+        self.by_label = torch.zeros(n, n_labels, dtype=torch.double)
+        self.label_tokens = torch.zeros(n_labels, dtype=torch.long)
+        self.histograms = Histograms(n)
+        self.best = torch.zeros(n, n_top)
+        self.best_position = torch.zeros(n, n_top, dtype=torch.long)
+        self.sample_latent = torch.zeros(0, dtype=torch.long)
+        self.sample_position = torch.zeros(0, dtype=torch.long)
+        self.sample_value = torch.zeros(0)
+
+    @property
+    def n_fired(self) -> Int[Tensor, "n"]:
+        return self.histograms.counts.sum(dim=1)
+
+    def add(self, acts: Float[Tensor, "batch seq n"], labels: Int[Tensor, "batch seq"]) -> None:
+        """Take in the next rows of text: the activations of the latents, and the label of every token."""
+        batch, seq, n = acts.shape
+        start = self.n_tokens
+        self.n_tokens += batch * seq
+        self.label_tokens += torch.bincount(labels.flatten(), minlength=len(self.label_tokens))
+
+        strongest, place = acts.max(dim=1)
+        position = start + torch.arange(batch)[:, None] * seq + place
+        values = torch.cat([self.best, strongest.mT], dim=1)
+        positions = torch.cat([self.best_position, position.mT], dim=1)
+        # Stable, so that among equals the first in the text stays first, whatever the batches.
+        order = values.argsort(dim=1, descending=True, stable=True)[:, : self.best.shape[1]]
+        self.best, self.best_position = values.gather(1, order), positions.gather(1, order)
+
+        flat = rearrange(acts, "batch seq n -> (batch seq) n")
+        token, latent = flat.nonzero(as_tuple=True)
+        value = flat[token, latent]
+        n_labels = len(self.label_tokens)
+        by_label = torch.bincount(
+            latent * n_labels + labels.flatten()[token], weights=value.double(), minlength=n * n_labels
+        ).view(n, n_labels)
+        self.by_label += by_label
+        self.total += by_label.sum(dim=1)
+        self.histograms.add(latent, value, self.best[:, 0])
+        self._add_to_sample(latent, start + token, value)
+
+    def _add_to_sample(
+        self,
+        latent: Int[Tensor, "entries"],
+        position: Int[Tensor, "entries"],
+        value: Float[Tensor, "entries"],
+    ) -> None:
+        """Keep, in every bin, the tokens whose scrambled positions are the smallest: a random choice."""
+        latent = torch.cat([self.sample_latent, latent])
+        position = torch.cat([self.sample_position, position])
+        value = torch.cat([self.sample_value, value])
+        group = latent * N_BINS + self.histograms.bin(latent, value)
+        kept = first_of_each_group(group, scrambled(position), self.per_bin)
+        self.sample_latent, self.sample_position, self.sample_value = (
+            latent[kept],
+            position[kept],
+            value[kept],
+        )
+
+    def sample(
+        self, latent: int, first_bin: int, end_bin: int, k: int, exclude: Int[Tensor, "positions"]
+    ) -> tuple[Int[Tensor, "k"], Float[Tensor, "k"]]:
+        """At most k random tokens whose activation lies in some bins, the strongest first, without `exclude`."""
+        bins = self.histograms.bin(self.sample_latent, self.sample_value)
+        wanted = (self.sample_latent == latent) & (bins >= first_bin) & (bins < end_bin)
+        wanted &= ~torch.isin(self.sample_position, exclude)
+        position, value = self.sample_position[wanted], self.sample_value[wanted]
+        chosen = scrambled(position).argsort()[:k]
+        chosen = chosen[value[chosen].argsort(descending=True)]
+        return position[chosen], value[chosen]
+
+
+class RunningCorrelation:
+    """Pearson's correlation of every latent of one group with every latent of another, over streamed tokens."""
+
+    def __init__(self, n_a: int, n_b: int) -> None:
+        self.n_tokens = 0
+        self.sum_a, self.squares_a = torch.zeros(2, n_a, dtype=torch.double)
+        self.sum_b, self.squares_b = torch.zeros(2, n_b, dtype=torch.double)
+        self.products = torch.zeros(n_a, n_b, dtype=torch.double)
+        self.fired_b = torch.zeros(n_b, dtype=torch.long)
+
+    def add(self, acts_a: Float[Tensor, "tokens n_a"], acts_b: Float[Tensor, "tokens n_b"]) -> None:
+        self.n_tokens += len(acts_a)
+        self.sum_a += acts_a.sum(dim=0)
+        self.sum_b += acts_b.sum(dim=0)
+        self.squares_a += acts_a.pow(2).sum(dim=0)
+        self.squares_b += acts_b.pow(2).sum(dim=0)
+        self.products += acts_a.mT @ acts_b
+        self.fired_b += (acts_b > 0).sum(dim=0)
+
+    def correlation(self) -> Float[Tensor, "n_a n_b"]:
+        """The correlations; 0 for a latent that did not change."""
+        n = max(self.n_tokens, 1)
+        covariance = self.products / n - torch.outer(self.sum_a / n, self.sum_b / n)
+        variance_a = (self.squares_a / n - (self.sum_a / n).pow(2)).clamp_min(0)
+        variance_b = (self.squares_b / n - (self.sum_b / n).pow(2)).clamp_min(0)
+        scale = torch.outer(variance_a, variance_b).sqrt()
+        return torch.where(scale > 1e-12, covariance / scale.clamp_min(1e-12), 0.0).clamp(-1, 1).float()
+
+
+def scrambled(position: Int[Tensor, "entries"]) -> Int[Tensor, "entries"]:
+    """A number below 2^32 that looks random but depends on the position alone (the mixing of MurmurHash3)."""
+    mask = 2**32 - 1
+    key = position & mask
+    for factor, shift in ((0x85EBCA6B, 16), (0xC2B2AE35, 13)):
+        key = ((key ^ (key >> shift)) * (factor & 0x7FFFFFFF)) & mask
+    return key ^ (key >> 16)
+
+
+def first_of_each_group(
+    group: Int[Tensor, "entries"], key: Int[Tensor, "entries"], k: int
+) -> Int[Tensor, "kept"]:
+    """The entries whose key is among the k smallest of their group."""
+    order = (group * 2**32 + key).argsort()
+    sorted_group = group[order]
+    rank = torch.arange(len(order)) - torch.searchsorted(sorted_group, sorted_group)
+    return order[rank < k]
