@@ -6,6 +6,7 @@ A check reaches these by their dotted names, with handles. Tensors and plain val
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,6 +16,8 @@ from part_utils.autoencoder import AutoEncoder, AutoEncoderConfig
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
+
+    from part_utils.hypotheses import Feature
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 # Sizes that differ from one another, so that no axis can be taken for another one; d_head is 5.
@@ -142,3 +145,115 @@ def autoencoder(seed: int, n_instances: int = 2, n_input_ae: int = 13, n_hidden_
     made.b_enc.copy_(0.5 * normal(*made.b_enc.shape) - 0.3)
     made.b_dec.copy_(0.3 + 0.3 * normal(*made.b_dec.shape))
     return made
+
+
+class RowsSeen:
+    """Notes how many rows of text go through a language model at once."""
+
+    def __init__(self, model: TransformerBridge) -> None:
+        self._most = 0
+        model.blocks[0].mlp.register_forward_pre_hook(self._note, with_kwargs=True)
+
+    def _note(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        shapes = [
+            value.shape for value in (*args, *kwargs.values()) if isinstance(value, Tensor) and value.ndim > 1
+        ]
+        self._most = max([self._most, *(shape[0] for shape in shapes)])
+
+    def most(self) -> int:
+        """The largest number of rows so far."""
+        return self._most
+
+
+def endless_column(seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    """What every latent of `endless_autoencoder` has: its column of the encoder and its bias, and `b_dec`."""
+    small = autoencoder(seed)
+    return small.W_enc[:, :, 0].detach(), small.b_enc[:, 0].detach(), small.b_dec.detach()
+
+
+def endless_autoencoder(seed: int) -> AutoEncoder:
+    """An autoencoder with more latents than any memory holds.
+
+    All of them are the same one, so that the weights need no room; what all latents do on a text needs it.
+    """
+    made = autoencoder(seed)
+    count = 2**45
+    column, bias, _ = endless_column(seed)
+    weights = {
+        "W_enc": column[:, :, None].expand(-1, -1, count),
+        "b_enc": bias[:, None].expand(-1, count),
+        "W_dec": made.W_dec[:, :1].detach().expand(-1, count, -1),
+    }
+    for name, value in weights.items():
+        setattr(made, name, nn.Parameter(value, requires_grad=False))
+    made.cfg = replace(made.cfg, n_hidden_ae=count)
+    return made
+
+
+class PlantedRule:
+    """A rule for a latent that a check makes up: about the words at the end of the context, its length, or the label.
+
+    Args:
+        about: `"last"` (the current word), `"previous"` (the one before), `"length"` (how many words there are so
+            far), `"label"`, `"first"` (the row's first word), `"always"` or `"never"`.
+        wanted: the rule says yes where that is one of these.
+    """
+
+    def __init__(self, about: str, wanted: list[Any]) -> None:
+        self.about, self.wanted = about, wanted
+
+    def __call__(self, context: list[str], label: str) -> bool:
+        """Whether the latent fires on the last word of the context, says the rule."""
+        seen: dict[str, Any] = {
+            "last": context[-1] if context else None,
+            "previous": context[-2] if len(context) > 1 else None,
+            "first": context[0] if context else None,
+            "length": len(context),
+            "label": label,
+        }
+        return self.about == "always" or (self.about != "never" and seen[self.about] in self.wanted)
+
+
+def made_up_feature(
+    words: list[str], labels: list[str], found_on: tuple[Tensor, ...], held_out: tuple[Tensor, ...]
+) -> Feature:
+    """A latent whose texts a check makes up.
+
+    Args:
+        words: the vocabulary.
+        labels: the names of the labels.
+        found_on: tokens, labels (as numbers) and activations of the text to study, all of one shape.
+        held_out: the same of the other text.
+    """
+    from part_utils.hypotheses import ActivatedText, Feature
+
+    def text(tokens: Tensor, label: Tensor, acts: Tensor) -> ActivatedText:
+        return ActivatedText(
+            [[words[i] for i in row] for row in tokens.tolist()],
+            [[labels[i] for i in row] for row in label.tolist()],
+            acts,
+        )
+
+    return Feature(3, 0, text(*found_on), text(*held_out))
+
+
+def apply_rule(
+    detective: Any, case: str, tokens: Tensor, labels: Tensor, words: list[str], label_names: list[str]
+) -> Tensor:
+    """What one rule of a detective says about every token of a text.
+
+    Args:
+        detective: the learner's `FeatureDetective`.
+        case: the method's name.
+        tokens: rows of text.
+        labels: each token's label, as a number.
+        words: the vocabulary.
+        label_names: the names of the labels.
+    """
+    rule = getattr(detective, case)
+    said = torch.zeros(tokens.shape, dtype=torch.bool)
+    for row, (line, line_labels) in enumerate(zip(tokens.tolist(), labels.tolist(), strict=True)):
+        text = [words[token] for token in line]
+        for place, label in enumerate(line_labels):
+            said[row, place] = bool(rule(text[: place + 1], label_names[label]))
+    return said
