@@ -200,3 +200,12 @@ def evaluate_command(
     from part_utils.pretraining.report import print_report
 
     print_report(split, max_rows, device, samples, figure, metrics)
+
+
+@app.command("data-card")
+@sentences_for_errors
+def data_card_command() -> None:
+    """Bring the measured parts of part_utils/data/DATA.md up to date, after `course evaluate --metrics`."""
+    from part_utils.pretraining.data_card import update_data_card
+
+    update_data_card(DATA)
