@@ -14,6 +14,7 @@ from rich.markup import escape
 
 from part_utils.course.errors import CourseError
 from part_utils.course.grading.commands import COMMANDS, examine_grading
+from part_utils.dashboard.commands import app as dashboard
 from part_utils.exercises.catalogue import CHAPTERS, UnknownExercise, chapter, get_exercise
 from part_utils.pretraining.commands import app as pretraining
 
@@ -216,6 +217,7 @@ for _name, _command in COMMANDS.items():
     app.command(_name)(sentences_for_errors(_command))
 # Those that make and measure the bundled language model and autoencoders.
 app.add_typer(pretraining)
+app.add_typer(dashboard)
 
 
 @app.command("lint")

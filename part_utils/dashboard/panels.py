@@ -82,7 +82,9 @@ def one_line(string: str) -> str:
 
 
 def _printable(character: str) -> str:
-    return escape(character, quote=False) if character >= " " and character != "\x7f" else "�"
+    if character < " " or character == "\x7f":
+        return f"\\x{ord(character):02x}"
+    return escape(character, quote=False)
 
 
 def _panel(title: str, content: str, kind: str = "") -> str:

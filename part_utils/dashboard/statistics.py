@@ -316,16 +316,17 @@ def collect_statistics(
 
 def check_latents(latents: Iterable[int], autoencoder: AutoEncoder, instance: int) -> list[int]:
     """The latents as a list without repetitions, in the order in which they were named."""
-    chosen = list(dict.fromkeys(int(latent) for latent in latents))
     n_instances, n_hidden_ae = autoencoder.cfg.n_instances, autoencoder.cfg.n_hidden_ae
     if not 0 <= instance < n_instances:
         raise ValueError(f"There is no instance {instance}: choose one from 0 to {n_instances - 1}.")
-    if not chosen:
-        raise ValueError("No latents were named; choose at least one, such as 0:64.")
-    for latent in chosen:
+    chosen: dict[int, None] = {}
+    for latent in latents:
         if not 0 <= latent < n_hidden_ae:
             raise ValueError(f"There is no latent {latent}: choose from 0 to {n_hidden_ae - 1}.")
-    return chosen
+        chosen[int(latent)] = None
+    if not chosen:
+        raise ValueError("No latents were named; choose at least one, such as 0:64.")
+    return list(chosen)
 
 
 def concentration(

@@ -1,0 +1,223 @@
+"""The dashboard as one HTML page that needs nothing but itself."""
+
+import json
+from collections.abc import Iterable
+from html import escape
+from pathlib import Path
+from string import Template
+from typing import TYPE_CHECKING
+
+import torch
+
+from part_utils.autoencoder import AutoEncoder
+from part_utils.course.files import write_atomically
+from part_utils.dashboard.panels import (
+    STATIC,
+    common_peaks,
+    instance_name,
+    latent_panel_html,
+    one_line,
+    panel_css,
+    percent,
+)
+from part_utils.dashboard.statistics import (
+    DashboardConfig,
+    DashboardStatistics,
+    check_latents,
+    collect_statistics,
+)
+from part_utils.language_models import (
+    DATA,
+    TokenizedText,
+    load_autoencoder,
+    load_language_model,
+    load_tokens,
+    verified,
+)
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
+
+
+class Dashboard:
+    """A dashboard of some latents. In a notebook it shows itself; `save` writes it to a file."""
+
+    def __init__(self, statistics: DashboardStatistics) -> None:
+        self.statistics = statistics
+
+    def html(self) -> str:
+        """The whole page."""
+        return page_html(self.statistics)
+
+    def save(self, path: str | Path) -> Path:
+        """Write the page in one step: a reader finds the old file or the new one, never half of one."""
+        path = Path(path)
+        if path.is_dir():
+            raise ValueError(
+                f"{path} is a folder; name a file for the page, such as {path / 'dashboard.html'}."
+            )
+        write_atomically(path, self.html())
+        return path
+
+    def _repr_html_(self) -> str:
+        title = escape(_title(self.statistics))
+        page = self.html().replace("&", "&amp;").replace('"', "&quot;")
+        return (
+            f'<iframe title="{title}" srcdoc="{page}" loading="lazy" '
+            'style="width: 100%; height: 46rem; border: 1px solid #8886; border-radius: 6px"></iframe>'
+        )
+
+    def __repr__(self) -> str:
+        return f"<Dashboard of {len(self.statistics.latents)} latents of {instance_name(self.statistics.instance)}>"
+
+
+def make_dashboard(
+    latents: Iterable[int] = range(64),
+    *,
+    model: "TransformerBridge | str" = "bundled",
+    autoencoder: AutoEncoder | None = None,
+    text: TokenizedText | None = None,
+    instance: int = 0,
+    split: str = "held_out",
+    max_rows: int | None = None,
+    output: str | Path | None = None,
+    cfg: DashboardConfig | None = None,
+    names: dict[int, str] | None = None,
+    progress: bool = True,
+) -> Dashboard:
+    """Make the dashboard of some latents from one pass over a text.
+
+    Args:
+        latents: which latents.
+        model: a language model, or the name of one: `"bundled"` or `"gelu-1l"`.
+        autoencoder: an autoencoder on its MLP; the model's own, if left out.
+        text: the text; the bundled one, if left out, in the model's own tokens.
+        instance: of which instance the latents are, 0 (encoder-A) or 1 (encoder-B).
+        split: which part of the bundled text.
+        max_rows: use only so many rows of the text, evenly spaced.
+        output: also write the page to this file.
+        cfg: how much of everything the page shows.
+        names: names of latents; those of the bundled encoder-A, if left out.
+        progress: show a progress bar.
+
+    Returns:
+        The dashboard: it shows itself in a notebook, `save(path)` writes the page, and `statistics` has the numbers.
+
+    Raises:
+        ValueError: there is no such latent, instance, model or split, or `max_rows` is not positive.
+        ConnectionError: the model is not in the box, and cannot be downloaded.
+    """
+    if max_rows is not None and max_rows < 1:
+        raise ValueError(f"max_rows is {max_rows}, but at least one row is needed; pass 1 or more.")
+    model_name = model if isinstance(model, str) else model.cfg.model_name
+    if autoencoder is None:
+        autoencoder = load_autoencoder(model if isinstance(model, str) else "bundled")
+        if names is None and model == "bundled" and instance == 0:
+            names = latent_names()
+    chosen = check_latents(latents, autoencoder, instance)
+    if isinstance(model, str):
+        model = load_language_model(model)
+    if text is None:
+        text = in_tokens_of(model, load_tokens(split))
+    else:
+        split = ""
+    if max_rows is not None and max_rows < len(text.tokens):
+        rows = torch.linspace(0, len(text.tokens) - 1, max_rows).long()
+        text = TokenizedText(text.tokens[rows], text.labels[rows], text.label_names)
+    statistics = collect_statistics(
+        chosen,
+        text,
+        model,
+        autoencoder,
+        instance,
+        cfg=cfg,
+        names=names,
+        model_name=model_name,
+        split=split,
+        progress=progress,
+    )
+    dashboard = Dashboard(statistics)
+    if output is not None:
+        dashboard.save(output)
+    return dashboard
+
+
+def latent_names() -> dict[int, str]:
+    """The names that latents of the bundled encoder-A were given."""
+    names = json.loads(verified(DATA / "latent_names.json").read_text(encoding="utf-8"))
+    return {int(latent): name for latent, name in names.items()}
+
+
+def in_tokens_of(model: "TransformerBridge", text: TokenizedText) -> TokenizedText:
+    """The bundled text in a model's own tokens, if its tokenizer is another one.
+
+    Pieces with one label are decoded and tokenized again, and cut into rows of the model's context length. Every
+    row starts with BOS, as before.
+    """
+    from transformers import PreTrainedTokenizerFast
+
+    bundled = PreTrainedTokenizerFast.from_pretrained(DATA / "tokenizer")
+    tokenizer = model.tokenizer
+    if tokenizer is None or tokenizer.get_vocab() == bundled.get_vocab():
+        return text
+    # The first token of each row is BOS; what follows is cut where the label changes.
+    tokens, labels = text.tokens[:, 1:].flatten(), text.labels[:, 1:].flatten()
+    cuts = (labels.diff() != 0).nonzero().flatten() + 1
+    pieces, pieces_labels = tokens.tensor_split(cuts), labels.tensor_split(cuts)
+    encoded = [
+        tokenizer(bundled.decode(piece), add_special_tokens=False, verbose=False)["input_ids"]
+        for piece in pieces
+    ]
+    flat = torch.tensor([token for piece in encoded for token in piece])
+    flat_labels = torch.cat(
+        [label[:1].expand(len(piece)) for label, piece in zip(pieces_labels, encoded, strict=True)]
+    )
+    length = model.cfg.n_ctx - 1
+    rows = len(flat) // length
+    if rows == 0:
+        raise ValueError(f"The text has {len(flat)} tokens, fewer than one row of {length}; use more of it.")
+    new_tokens = flat[: rows * length].view(rows, length)
+    new_labels = flat_labels[: rows * length].view(rows, length)
+    bos = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
+    new_tokens = torch.cat([torch.full((rows, 1), bos), new_tokens], dim=1)
+    return TokenizedText(new_tokens, torch.cat([new_labels[:, :1], new_labels], dim=1), text.label_names)
+
+
+def page_html(statistics: DashboardStatistics) -> str:
+    """The page: a list of the latents to search and sort, and the panels of the chosen one."""
+    title = _title(statistics)
+    source = " · ".join(part for part in (statistics.model_name, statistics.split) if part)
+    about = (
+        f"{source}{' · ' if source else ''}{statistics.n_tokens:,} tokens · "
+        f"{len(statistics.latents)} of {statistics.n_hidden_ae:,} latents"
+    )
+    template = Template((STATIC / "page.html").read_text(encoding="utf-8"))
+    return template.substitute(
+        title=escape(title),
+        about=escape(about),
+        style=panel_css() + (STATIC / "page.css").read_text(encoding="utf-8"),
+        items="\n".join(_item(statistics, latent) for latent in statistics.latents),
+        templates="\n".join(
+            f"<template id=latent-{latent}>{latent_panel_html(statistics, latent)}</template>"
+            for latent in statistics.latents
+        ),
+        script=(STATIC / "page.js").read_text(encoding="utf-8"),
+    )
+
+
+def _title(statistics: DashboardStatistics) -> str:
+    return f"Latents of {instance_name(statistics.instance)}"
+
+
+def _item(statistics: DashboardStatistics, latent: int) -> str:
+    its = statistics.latents[latent]
+    if its.name:
+        what = f"<span class=what>{escape(its.name)}</span>"
+    else:
+        peaks = "  ".join(one_line(string) for string in common_peaks(statistics, latent))
+        what = f"<span class='what code'>{peaks}</span>"
+    return (
+        f"<li><a href='#latent-{latent}' data-latent={latent} data-rate={its.rate:.3g}"
+        f" data-concentration={its.concentration:.3f}><span class=n>{latent}</span>{what}"
+        f"<span class=rate>{percent(its.rate)}</span></a></li>"
+    )
