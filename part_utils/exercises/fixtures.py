@@ -147,6 +147,53 @@ def autoencoder(seed: int, n_instances: int = 2, n_input_ae: int = 13, n_hidden_
     return made
 
 
+def hooks_left(model: TransformerBridge) -> int:
+    """How many hooks are on a model."""
+    return sum(len(point.fwd_hooks) for point in model.hook_dict.values())
+
+
+class TrainingRecorder:
+    """Notes what autoencoders are called with while they are trained, until it is told to stop.
+
+    It stops by itself when it has seen so much that nobody will ask any more: a check that was broken off.
+    """
+
+    MOST_CALLS, FIRST = 1_000, 3
+
+    def __init__(self) -> None:
+        self._inputs: list[Tensor] = []
+        self._drift: list[float] = []
+        self._weights: list[dict[str, Tensor]] = []
+        self._gradients: list[Tensor | None] = []
+        self._hook = nn.modules.module.register_module_forward_pre_hook(self._note)
+
+    def _note(self, module: nn.Module, args: tuple[Any, ...]) -> None:
+        if not (isinstance(module, AutoEncoder) and torch.is_grad_enabled() and args):
+            return
+        if len(self._inputs) >= self.MOST_CALLS or args[0].ndim != 3:
+            self._hook.remove()
+            return
+        self._inputs.append(args[0].detach().clone())
+        self._drift.append((module.W_dec.detach().norm(dim=-1) - 1).abs().max().item())
+        if len(self._weights) < self.FIRST:
+            weights = {name: value.detach().clone() for name, value in module.named_parameters()}
+            gradient = module.W_enc.grad
+            self._weights.append(weights)
+            self._gradients.append(None if gradient is None else gradient.detach().clone())
+
+    def stop(self) -> dict[str, Any]:
+        """What was seen: `inputs` of all calls one after another, their `sizes`, and what the first calls met."""
+        self._hook.remove()
+        return {
+            "sizes": [len(batch) for batch in self._inputs],
+            "instances": self._inputs[0].shape[1] if self._inputs else 0,
+            "inputs": torch.cat(self._inputs) if self._inputs else torch.zeros(0),
+            "drift": self._drift,
+            "weights": self._weights,
+            "gradients": self._gradients,
+        }
+
+
 class RowsSeen:
     """Notes how many rows of text go through a language model at once."""
 
