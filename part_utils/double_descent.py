@@ -82,7 +82,7 @@ def train_on_fixed_data(
 
     @torch.no_grad()
     def loss_on_all_datapoints() -> Tensor:
-        return loss_and_gradients(model.W, model.b_final, model.importance, batch, W_grad, b_grad)
+        return loss_and_gradients(batch, model.W, model.b_final, model.importance, W_grad, b_grad)
 
     train(
         loss_on_all_datapoints,
