@@ -1,0 +1,161 @@
+"""A sentence of your own: which latents fire on it, and what the model says when one is turned up.
+
+Steering adds a multiple of a latent's decoder direction to the activations on every token (Turner et al. 2023;
+Templeton et al. 2024). A sentence is short, so all of this takes well under a second.
+"""
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from part_utils.activations import MLP_HOOK, get_activations
+from part_utils.autoencoder import AutoEncoder
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
+
+
+class FiringLatents(NamedTuple):
+    """What `firing_latents` returns."""
+
+    tokens: Int[Tensor, "1 seq"]
+    """The sentence's tokens, with BOS at the start."""
+    words: list[str]
+    """The same tokens as text."""
+    acts: Float[Tensor, "seq n_hidden_ae"]
+    """The activation of every latent on every token; on BOS all are set to 0."""
+
+    def strongest(self, k: int = 5) -> list[int]:
+        """The latents that fire most strongly anywhere in the sentence, the strongest first."""
+        return self.acts.amax(dim=0).topk(k).indices.tolist()
+
+
+@torch.no_grad()
+def firing_latents(
+    sentence: str, model: "TransformerBridge", autoencoder: AutoEncoder, instance: int = 0
+) -> FiringLatents:
+    """Find out which latents fire on each token of a sentence.
+
+    Raises:
+        ValueError: the sentence is empty, or longer than the model's context.
+    """
+    tokens = _tokens_of(sentence, model)
+    h = get_activations(tokens, model)[0]
+    acts = autoencoder(h[:, None].expand(-1, autoencoder.cfg.n_instances, -1)).acts[:, instance].clone()
+    # The model has no text before BOS to go by, so what fires there says nothing about the sentence.
+    acts[0] = 0
+    words = [model.tokenizer.decode([token]) for token in tokens[0].tolist()]
+    return FiringLatents(tokens, words, acts)
+
+
+class NextToken(NamedTuple):
+    """What `steered_next_token` returns: probabilities of the next token."""
+
+    before: Float[Tensor, "d_vocab"]
+    """By the model as it is."""
+    after: Float[Tensor, "d_vocab"]
+    """With the latent's direction added."""
+
+    def table(self, model: "TransformerBridge", k: int = 6) -> str:
+        """The most probable tokens without and with steering, side by side."""
+        lines = [f"{'without':>18}  {'':6} {'with':>18}"]
+        for i, j in zip(self.before.topk(k).indices, self.after.topk(k).indices, strict=True):
+            left, right = (repr(model.tokenizer.decode([int(token)])) for token in (i, j))
+            lines.append(f"{left:>18}  {self.before[i]:6.1%} {right:>18}  {self.after[j]:6.1%}")
+        return "\n".join(lines)
+
+
+@torch.no_grad()
+def steered_next_token(
+    sentence: str,
+    model: "TransformerBridge",
+    autoencoder: AutoEncoder,
+    feature_idx: int,
+    strength: float,
+    instance: int = 0,
+) -> NextToken:
+    """Add a latent's direction to the activations on every token, and compare the predictions of the next token.
+
+    Args:
+        sentence: the text.
+        model: the language model.
+        autoencoder: the autoencoder; it is not changed.
+        feature_idx: the latent.
+        strength: how much of its direction to add, in units of its activation; below 0 it is turned down.
+        instance: of which instance.
+    """
+    tokens = _tokens_of(sentence, model)
+    direction = strength * autoencoder.normalize_and_return_W_dec()[instance, feature_idx]
+    before = model(tokens, return_type="logits")[0, -1]
+    after = _steered_logits(tokens, model, direction)[0, -1]
+    return NextToken(before.softmax(dim=-1), after.softmax(dim=-1))
+
+
+@torch.no_grad()
+def continue_text(
+    sentence: str,
+    model: "TransformerBridge",
+    autoencoder: AutoEncoder,
+    feature_idx: int,
+    strength: float,
+    n_tokens: int = 20,
+    temperature: float = 0.7,
+    seed: int = 0,
+    instance: int = 0,
+) -> str:
+    """Let the model go on with a sentence while a latent's direction is added on every token.
+
+    The same seed with `strength=0` gives the text without steering, to compare with.
+
+    Args:
+        sentence: the text to go on with.
+        model: the language model.
+        autoencoder: the autoencoder; it is not changed.
+        feature_idx: the latent.
+        strength: how much of its direction to add, in units of its activation.
+        n_tokens: how many tokens to write.
+        temperature: 0 takes the most probable token; larger numbers draw more freely.
+        seed: where the draws come from.
+        instance: of which instance.
+
+    Returns:
+        What the model wrote, without the sentence.
+    """
+    tokens = _tokens_of(sentence, model)
+    start = tokens.shape[1]
+    direction = strength * autoencoder.normalize_and_return_W_dec()[instance, feature_idx]
+    generator = torch.Generator(device=tokens.device).manual_seed(seed)
+    for _ in range(n_tokens):
+        logits = _steered_logits(tokens[:, -model.cfg.n_ctx :], model, direction)[0, -1]
+        if temperature > 0:
+            probabilities = (logits / temperature).softmax(dim=-1)
+            token = torch.multinomial(probabilities, 1, generator=generator)
+        else:
+            token = logits.argmax()[None]
+        tokens = torch.cat([tokens, token[None]], dim=1)
+    return model.tokenizer.decode(tokens[0, start:].tolist())
+
+
+def _steered_logits(
+    tokens: Int[Tensor, "1 seq"], model: "TransformerBridge", direction: Float[Tensor, "d_mlp"]
+) -> Float[Tensor, "1 seq d_vocab"]:
+    """The logits with `direction` added to the activations on every token."""
+
+    def add(value: Float[Tensor, "batch seq d_mlp"], hook: Any) -> Tensor:
+        return value + direction
+
+    return model.run_with_hooks(tokens, return_type="logits", fwd_hooks=[(MLP_HOOK, add)])
+
+
+def _tokens_of(sentence: str, model: "TransformerBridge") -> Int[Tensor, "1 seq"]:
+    if not sentence.strip():
+        raise ValueError("The sentence is empty; write a few words.")
+    tokens = model.to_tokens(sentence, prepend_bos=True)
+    if tokens.shape[1] > model.cfg.n_ctx:
+        raise ValueError(
+            f"The sentence has {tokens.shape[1]} tokens with BOS, but the model reads at most {model.cfg.n_ctx}; "
+            "shorten it."
+        )
+    return tokens
