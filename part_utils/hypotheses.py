@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from part_utils.autoencoder import AutoEncoder
 from part_utils.interpretation import feature_activations
-from part_utils.language_models import TokenizedText, load_tokens
+from part_utils.language_models import TokenizedText, load_autoencoder, load_language_model, load_tokens
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -138,13 +138,107 @@ def score_hypothesis(
     )
 
 
-DETECTIVE_LATENTS = (564, 2202, 1801, 2283, 652)
-"""The latents of encoder-A that the cases 1 to 5 of the detective are about."""
+DETECTIVE_LATENTS = (1098, 3627, 2608, 2851, 3778)
+"""The latents of encoder-A that the cases 1 to 5 of the detective are about.
+
+`python -m part_utils.hypotheses` finds them: for each reference rule the latent that it predicts best.
+"""
 
 
 class FeatureDetective:
-    """Five latents of encoder-A, and a rule for each."""
+    """A rule for each of the five latents of encoder-A in `DETECTIVE_LATENTS`.
+
+    A rule gets the tokens of a row, as text, up to and with the current one, and the label of the text, such as
+    `"Wikipedia: History"`. It returns True where it says that the latent fires on the current token, `context[-1]`.
+    """
 
     def case_1(self, context: list[str], label: str) -> bool:
-        """Does the latent of case 1 fire on the last word of the context?"""
-        raise NotImplementedError
+        """Does the first latent fire on the last token of the context?"""
+        # The full stop of "Mr.", in a novel.
+        return context[-1] == "." and context[-2:-1] in ([" Mr"], ["Mr"])
+
+    def case_2(self, context: list[str], label: str) -> bool:
+        """Does the second latent fire on the last token of the context?"""
+        # A statement that begins with `self`.
+        return context[-1] == " self" and line_so_far(context).strip() == "self"
+
+    def case_3(self, context: list[str], label: str) -> bool:
+        """Does the third latent fire on the last token of the context?"""
+        # `None` after `is` or `is not`.
+        return context[-1] == " None" and context[-2:-1] in ([" is"], [" not"])
+
+    def case_4(self, context: list[str], label: str) -> bool:
+        """Does the fourth latent fire on the last token of the context?"""
+        # The quotes that end a docstring, alone on their line: those that open one come after a colon.
+        alone = line_so_far(context).strip() == '"""'
+        return '"""' in context[-1] and alone and not "".join(context[:-1]).rstrip().endswith(":")
+
+    def case_5(self, context: list[str], label: str) -> bool:
+        """Does the fifth latent fire on the last token of the context?"""
+        # The apostrophe of a possessive, in an article; another latent has those of novels.
+        return context[-1] == "'s" and label.startswith("Wikipedia")
+
+
+def line_so_far(context: list[str]) -> str:
+    """The text of a context since its last line break."""
+    return "".join(context).rpartition("\n")[2]
+
+
+@torch.no_grad()
+def latents_for_rules(
+    rules: list[Rule],
+    model: TransformerBridge,
+    autoencoder: AutoEncoder,
+    instance: int = 0,
+    rows: int = 400,
+    threshold: float = 0.25,
+) -> list[tuple[int, float]]:
+    """For each rule the latent that it predicts best, and its F1, on the bundled training text.
+
+    Tries all latents at once, with the threshold of `score_hypothesis`. Reads the text twice: for the largest
+    activation of every latent, then to count.
+    """
+    text = first_rows(load_tokens("train"), rows)
+    words, labels = words_of(text, model.tokenizer)
+    said = torch.tensor(
+        [
+            [
+                [bool(rule(line[: place + 1], label)) for place, label in enumerate(line_labels)]
+                for line, line_labels in zip(words, labels, strict=True)
+            ]
+            for rule in rules
+        ]
+    ).float()
+    everyone = list(range(autoencoder.cfg.n_hidden_ae))
+
+    def chunks() -> Iterator[tuple[Tensor, Tensor]]:
+        for start in range(0, rows, 32):
+            tokens = text.tokens[start : start + 32]
+            acts = feature_activations(tokens, model, autoencoder, everyone, instance)
+            yield acts.flatten(0, 1), said[:, start : start + 32].flatten(1, 2)
+
+    largest = torch.stack([acts.amax(dim=0) for acts, _ in chunks()]).amax(dim=0)
+    hits = torch.zeros(len(rules), len(everyone))
+    fires = torch.zeros(len(everyone))
+    for acts, part in chunks():
+        firing = (acts > threshold * largest).float()
+        hits += part @ firing
+        fires += firing.sum(dim=0)
+    best = (2 * hits / (said.sum(dim=(1, 2))[:, None] + fires).clamp_min(1)).max(dim=1)
+    return list(zip(best.indices.tolist(), best.values.tolist(), strict=True))
+
+
+def main() -> None:
+    """Find the detective's latents anew, after the bundled model or autoencoders have changed."""
+    model, autoencoder = load_language_model(), load_autoencoder()
+    detective = FeatureDetective()
+    rules = [getattr(detective, f"case_{number}") for number in range(1, 6)]
+    found = latents_for_rules(rules, model, autoencoder)
+    for number, (rule, (latent, f1)) in enumerate(zip(rules, found, strict=True), start=1):
+        score = score_hypothesis(rule, record_feature(latent, model, autoencoder))
+        print(f"case {number}: latent {latent}, F1 {f1:.2f} on the text to study, held out: {score}")
+    print(f"DETECTIVE_LATENTS = {tuple(latent for latent, _ in found)}")
+
+
+if __name__ == "__main__":
+    main()
