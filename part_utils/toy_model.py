@@ -312,7 +312,7 @@ class ToyModel(nn.Module):
 
         if len(pieces) == 1:
             batches = self._drawn_ahead(batch_size, generators[0], pool)
-            probability, *weights = pieces[0]
+            weights = pieces[0][1:]
             return torch.no_grad()(lambda: loss_and_gradients(next(batches), *weights))
 
         @torch.no_grad()  # which holds for one thread only

@@ -211,7 +211,7 @@ def test_written_out_gradient_is_the_one_of_autograd() -> None:
     with torch.no_grad():
         W_grad, b_grad = torch.full_like(model.W, 9), torch.full_like(model.b_final, 9)
         x = batch.permute(1, 2, 0).contiguous()
-        same_loss = loss_and_gradients(model.W, model.b_final, model.importance, x, W_grad, b_grad)
+        same_loss = loss_and_gradients(x, model.W, model.b_final, model.importance, W_grad, b_grad)
     torch.testing.assert_close(same_loss, loss)
     torch.testing.assert_close(W_grad, model.W.grad)
     torch.testing.assert_close(b_grad, model.b_final.grad)
