@@ -160,6 +160,14 @@ def load_topk_autoencoder(device: str = "cpu") -> TopKAutoEncoder:
     return autoencoder.to(device)
 
 
+def load_latent_names() -> dict[int, str]:
+    """The latents of the bundled encoder-A that somebody has named by hand; empty where there are no names."""
+    path = DATA / "latent_names.json"
+    if not path.exists():
+        return {}
+    return {int(latent): name for latent, name in json.loads(path.read_text()).items()}
+
+
 def autoencoder_from_weights(weights: dict[str, Tensor]) -> AutoEncoder:
     """An `AutoEncoder` from `W_enc`, `W_dec`, `b_enc`, `b_dec` with a leading instance axis, of any precision.
 
