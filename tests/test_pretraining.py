@@ -182,30 +182,48 @@ def test_language_model_learns_logs_and_goes_on_after_a_kill(
         run_language_model(corpus, tmp_path / "parts", 40, batch_rows=4)
 
 
-@pytest.mark.slow
-def test_two_processes_train_like_one(corpus: Path, tmp_path: Path) -> None:
+def run_with_two_processes(*arguments: object) -> str:
+    """The output of one of the commands under torchrun."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command += [
-        "-m",
-        "part_utils.pretraining",
-        "train-lm",
-        "--corpus",
-        str(corpus),
-        "--run-dir",
-        str(tmp_path / "two"),
-    ]
-    command += ["--steps", "20", "--batch-rows", "8", "--d-model", "12", "--d-mlp", "20", "--n-heads", "3"]
-    result = subprocess.run(command, check=True, capture_output=True, text=True)
-    assert result.stdout.count("validation loss") == 1
+    command += ["-m", "part_utils.pretraining", *map(str, arguments)]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def last_line(log: Path) -> dict[str, float]:
+    return json.loads((log / "log.jsonl").read_text().splitlines()[-1])
+
+
+@pytest.mark.slow
+def test_two_processes_train_a_language_model_like_one(corpus: Path, tmp_path: Path) -> None:
+    output = run_with_two_processes(
+        "train-lm", "--corpus", corpus, "--run-dir", tmp_path / "two", "--steps", 20, "--batch-rows", 8,
+        "--d-model", 12, "--d-mlp", 20, "--n-heads", 3,
+    )  # fmt: skip
+    assert output.count("validation loss") == 1
     run_language_model(corpus, tmp_path / "one", 20)
-    losses = [
-        json.loads((tmp_path / name / "log.jsonl").read_text().splitlines()[-1])["loss"]
-        for name in ("one", "two")
-    ]
+    losses = [last_line(tmp_path / name)["loss"] for name in ("one", "two")]
     assert losses[0] == pytest.approx(losses[1], abs=1e-3)
     one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
     for name, tensor in one.items():
         torch.testing.assert_close(tensor, two[name], atol=2e-3, rtol=1e-2)
+
+
+@pytest.mark.slow
+def test_two_processes_train_an_autoencoder_like_one(corpus: Path, tmp_path: Path) -> None:
+    run_language_model(corpus, tmp_path / "lm", 20)
+    run_with_two_processes(
+        "train-sae", "--model-dir", tmp_path / "lm", "--corpus", corpus, "--run-dir", tmp_path / "two",
+        "--instances", "A", "--n-hidden-ae", 40, "--k", 4, "--target-l0", 6, "--batch-size", 64,
+        "--topk-steps", 40, "--relu-steps", 40, "--refit-steps", 5,
+    )  # fmt: skip
+    train_autoencoder(
+        tmp_path / "lm", corpus, tmp_path / "one", instance=0, n_hidden_ae=40, k=4, target_l0=6,
+        batch_size=64, topk_steps=40, relu_steps=40, refit_steps=5,
+    )  # fmt: skip
+    for stage in ("topk_0", "relu_0", "refit_0"):
+        one, two = (last_line(tmp_path / name / stage) for name in ("one", "two"))
+        assert one["fvu"] == pytest.approx(two["fvu"], rel=0.05), stage
+        assert one["l0"] == pytest.approx(two["l0"], rel=0.1), stage
 
 
 def random_weights() -> Weights:
