@@ -7,6 +7,7 @@ a latent's direction is its row of the decoder, at unit length.
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from einops import einsum
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -322,13 +323,11 @@ def match_between_autoencoders(
         `Matches(by_cosine, cosine, by_correlation, correlation)`, one entry for each latent of A. A latent
         that never changes on these tokens correlates with nothing: 0, not NaN.
     """
-    cosine = _unit(W_dec_a) @ _unit(W_dec_b).mT
+    cosine = F.normalize(W_dec_a, eps=SMALLEST_NORM) @ F.normalize(W_dec_b, eps=SMALLEST_NORM).mT
     centered_a, centered_b = acts_a - acts_a.mean(dim=0), acts_b - acts_b.mean(dim=0)
-    correlation = _unit(centered_a.mT) @ _unit(centered_b.mT).mT
+    # A correlation is the cosine of what is left after the means are taken away. A column of zeros stays one.
+    unit_a = F.normalize(centered_a, dim=0, eps=SMALLEST_NORM)
+    unit_b = F.normalize(centered_b, dim=0, eps=SMALLEST_NORM)
+    correlation = unit_a.mT @ unit_b
     best_cosine, best_correlation = cosine.max(dim=1), correlation.max(dim=1)
     return Matches(best_cosine.indices, best_cosine.values, best_correlation.indices, best_correlation.values)
-
-
-def _unit(rows: Float[Tensor, "rows axis"]) -> Float[Tensor, "rows axis"]:
-    """Every row at length 1; a row of zeros stays one."""
-    return rows / rows.norm(dim=-1, keepdim=True).clamp_min(SMALLEST_NORM)
