@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from part_utils.autoencoder import AutoEncoder, AutoEncoderConfig, hidden_states
+from part_utils.autoencoder import AutoEncoder, AutoEncoderConfig
+from part_utils.hidden_states import hidden_states
 from part_utils.toy_model import ToyModel, ToyModelConfig
 
 BATCH_SIZE, LR, L1_COEFF = 1024, 3e-3, 0.25

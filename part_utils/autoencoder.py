@@ -1,7 +1,6 @@
 """A sparse autoencoder, and what can be asked of it on a toy model whose true features are known."""
 
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -11,14 +10,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from part_utils.hidden_states import all_hidden_states, present_hidden_states
 from part_utils.resampling import dead_neurons, resample_advanced, resample_simple, reset_adam_state
-from part_utils.toy_model import NeuronModel, ToyModel
+from part_utils.sparse_coding_loss import SMALLEST_NORM, SparseCodingLoss
+from part_utils.toy_model import ToyModel
 from part_utils.training import Schedule, TrainingLog, constant_lr, train
-
-# A vector shorter than this has no direction: it is returned as it is (zero), never divided by zero.
-SMALLEST_NORM = 1e-8
-# How many numbers are drawn at once while training: enough to be fast, few enough to stay in the cache.
-MAX_DRAW = 2**18
 
 
 @dataclass(frozen=True)
@@ -306,136 +302,6 @@ def check_inputs(h: Tensor, cfg: AutoEncoderConfig) -> None:
             f"The inputs have shape {tuple(h.shape)}, but it must be (batch, n_instances, n_input_ae)"
             f" = (batch, {cfg.n_instances}, {cfg.n_input_ae}); reshape the inputs or change the config."
         )
-
-
-class SparseCodingLoss(torch.autograd.Function):
-    """The loss of `AutoEncoder.forward` with its gradient written out, which is faster than autograd.
-
-    It differs in two ways. Inputs stand in columns, not in rows: arrays whose last axis is long are quicker to
-    work on than arrays whose last axis has 2 or 5 entries. And every input has a weight, so that inputs that
-    are equal need to be computed only once; the weights of an instance sum to 1, and with equal weights the
-    loss is that of `forward`. Returns the loss, its L1 and its L2 part (means over inputs, sums over
-    instances), and the share of inputs on which every latent fired; only the loss has a gradient.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: torch.autograd.function.FunctionCtx,
-        W_enc: Float[Tensor, "n_instances n_input_ae n_hidden_ae"],
-        W_dec: Float[Tensor, "n_instances n_hidden_ae n_input_ae"],
-        b_enc: Float[Tensor, "n_instances n_hidden_ae"],
-        b_dec: Float[Tensor, "n_instances n_input_ae"],
-        h: Float[Tensor, "n_instances n_input_ae inputs"],
-        weight: Float[Tensor, "n_instances 1 inputs"],
-        l1_coeff: float,
-    ) -> tuple[
-        Float[Tensor, ""], Float[Tensor, ""], Float[Tensor, ""], Float[Tensor, "n_instances n_hidden_ae"]
-    ]:
-        h_centered = h - b_dec.unsqueeze(-1)
-        acts = torch.baddbmm(b_enc.unsqueeze(-1), W_enc.mT, h_centered).relu_()
-        length = W_dec.norm(dim=-1, keepdim=True).clamp_min(SMALLEST_NORM)
-        directions = W_dec / length
-        error = torch.baddbmm(h_centered, directions.mT, acts, beta=-1)
-
-        fires = acts.sign() * weight
-        weighted_error = error * (weight * (2 / h.shape[1]))
-        l1 = torch.dot(acts.flatten(), fires.flatten())
-        l2 = torch.dot(error.flatten(), weighted_error.flatten()) / 2
-
-        l1_slope = error.new_full((1, 1, 1), l1_coeff)
-        gradient_acts = torch.baddbmm(l1_slope, directions, error, alpha=2 / h.shape[1]).mul_(fires)
-        gradient_directions = torch.bmm(acts, weighted_error.mT)
-        along = (gradient_directions * directions).sum(dim=-1, keepdim=True)
-        gradient_b_enc = gradient_acts.sum(dim=-1)
-        gradient_b_dec = weighted_error.sum(dim=-1) - (W_enc @ gradient_b_enc.unsqueeze(-1)).squeeze(-1)
-        ctx.save_for_backward(
-            torch.bmm(h_centered, gradient_acts.mT),
-            (gradient_directions - along * directions) / length,
-            gradient_b_enc,
-            gradient_b_dec,
-        )
-        frac_active = fires.sum(dim=-1)
-        ctx.mark_non_differentiable(l1, l2, frac_active)
-        return torch.add(l2, l1, alpha=l1_coeff), l1, l2, frac_active
-
-    @staticmethod
-    def backward(ctx, gradient_loss, *_):  # type: ignore[no-untyped-def]
-        return *(gradient_loss * gradient for gradient in ctx.saved_tensors), None, None, None
-
-
-def draw_present_features(
-    feature_probability: Float[Tensor, "n_instances n_features"], batch_size: int
-) -> tuple[Float[Tensor, "n_instances n_features inputs"], Float[Tensor, "n_instances 1 inputs"]]:
-    """Draw a batch of a plain toy model, leaving out the inputs in which no feature is present.
-
-    At a feature probability of 1 % and 5 features, 95 % of all inputs are empty, and one of them tells as
-    much as all. So first draw how many inputs of the batch have feature 0, how many of the others have
-    feature 1, and so on; the rest are empty. The order of the inputs does not matter, so those with feature 0
-    come first, then those without it but with feature 1, and so on, and the last input is the empty one. In
-    the row of feature f, then, the inputs on the left already have an earlier feature, and f is present by
-    chance; after them come those that have f for sure; and on the right f is absent.
-
-    The weights say which share of the batch an input stands for: 1 / batch_size if it has a feature (0 if it
-    only fills up the tensor), and whatever is left for the empty one.
-    """
-    p = feature_probability
-    left = torch.full_like(p[:, 0], batch_size)
-    ends = [torch.zeros_like(left)]
-    for feature in range(p.shape[1]):
-        present = torch.binomial(left, p[:, feature])
-        left = left - present
-        ends.append(ends[-1] + present)
-    edges = torch.stack(ends, dim=1).unsqueeze(-1)
-    n_inputs = int(ends[-1].max()) + 1
-
-    # One draw serves for presence and value: present if it is below p, and then 1 - draw / p is uniform.
-    draw = torch.rand(*p.shape, n_inputs, device=p.device)
-    by_chance = draw.mul(-1 / p.clamp_min(1e-12).unsqueeze(-1)).add_(1).relu_()
-    position = torch.arange(n_inputs, device=p.device, dtype=p.dtype)
-    for_sure = draw.where(position < edges[:, 1:], 0.0)
-    features = by_chance.where(position < edges[:, :-1], for_sure)
-    weight = (position < edges[:, -1]) / batch_size
-    weight[:, -1] = left / batch_size
-    return features, weight.unsqueeze(1)
-
-
-def present_hidden_states(
-    model: ToyModel, batch_size: int
-) -> Iterator[tuple[Float[Tensor, "n_instances n_hidden inputs"], Float[Tensor, "n_instances 1 inputs"]]]:
-    """Yield batch after batch of a toy model's hidden states, without the empty inputs, and their weights.
-
-    Small batches are drawn several at a time, since each draw costs the same few calls however small it is.
-    """
-    p = model.feature_probability
-    inputs = batch_size * (1 - (1 - p).prod(dim=-1)).max().item() + 1
-    at_once = int(min(max(MAX_DRAW / (inputs * p.numel()), 1), 16))
-    while True:
-        features, weight = draw_present_features(p.repeat(at_once, 1), batch_size)
-        h = torch.bmm(model.W.detach().repeat(at_once, 1, 1), features)
-        yield from zip(h.chunk(at_once), weight.chunk(at_once), strict=True)
-
-
-def all_hidden_states(
-    model: ToyModel, batch_size: int
-) -> Iterator[tuple[Float[Tensor, "n_instances n_hidden inputs"], Float[Tensor, "n_instances 1 inputs"]]]:
-    """Yield batch after batch of a toy model's hidden states, every input with the same weight."""
-    while True:
-        h = hidden_states(model, model.training_batch(batch_size)).detach()
-        h = einops.rearrange(h, "batch n_instances n_hidden -> n_instances n_hidden batch").contiguous()
-        yield h, h.new_full((len(h), 1, batch_size), 1 / batch_size)
-
-
-@torch.no_grad()
-def hidden_states(
-    model: ToyModel, features: Float[Tensor, "batch n_instances n_features"]
-) -> Float[Tensor, "batch n_instances n_hidden"]:
-    """Return a toy model's hidden layer for these features: W x, and its ReLU if it is a NeuronModel."""
-    h = einops.einsum(
-        features,
-        model.W,
-        "batch n_instances n_features, n_instances n_hidden n_features -> batch n_instances n_hidden",
-    )
-    return torch.relu(h) if isinstance(model, NeuronModel) else h
 
 
 def check_optimize(

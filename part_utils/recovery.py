@@ -12,7 +12,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from part_utils.autoencoder import AutoEncoder, AutoEncoderConfig, hidden_states, match_features
+from part_utils.autoencoder import AutoEncoder, AutoEncoderConfig, match_features
+from part_utils.hidden_states import hidden_states
 from part_utils.toy_model import ToyModel, ToyModelConfig
 from part_utils.training import TrainingLog, linear_lr
 

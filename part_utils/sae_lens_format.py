@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
-from part_utils.autoencoder import SMALLEST_NORM, AutoEncoder, AutoEncoderConfig
+from part_utils.autoencoder import AutoEncoder, AutoEncoderConfig
+from part_utils.sparse_coding_loss import SMALLEST_NORM
 
 FORMAT_VERSION = "6.54.12"
 """The version of SAELens whose files these are; it reads files without a version as if they were older than 6."""

@@ -10,15 +10,14 @@ from part_utils.autoencoder import (
     AutoEncoder,
     AutoEncoderConfig,
     AutoEncoderOutput,
-    SparseCodingLoss,
     cheat_on_l1,
-    draw_present_features,
     encoder_decoder_similarity,
     feature_latent_similarity,
-    hidden_states,
     match_features,
     share_recovered,
 )
+from part_utils.hidden_states import draw_present_features, hidden_states
+from part_utils.sparse_coding_loss import SparseCodingLoss
 from part_utils.toy_model import NeuronComputationModel, NeuronModel, ToyModel, ToyModelConfig
 from part_utils.training import linear_lr
 

@@ -6,7 +6,8 @@ import plotly.graph_objects as go
 import pytest
 import torch
 
-from part_utils.autoencoder import AutoEncoder, hidden_states
+from part_utils.autoencoder import AutoEncoder
+from part_utils.hidden_states import hidden_states
 from part_utils.plots.autoencoder import (
     animate_directions,
     frame_records,

@@ -9,7 +9,8 @@ from IPython.display import display
 from jaxtyping import Float
 from torch import Tensor
 
-from part_utils.autoencoder import AutoEncoder, AutoEncoderConfig, hidden_states
+from part_utils.autoencoder import AutoEncoder, AutoEncoderConfig
+from part_utils.hidden_states import hidden_states
 from part_utils.plots.autoencoder import plot_directions_2d
 from part_utils.toy_model import ToyModel
 from part_utils.training import TrainingLog
