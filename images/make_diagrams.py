@@ -1,4 +1,4 @@
-"""Draws the diagrams of chapters 0 and 1 as SVG: `python images/make_diagrams.py`.
+"""Draws the diagrams of chapters 0, 1 and 4 as SVG: `python images/make_diagrams.py`.
 
 Only the standard library is needed. The colors are Okabe and Ito's, which color-blind readers can tell apart.
 """
@@ -197,7 +197,63 @@ def bottleneck() -> None:
     )
 
 
+def autoencoder_on_a_model() -> None:
+    """Tokens to activations to latents to the reconstruction, and back into the model."""
+    blue, orange = "#8CC3E6", "#F2B48C"
+    parts = []
+
+    def box(
+        x: float, y: float, width: float, height: float, label: str, below: str = "", fill: str = PALE
+    ) -> None:
+        parts.append(
+            f'<rect x="{x}" y="{y}" width="{width}" height="{height}" rx="8" fill="{fill}" stroke="{INK}"/>'
+        )
+        middle = y + height / 2 + (5 if not below else -3)
+        parts.append(text(x + width / 2, middle, label, 15))
+        if below:
+            parts.append(text(x + width / 2, middle + 19, below, 12, GRAY))
+
+    parts.append(text(20, 30, "the language model", 17, anchor="start", font_weight="bold"))
+    box(20, 55, 100, 60, "tokens", "“the cat sat”")
+    parts.append(arrow(120, 85, 158, 85))
+    box(160, 55, 130, 60, "embedding", "and attention")
+    parts.append(arrow(290, 85, 338, 85))
+    box(340, 45, 170, 80, "neurons of the MLP", "after the GELU", blue)
+    parts.append(arrow(510, 85, 568, 85))
+    box(570, 55, 110, 60, "the rest", "of the model")
+    parts.append(arrow(680, 85, 728, 85))
+    box(730, 55, 120, 60, "logits", "for the next token")
+
+    parts.append(text(20, 210, "the autoencoder", 17, anchor="start", font_weight="bold"))
+    parts.append(arrow(375, 125, 375, 218))
+    parts.append(text(367, 165, "1  activations h", 14, BLUE, "end"))
+    parts.append(text(367, 183, "512 for each token", 12, GRAY, "end"))
+    fired = {(0, 3): orange, (0, 7): orange, (0, 8): orange, (0, 16): orange}
+    parts.append(f'<path d="M335 220H415L475 272H275Z" fill="{PALE}" stroke="{INK}"/>')
+    parts.append(text(375, 252, "encoder", 14))
+    parts.append(cells(155, 280, 1, 22, 20, fired))
+    parts.append(text(145, 295, "2  latents", 14, ORANGE, "end"))
+    parts.append(text(375, 320, "4096 of them, nearly all zero", 12, GRAY))
+    parts.append(arrow(595, 290, 643, 290))
+    parts.append(f'<path d="M645 255L715 272V308L645 325Z" fill="{PALE}" stroke="{INK}"/>')
+    parts.append(text(679, 295, "decoder", 14))
+    parts.append(
+        f'<path d="M715 290H790V180H475V127" fill="none" stroke="{GREEN}" stroke-width="2.5" '
+        'stroke-dasharray="7 5" marker-end="url(#head)"/>'
+    )
+    parts.append(text(780, 235, "3  reconstruction ĥ", 14, GREEN, "end"))
+    parts.append(text(490, 171, "4  back into the model, in the place of h", 14, GREEN, "start"))
+    save(
+        "autoencoder_on_a_model.svg",
+        870,
+        340,
+        "From tokens to activations to latents to the reconstruction, and back into the model",
+        *parts,
+    )
+
+
 if __name__ == "__main__":
+    autoencoder_on_a_model()
     bottleneck()
     two_readings()
     decoder_orientation()
