@@ -4,7 +4,6 @@ import os
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-import torch
 from IPython.display import HTML
 
 from part_utils.autoencoder import AutoEncoder
