@@ -17,6 +17,11 @@ STATIC = Path(__file__).parent / "static"
 # Effects on the loss from here on, in nats, are underlined.
 LARGE_EFFECT = 0.1
 N_LABELS = 8
+# How characters are written that HTML reserves or that cannot be seen.
+VISIBLE = str.maketrans(
+    {chr(code): f"\\x{code:02x}" for code in (*range(32), 127)}
+    | {"&": "&amp;", "<": "&lt;", ">": "&gt;", "\n": "⏎<br>", "\t": "⇥", "\r": "␍"}
+)
 
 
 def panel_css() -> str:
@@ -72,19 +77,12 @@ def instance_name(instance: int) -> str:
 
 def visible(string: str) -> str:
     """A token's text, escaped, with signs for what cannot be seen. A line break is shown and also made."""
-    signs = {"\n": "⏎<br>", "\t": "⇥", "\r": "␍"}
-    return "".join(signs.get(character) or _printable(character) for character in string)
+    return string.translate(VISIBLE)
 
 
 def one_line(string: str) -> str:
     """The same for a list of tokens, where spaces at the ends matter and lines must not break."""
     return visible(string).replace("<br>", "").replace(" ", "␣")
-
-
-def _printable(character: str) -> str:
-    if character < " " or character == "\x7f":
-        return f"\\x{ord(character):02x}"
-    return escape(character, quote=False)
 
 
 def _panel(title: str, content: str, kind: str = "") -> str:

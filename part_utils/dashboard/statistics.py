@@ -29,7 +29,6 @@ from part_utils.evaluation import (
     inputs_for_all_instances,
     log_frequency_histogram,
 )
-from part_utils.interpretation import feature_in_neuron_basis
 from part_utils.language_models import TokenizedText
 
 if TYPE_CHECKING:
@@ -202,7 +201,9 @@ def encode(
     W_enc, b_enc = autoencoder.W_enc[instance], autoencoder.b_enc[instance]
     if latents is not None:
         W_enc, b_enc = W_enc[:, latents], b_enc[latents]
-    return torch.relu((flatten_activations(h) - autoencoder.b_dec[instance]) @ W_enc + b_enc)
+    # (h - b_dec) W_enc + b_enc = h W_enc + (b_enc - b_dec W_enc), which does not touch each activation so often.
+    bias = b_enc - autoencoder.b_dec[instance] @ W_enc
+    return torch.addmm(bias, flatten_activations(h), W_enc).relu_()
 
 
 @torch.no_grad()
@@ -397,6 +398,7 @@ def describe_contexts(
     ends = {row: min(max(shown(key)[1] for key in keys) + 1, seq) for row, keys in by_row.items()}
     order = sorted(ends, key=lambda row: (ends[row], row))
     result: dict[_Key, Context] = {}
+    direction = autoencoder.normalize_and_return_W_dec()[instance]
     for start in range(0, len(order), cfg.batch_rows):
         rows = order[start : start + cfg.batch_rows]
         tokens = text.tokens[rows, : ends[rows[-1]]]
@@ -406,7 +408,9 @@ def describe_contexts(
             mask[slice(*shown(key))] = True
         row_of = torch.tensor([index for index, _ in batch])
         latent_of = torch.tensor([latents[key[0]] for _, key in batch])
-        acts, effects = acts_and_loss_effects(tokens, row_of, latent_of, window, model, autoencoder, instance)
+        acts, effects = acts_and_loss_effects(
+            tokens, row_of, latent_of, window, model, autoencoder, instance, direction
+        )
         for (index, key), its_acts, its_effects in zip(batch, acts.tolist(), effects.tolist(), strict=True):
             row, place = rows[index], key[1] % seq
             first, end = shown(key)
@@ -430,6 +434,7 @@ def acts_and_loss_effects(
     model: "TransformerBridge",
     autoencoder: AutoEncoder,
     instance: int,
+    direction: Float[Tensor, "n_hidden_ae d_mlp"],
 ) -> tuple[Float[Tensor, "contexts seq"], Float[Tensor, "contexts seq"]]:
     """Of each context: the activations of its latent, and how much the loss on each next token rises without it.
 
@@ -445,8 +450,8 @@ def acts_and_loss_effects(
         model: the language model.
         autoencoder: the autoencoder.
         instance: which of its instances.
+        direction: its decoder, at unit length.
     """
-    direction = autoencoder.normalize_and_return_W_dec()[instance]
     some, index = latent_of.unique(return_inverse=True)
     one_layer = model.cfg.n_layers == 1
     h, *rest = activations_at(model, tokens, MLP_HOOK, *(["ln_final.hook_in"] if one_layer else []))
@@ -501,15 +506,17 @@ def _from_weights(
         effect = (W_dec[latent] @ to_logits).cpu()
         k = min(cfg.n_logits, len(effect))
         top, bottom = effect.topk(k), effect.topk(k, largest=False)
-        basis = feature_in_neuron_basis(autoencoder, latent, instance)
-        neurons = basis.share.topk(min(cfg.n_neurons, len(basis.share))).indices
+        share, neurons = W_dec[latent].pow(2).sort(descending=True)
+        held = share.double().cumsum(dim=0) / share.double().sum()
+        neurons = neurons[: cfg.n_neurons]
         result.append(
             {
                 "top_logits": list(zip(top.indices.tolist(), top.values.tolist(), strict=True)),
                 "bottom_logits": list(zip(bottom.indices.tolist(), bottom.values.tolist(), strict=True)),
                 "neurons": list(zip(neurons.tolist(), W_dec[latent, neurons].tolist(), strict=True)),
-                "n_half": basis.n_half,
-                "n_ninety": basis.n_ninety,
+                # As in `feature_in_neuron_basis`, which normalizes the whole decoder for each latent.
+                "n_half": int((held < 0.5 - 1e-6).sum()) + 1,
+                "n_ninety": int((held < 0.9 - 1e-6).sum()) + 1,
             }
         )
     return result

@@ -137,13 +137,14 @@ class RunningCorrelation:
         self.fired_b = torch.zeros(n_b, dtype=torch.long)
 
     def add(self, acts_a: Float[Tensor, "tokens n_a"], acts_b: Float[Tensor, "tokens n_b"]) -> None:
+        """Take in some tokens. `acts_b` is used up: a new tensor of its size would cost more than the arithmetic."""
         self.n_tokens += len(acts_a)
         self.sum_a += acts_a.sum(dim=0)
-        self.sum_b += acts_b.sum(dim=0)
         self.squares_a += acts_a.pow(2).sum(dim=0)
-        self.squares_b += acts_b.pow(2).sum(dim=0)
+        self.sum_b += acts_b.sum(dim=0)
         self.products += acts_a.mT @ acts_b
-        self.fired_b += (acts_b > 0).sum(dim=0)
+        self.squares_b += acts_b.square_().sum(dim=0)
+        self.fired_b += acts_b.sign_().sum(dim=0).long()
 
     def correlation(self) -> Float[Tensor, "n_a n_b"]:
         """The correlations; 0 for a latent that did not change."""
