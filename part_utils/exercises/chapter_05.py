@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -19,6 +19,7 @@ from part_utils.exercises.learner import Handle, LearnerError, NotAttempted
 from part_utils.exercises.pictures import highlighted
 
 FIXTURES = "part_utils.exercises.fixtures"
+BRIDGE = "transformer_lens.model_bridge"
 # One word for every token of the tiny language model, for pictures.
 WORDS = (
     "the", "cat", "sat", "on", "a", "mat", "and", "saw", "two", "dogs", "run", "by", "while", "it", "was", "very", "old",
@@ -123,8 +124,7 @@ be of any length.
     importance=5,
     minutes=20,
     points=4,
-    # The first look loads TransformerLens.
-    seconds=60,
+    needs=(BRIDGE,),
 )
 def highest_activating_tokens(check: Check) -> None:
     model_handle, model = _language_model(check)
@@ -147,7 +147,7 @@ def highest_activating_tokens(check: Check) -> None:
     wrong = _wrong_latents(tokens, model, autoencoder, latent, instance)
     acts = wrong.pop("")
     _check_highest(
-        check, call(tokens, 6, 5), tokens, acts, wrong, 6, 5, "finds the tokens with the highest activations"
+        check, call(tokens, 17, 5), tokens, acts, wrong, 17, 5, "finds the tokens with the highest activations"
     )
     _check_highest(
         check, call(tokens, 6, 100), tokens, acts, wrong, 6, 100, "right when one batch holds all rows"
@@ -425,7 +425,7 @@ The final LayerNorm is left out: it rescales what arrives, by a factor that depe
     importance=4,
     minutes=10,
     points=2,
-    seconds=60,
+    needs=(BRIDGE,),
 )
 def feature_logit_effect(check: Check) -> None:
     model_handle, model = _language_model(check)
@@ -587,6 +587,7 @@ at least 90 % of it. A latent that is a neuron needs one.
 def feature_in_neuron_basis(check: Check) -> None:
     handle, autoencoder = _autoencoder(check)
     W_enc, W_dec = autoencoder.W_enc.detach(), autoencoder.W_dec.detach()
+    counted: list[_Counted] = []
     for instance, latent in ((1, _pick(check, 13)), (0, _pick(check, 13))):
         rows = unit_rows(W_dec)
         direction, raw = rows[instance, latent], W_dec[instance, latent]
@@ -620,82 +621,105 @@ def feature_in_neuron_basis(check: Check) -> None:
             "the shares are in percent": 100 * share,
             "the share is divided by the largest one": share / share.max(),
         }
-        _check_neuron_basis(
-            check, handle, latent, instance, direction, mistakes, "the shares are those of the squared length"
-        )
-    # Made up: the numbers that come out are exact, and the ways of counting differ.
-    made_up = {
-        "half of the squared length counts as half": [2.0, -2.0, 0.0, 2.0, 2.0, 0, 0, 0, 0, 0, 0, 0, 0],
-        "right for a latent that is one neuron": [0, 0, 0, 0, 0, 0, 0, 0, -3.0, 0, 0, 0, 0],
-        "right for a latent that one neuron dominates": [0.3, 0.2, -0.3, 0.2, 5.0, 0.3, -0.2, 1.0, 0.3, 0.2, 0.1, 0.3, 2.5],
-        "right for a latent that is spread over all neurons": [1.0, -1.1, 0.9, 1.2, 1.0, -0.8, 1.1, 1.0, 0.9, 1.0, -1.05, 0.95, 1.0],
-    }  # fmt: skip
+        counted.append(_shares_and_counts(check, handle, latent, instance, direction, mistakes))
+    check.holds(True, "the shares are those of the squared length", "")
+    # Made up, so that the ways of counting differ.
+    made_up = (
+        (2.0, -2.0, 0.0, 2.0, 2.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0),
+        (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -3.0, 0.0, 0.0, 0.0, 0.0),
+        (0.3, 0.2, -0.3, 0.2, 5.0, 0.3, -0.2, 1.0, 0.3, 0.2, 0.1, 0.3, 2.5),
+        (1.0, -1.1, 0.9, 1.2, 1.0, -0.8, 1.1, 1.0, 0.9, 1.0, -1.05, 0.95, 1.0),
+    )
     weights = W_dec.clone()
-    for latent, row in enumerate(made_up.values()):
+    for latent, row in enumerate(made_up):
         weights[0, latent] = torch.tensor(row)[check.permutation(13)]
     check.learner.set(handle, W_dec=weights)
-    for latent, claim in enumerate(made_up):
+    for latent in range(len(made_up)):
         direction = weights[0, latent] / weights[0, latent].norm()
-        _check_neuron_basis(check, handle, latent, 0, direction, {}, claim)
+        counted.append(_shares_and_counts(check, handle, latent, 0, direction, {}))
+    _check_counts(counted)
+    check.holds(True, "counts the neurons that hold half and 90 % of it", "")
+    check.holds(True, "right for a latent that is one neuron, and for one that is spread over all", "")
 
 
-def _check_neuron_basis(
+_Counted = tuple[Tensor, list[float]]
+"""A direction's shares, and the two numbers that the learner's code finds."""
+
+
+def _shares_and_counts(
     check: Check,
     handle: Handle,
     latent: int,
     instance: int,
     direction: Tensor,
     mistakes: Mapping[str, Tensor],
-    claim: str,
-) -> None:
+) -> _Counted:
+    """The shares are right. The counts are returned for later, since one direction does not show how they come out."""
     share = direction.double().square()
-    ordered = share.sort(descending=True).values
     found, *counts = _fields(check, check.call(handle, latent, instance), "share, n_half, n_ninety")
     check.equal(found, share.float(), "d_mlp", "", mistakes, what="`share`")
-    numbers = [_number(count, name) for count, name in zip(counts, ("`n_half`", "`n_ninety`"), strict=True)]
-    right = [_needed(ordered, part) for part in (0.5, 0.9)]
-    if numbers == right[::-1] and right[0] != right[1]:
+    return share, [
+        _number(count, name) for count, name in zip(counts, ("`n_half`", "`n_ninety`"), strict=True)
+    ]
+
+
+def _sorted(shares: Tensor) -> Tensor:
+    return shares.sort(descending=True).values
+
+
+# How many neurons hold a part, with known mistakes; "%" stands for the part.
+_WAYS_OF_COUNTING: dict[str, Callable[[Tensor, float], int]] = {
+    "exactly % does not count as enough; it is *at least* %": lambda shares, part: (
+        int((_sorted(shares).cumsum(dim=0) <= part + 1e-6).sum()) + 1
+    ),
+    "the sums that are still too small are counted, but not the neuron that makes it enough (one too few)": (
+        lambda shares, part: _needed(_sorted(shares), part) - 1
+    ),
+    "one neuron too many is counted": lambda shares, part: _needed(_sorted(shares), part) + 1,
+    "the neurons are not taken in the order of their shares, the largest first": lambda shares, part: _needed(
+        shares, part
+    ),
+    "the neurons are taken with the smallest shares first": lambda shares, part: _needed(
+        shares.sort().values, part
+    ),
+    "the absolute entries are added up, not their squares": lambda shares, part: _needed(
+        _sorted(shares.sqrt() / shares.sqrt().sum()), part
+    ),
+    "the length is taken, not its square (the square root of the sum)": lambda shares, part: _needed(
+        _sorted(shares), part**2
+    ),
+    "it is % of the number of neurons": lambda shares, part: math.ceil(part * len(shares)),
+    "it is % of the number of neurons, rounded down": lambda shares, part: int(part * len(shares)),
+    "the neurons are counted that hold at least % on their own": lambda shares, part: int(
+        (shares >= part).sum()
+    ),
+    "the neurons are counted that hold at least % of the largest share": lambda shares, part: int(
+        (shares >= part * shares.max()).sum()
+    ),
+    "all neurons but those are counted": lambda shares, part: len(shares) - _needed(_sorted(shares), part),
+}
+
+
+def _check_counts(counted: Sequence[_Counted]) -> None:
+    """The learner's numbers for several directions are right, or are all what one mistake leads to."""
+    right = [[_needed(_sorted(shares), part) for part in (0.5, 0.9)] for shares, _ in counted]
+    found = [numbers for _, numbers in counted]
+    if found == right:
+        return
+    if found == [numbers[::-1] for numbers in right]:
         raise Mistake("`n_half` and `n_ninety` are exchanged.")
-    sizes = direction.double().abs()
-    for name, number, wanted, part in zip(
-        ("`n_half`", "`n_ninety`"), numbers, right, (0.5, 0.9), strict=True
-    ):
-        if number == wanted:
+    for place, (name, part) in enumerate((("`n_half`", 0.5), ("`n_ninety`", 0.9))):
+        wrong = [case for case, numbers in enumerate(found) if numbers[place] != right[case][place]]
+        if not wrong:
             continue
-        sums = ordered.cumsum(dim=0)
-        wrong = {
-            f"exactly {part:.0%} does not count as enough; it is at least {part:.0%}": int(
-                (sums <= part + 1e-6).sum()
-            )
-            + 1,
-            "the neurons are not taken in the order of their shares, the largest first": _needed(share, part),
-            "the neurons are taken with the smallest shares first": _needed(ordered.flip(0), part),
-            "the absolute entries are added up, not their squares": _needed(
-                (sizes / sizes.sum()).sort(descending=True).values, part
-            ),
-            "the length is taken, not its square (the square root of the sum)": _needed(ordered, part**2),
-            f"it is {part:.0%} of the number of neurons": math.ceil(part * len(share)),
-            f"it is {part:.0%} of the number of neurons, rounded down": int(part * len(share)),
-            f"the neurons are counted that alone hold at least {part:.0%}": int((share >= part).sum()),
-            f"the neurons are counted that hold at least {part:.0%} of the largest share": int(
-                (share >= part * share.max()).sum()
-            ),
-            "it is one too few: the sums that are still too small are counted, but not the neuron that makes it enough": wanted
-            - 1,
-            "it is one too many": wanted + 1,
-            f"it is the number of neurons that hold the other {1 - part:.0%}": len(share) - wanted,
-        }
-        for phrase, value in wrong.items():
-            if number == value:
-                raise Mistake(
-                    f"{name} is {number:g}, and should be {wanted}. That is what comes out when {phrase}.",
-                    [f"the largest shares are {[round(float(x), 3) for x in ordered[:6]]}"],
-                )
-        raise Mistake(
-            f"{name} is {number:g}, and should be {wanted}.",
-            [f"the largest shares are {[round(float(x), 3) for x in ordered[:6]]}"],
-        )
-    check.holds(True, claim, "")
+        shares = counted[wrong[0]][0]
+        said = f"{name} is {found[wrong[0]][place]:g}, and should be {right[wrong[0]][place]}"
+        details = [f"the largest shares are {[round(share, 3) for share in _sorted(shares)[:6].tolist()]}"]
+        for phrase, way in _WAYS_OF_COUNTING.items():
+            if all(numbers[place] == way(shares, part) for shares, numbers in counted):
+                phrase = phrase.replace("%", f"{100 * part:.0f} %")
+                raise Mistake(f"{said}. That is what comes out when {phrase}.", details)
+        raise Mistake(f"{said}.", details)
 
 
 def _needed(shares: Tensor, part: float) -> int:
@@ -1182,6 +1206,7 @@ def _check_match(
             for scored in (matrix, matrix.abs()):
                 if agree(value, scored.max(dim=1).values):
                     raise Mistake(f"`{name}` and `by_{name}` are what comes out when {phrase}.")
+    for phrase, matrix in wrong.items():
         if torch.equal(by[clear], matrix.argmax(dim=1)[clear]):
             raise Mistake(f"`by_{name}` is what comes out when {phrase}.")
     if len(by.unique()) == len(by) and n_a <= n_b or len(by[by >= 0].unique()) == min(n_a, n_b):
@@ -1560,8 +1585,9 @@ reaches an F1 of 0.5 on text that you have not seen. Take one case at a time: th
     importance=4,
     minutes=45,
     points=5,
+    needs=(BRIDGE, "transformers"),
     # Loads the model, and reads some hundred rows of text with it.
-    seconds=120,
+    seconds=60,
 )
 def feature_detective(check: Check) -> None:
     evidence = _evidence()
