@@ -113,7 +113,7 @@ def plot_logit_effect(
         col=1,
     )
     styled(fig, title=title or "Direct effect on the logits", width=860, height=560)
-    fig.update_layout(showlegend=False, bargap=0.15)
+    fig.update_layout(showlegend=False, bargap=0.15, margin={"l": 130})
     fig.update_yaxes(autorange="reversed", row=1)
     fig.update_yaxes(title_text="tokens", row=2)
     fig.update_xaxes(title_text="added to the logit by one unit of the latent", row=2)

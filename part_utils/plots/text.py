@@ -95,14 +95,16 @@ def display_top_sequences(
         values: the latent's activation there.
         text: the text that the positions refer to.
         tokenizer: turns tokens into text.
-        acts: the latent's activation on the whole text. The tokens around are then colored as well.
+        acts: the latent's activation on the whole text. The tokens around are then colored as well, and the
+            strongest color stands for the largest activation of the whole text, not of these tokens.
         before: how many tokens to show before it.
         after: how many tokens to show after it.
         labels: say where each text comes from.
         title: a line above.
     """
     _need_positions(indices, values, text)
-    strongest = float(values.max()) if len(values) else 1.0
+    scale = values if acts is None else acts
+    strongest = float(scale.max()) if scale.numel() else 1.0
     rows = []
     for (batch, seq), value in zip(indices.tolist(), values.tolist(), strict=True):
         start, stop = max(0, seq - before), min(text.tokens.shape[1], seq + after + 1)
