@@ -544,6 +544,8 @@ def _environment(home: str) -> dict[str, str]:
     # The very package that the checker runs, wherever that was found.
     fixed["PYTHONPATH"] = str(Path(PACKAGE_DIRECTORY).parent)
     threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+    # pyarrow, which TransformerLens loads, starts a thread of its allocator otherwise, and the zygote must have one.
+    threads["JE_ARROW_MALLOC_CONF"] = "background_thread:false"
     quiet = {"TQDM_DISABLE": "1", "COURSE_STATIC": "1", "HF_HUB_OFFLINE": "1", "PYTHONDONTWRITEBYTECODE": "1"}
     return fixed | threads | quiet
 
