@@ -152,7 +152,7 @@ def _steered_logits(
 def _tokens_of(sentence: str, model: "TransformerBridge") -> Int[Tensor, "1 seq"]:
     if not sentence.strip():
         raise ValueError("The sentence is empty; write a few words.")
-    tokens = model.to_tokens(sentence, prepend_bos=True)
+    tokens = model.to_tokens(sentence, prepend_bos=True, truncate=False)
     if tokens.shape[1] > model.cfg.n_ctx:
         raise ValueError(
             f"The sentence has {tokens.shape[1]} tokens with BOS, but the model reads at most {model.cfg.n_ctx}; "

@@ -1,0 +1,79 @@
+"""A sentence of one's own: the latents on it, and the model with one of them turned up."""
+
+import pytest
+import torch
+
+from part_utils import steering
+from part_utils.language_models import load_autoencoder, load_language_model
+
+SENTENCE = "def check(self):\n    raise ValueError"
+
+
+@pytest.fixture(scope="module")
+def bundled():
+    torch.set_num_threads(1)
+    return load_language_model(), load_autoencoder()
+
+
+def test_firing_latents_are_those_of_the_autoencoder(bundled):
+    model, autoencoder = bundled
+    found = steering.firing_latents(SENTENCE, model, autoencoder, instance=1)
+    assert "".join(found.words[1:]) == SENTENCE
+    _, cache = model.run_with_cache(found.tokens)
+    h = cache["blocks.0.mlp.hook_post"][0]
+    acts = torch.relu((h - autoencoder.b_dec[1]) @ autoencoder.W_enc[1] + autoencoder.b_enc[1])
+    torch.testing.assert_close(found.acts[1:], acts[1:], atol=1e-4, rtol=1e-4)
+    assert not found.acts[0].any()
+    strongest = found.strongest(3)
+    assert found.acts.amax(dim=0).argsort(descending=True)[:3].tolist() == strongest
+
+
+def test_no_strength_changes_nothing_and_strength_adds_the_direction(bundled):
+    model, autoencoder = bundled
+    same = steering.steered_next_token(SENTENCE, model, autoencoder, 5, strength=0.0)
+    torch.testing.assert_close(same.before, same.after)
+    steered = steering.steered_next_token(SENTENCE, model, autoencoder, 5, strength=4.0)
+    torch.testing.assert_close(steered.before, same.before)
+    assert steered.after.sum().item() == pytest.approx(1, abs=1e-4)
+    direction = autoencoder.normalize_and_return_W_dec()[0, 5]
+    with torch.no_grad():
+        expected = model.run_with_hooks(
+            model.to_tokens(SENTENCE),
+            fwd_hooks=[("blocks.0.mlp.hook_post", lambda value, hook: value + 4.0 * direction)],
+        )[0, -1].softmax(dim=-1)
+    torch.testing.assert_close(steered.after, expected)
+    assert (steered.after - steered.before).abs().sum() > 0.01
+    assert len(steered.table(model, k=4).splitlines()) == 5
+
+
+def test_continuations_are_repeatable_and_change_with_the_strength(bundled):
+    model, autoencoder = bundled
+    write = [
+        steering.continue_text(SENTENCE, model, autoencoder, 5, strength, n_tokens=8, seed=2)
+        for strength in (0.0, 0.0, 30.0)
+    ]
+    assert write[0] == write[1]
+    assert write[0] != write[2]
+    greedy = [
+        steering.continue_text(SENTENCE, model, autoencoder, 5, 0.0, 4, temperature=0, seed=s) for s in (0, 1)
+    ]
+    assert greedy[0] == greedy[1]
+
+
+def test_a_long_continuation_stays_within_the_context(bundled):
+    model, autoencoder = bundled
+    sentence = "the " * 115
+    assert steering.continue_text(sentence, model, autoencoder, 5, 0.0, n_tokens=20)
+
+
+@pytest.mark.parametrize(("sentence", "message"), [("  ", "empty"), ("a b " * 200, "at most 128")])
+def test_impossible_sentences(bundled, sentence, message):
+    with pytest.raises(ValueError, match=message):
+        steering.firing_latents(sentence, *bundled)
+
+
+def test_the_autoencoder_is_not_changed(bundled):
+    model, autoencoder = bundled
+    before = {name: value.clone() for name, value in autoencoder.state_dict().items()}
+    steering.continue_text(SENTENCE, model, autoencoder, 5, 3.0, n_tokens=2)
+    assert all(torch.equal(value, before[name]) for name, value in autoencoder.state_dict().items())
