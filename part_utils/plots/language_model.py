@@ -68,7 +68,7 @@ def plot_small_example(fired: Bool[Tensor, "tokens latents"], *, title: str | No
         )  # fmt: skip
         fig.add_trace(box, row=1, col=2)
     styled(fig, title=title, width=860, height=340)
-    fig.update_layout(barmode="overlay")
+    fig.update_layout(barmode="overlay", margin={"l": 90})
     fig.update_xaxes(title_text="token", dtick=1, showgrid=False, row=1, col=1)
     fig.update_yaxes(autorange="reversed", showgrid=False, row=1, col=1)
     fig.update_xaxes(title_text="log10 of the firing rate", range=[-1.25, 0.05], row=1, col=2)
@@ -364,7 +364,8 @@ def plot_prediction_change(
     styled(fig, title=title, width=760, height=380)
     fig.update_xaxes(tickvals=list(range(len(chosen))), ticktext=labels, tickangle=0, title_text="next token")
     fig.update_yaxes(title_text="probability, %")
-    fig.update_layout(barmode="group", legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"})
+    legend = {"orientation": "h", "y": 1.02, "yanchor": "bottom"}
+    fig.update_layout(barmode="group", legend=legend, margin={"t": 90 if title else 60})
     best = " and ".join(
         f"{name}: {words[int(share.argmax())]!r} {share.max():.0%}"
         for name, share in zip(names, shares, strict=True)
