@@ -22,7 +22,8 @@ FIXTURES = "part_utils.exercises.fixtures"
 BRIDGE = "transformer_lens.model_bridge"
 # One word for every token of the tiny language model, for pictures.
 WORDS = (
-    "the", "cat", "sat", "on", "a", "mat", "and", "saw", "two", "dogs", "run", "by", "while", "it", "was", "very", "old",
+    "the", "cat", "sat", "on", "a", "mat", "and", "saw", "two",
+    "dogs", "run", "by", "while", "it", "was", "very", "old",
 )  # fmt: skip
 
 
@@ -108,15 +109,17 @@ take 16,384 times the work and the memory.
 
 Compute **one** latent, from its column of the encoder, on every token of `tokens`, `batch_rows` rows at a time. Return
 the positions `(batch, seq)` of the `k` tokens with the highest activations, and those activations, the highest first.
-If the text has fewer than `k` tokens, return all of them. Keep only what may still be among the best, so that a text may
-be of any length.
+If the text has fewer than `k` tokens, return all of them. Keep only what may still be among the best, so that a text
+may be of any length.
 """,
     hints=(
-        "What does the encoder of chapter 2 do with `h`, for a single latent? It needs `b_dec[instance]`, one column of "
+        "What does the encoder of chapter 2 do with `h`, for a single latent? It needs "
+        "`b_dec[instance]`, one column of "
         "`W_enc[instance]` and one number of `b_enc[instance]`.",
         "`get_activations(tokens[start : start + batch_rows], model)` gives `h` for a few rows. After each batch, join "
         "the new activations with the best ones so far, and keep the `k` largest (`topk`).",
-        "`topk` on the flattened activations gives flat places. In a batch with `seq` tokens a row, the place `p` is row "
+        "`topk` on the flattened activations gives flat places. In a batch with `seq` tokens a row, "
+        "the place `p` is row "
         "`p // seq` and position `p % seq`; the row counts from the batch's `start`.",
         "`topk` wants at most as many as there are: `min(k, len(values))`.",
     ),
@@ -135,8 +138,9 @@ def highest_activating_tokens(check: Check) -> None:
     tokens[:, 0] = check.permutation(17)[:rows]
     instance = 1
     all_acts = _all_acts(tokens, model, autoencoder)[:, :, instance]
-    firing = (all_acts > 0).float().mean(dim=(0, 1))
-    latent = int((firing - 0.5).abs().argmin())
+    often = ((all_acts > 0).float().mean(dim=(0, 1)) - 0.5).abs().argsort().tolist()
+    # One that is not silent by any known mistake, so that no two of them look alike.
+    latent = next((one for one in often if _tells_mistakes_apart(tokens, model, autoencoder, one)), often[0])
     # The best row is in the last batch of 5, which is not full, and the second best in the first.
     order = all_acts[:, :, latent].amax(dim=1).argsort(descending=True)
     tokens = tokens[torch.cat([order[1:2], order[2:], order[:1]])]
@@ -147,7 +151,14 @@ def highest_activating_tokens(check: Check) -> None:
     wrong = _wrong_latents(tokens, model, autoencoder, latent, instance)
     acts = wrong.pop("")
     _check_highest(
-        check, call(tokens, 17, 5), tokens, acts, wrong, 17, 5, "finds the tokens with the highest activations"
+        check,
+        call(tokens, 17, 5),
+        tokens,
+        acts,
+        wrong,
+        17,
+        5,
+        "finds the tokens with the highest activations",
     )
     _check_highest(
         check, call(tokens, 6, 100), tokens, acts, wrong, 6, 100, "right when one batch holds all rows"
@@ -158,7 +169,7 @@ def highest_activating_tokens(check: Check) -> None:
         check, found, tokens[:5], acts[:5], {phrase: other[:5] for phrase, other in wrong.items()}, 1000, 3,
         "returns all tokens where there are fewer than k",
     )  # fmt: skip
-    other = {phrase: value for phrase, value in _wrong_latents(tokens, model, autoencoder, latent, 0).items()}
+    other = _wrong_latents(tokens, model, autoencoder, latent, 0)
     _check_highest(
         check, call(tokens, 4, 4, latent, 0), tokens, other.pop(""), other, 4, 4, "right in both instances"
     )
@@ -216,6 +227,14 @@ def _wrong_latents(
     }
 
 
+def _tells_mistakes_apart(tokens: Tensor, model: Any, autoencoder: AutoEncoder, latent: int) -> bool:
+    return all(
+        bool((acts > 0).any())
+        for instance in (0, 1)
+        for acts in _wrong_latents(tokens, model, autoencoder, latent, instance).values()
+    )
+
+
 def _check_highest(
     check: Check,
     found: Any,
@@ -233,9 +252,8 @@ def _check_highest(
     expected, places = acts.flatten().topk(count)
     right = torch.stack([places // seq, places % seq], dim=-1)
     check.show(lambda: _tokens_shown(tokens, indices, values, right, expected))
-    if isinstance(indices, Tensor) and isinstance(values, Tensor) and indices.is_floating_point():
-        if values.ndim == 2 or not values.is_floating_point():
-            raise Mistake("The indices and the values are exchanged: the indices come first.")
+    if isinstance(indices, Tensor) and isinstance(values, Tensor) and not values.is_floating_point():
+        raise Mistake("The indices and the values are exchanged: the indices come first.")
     _check_values(check, values, acts, wrong, expected, count, batch_rows)
     if isinstance(indices, Tensor) and indices.ndim == 1 and len(indices) == count:
         flat = (
@@ -300,7 +318,8 @@ def _check_highest(
     raise Mistake(
         "The values are right, but the indices do not lead to the tokens that have them.",
         [
-            f"{len(wrong_at)} of {count} are wrong; number {n} should be {right[n].tolist()}, and is {indices[n].tolist()}"
+            f"{len(wrong_at)} of {count} are wrong; number {n} should be {right[n].tolist()}, and "
+            f"is {indices[n].tolist()}"
             for n in wrong_at[:1]
         ],
     )
@@ -368,7 +387,8 @@ def _check_memory(check: Check, model: Handle, tokens: Tensor) -> None:
     expected = _top(_endless_acts(check, seed, model, tokens), 3)
     with explained(
         {
-            "": "With an autoencoder of very many latents your code fails: it computes all of them. Use only this latent's "
+            "": "With an autoencoder of very many latents your code fails: it computes all of them. "
+            "Use only this latent's "
             "column of `W_enc[instance]`, not `autoencoder(h)` or a product with all of `W_enc`."
         }
     ):
@@ -544,10 +564,10 @@ def _check_extremes(effect: Tensor, top: Any, bottom: Any, k: int) -> None:
             raise Mistake(
                 f"`{name}` has the right tokens in the wrong order: expected the most extreme first."
             )
-        if same(tokens, opposite):
-            raise Mistake(f"`{name}` has the tokens from the other end.")
         if same(tokens, size[:k]) or same(tokens, size.flip(0)[:k]):
             raise Mistake(f"`{name}` is sorted by the size of the effect, without its sign.")
+        if same(tokens, opposite):
+            raise Mistake(f"`{name}` has the tokens from the other end.")
         if same(tokens.sort().values, wanted.sort().values):
             raise Mistake(
                 f"`{name}` has the right tokens in the wrong order: expected the most extreme first."
@@ -574,8 +594,10 @@ Return the shares, and how many neurons it takes, the largest shares first, to h
 at least 90 % of it. A latent that is a neuron needs one.
 """,
     hints=(
-        "A vector's squared length is the sum of its squared entries. Divide the squares by their sum and they are shares.",
-        "Sort the shares, the largest first, and add them up with `cumsum`. The first place where the sum is large enough "
+        "A vector's squared length is the sum of its squared entries. Divide the squares by their "
+        "sum and they are shares.",
+        "Sort the shares, the largest first, and add them up with `cumsum`. The first place where "
+        "the sum is large enough "
         "is place 0 if one neuron is enough.",
         "The number of sums that are still too small, plus 1: `(sums < 0.5).sum() + 1`.",
     ),
@@ -596,7 +618,8 @@ def feature_in_neuron_basis(check: Check) -> None:
         mistakes = {
             "the absolute entries are made shares, without squaring them": direction.abs()
             / direction.abs().sum(),
-            "the entries are squared, but the decoder's row is not at unit length: the shares do not add up to 1": raw.square(),
+            "the entries are squared, but the decoder's row is not at unit length: the shares do "
+            "not add up to 1": raw.square(),
             "the direction is returned, not the squares of its entries": direction,
             "the decoder's row is returned, not the squares of its entries": raw,
             "the absolute entries of the direction are returned; its squares are the shares": direction.abs(),
@@ -745,7 +768,8 @@ reconstruction.
     hints=(
         "The reconstruction is `acts @ W_dec + b_dec`, with decoder rows at unit length. Write down its entry for one "
         "neuron, and do not sum over the latents.",
-        "One neuron is a *column* of the decoder: `normalize_and_return_W_dec()[instance, :, neuron]` has one number for "
+        "One neuron is a *column* of the decoder: `normalize_and_return_W_dec()[instance, :, "
+        "neuron]` has one number for "
         "every latent.",
     ),
     difficulty=2,
@@ -850,9 +874,11 @@ bias `b_dec`; and the error, so that `contributions.sum(0) + bias + error` is `h
 that fires.
 """,
     hints=(
-        "The autoencoder wants `batch n_instances n_input_ae`: `h.expand(1, n_instances, -1)` is a batch of one. Of its "
+        "The autoencoder wants `batch n_instances n_input_ae`: `h.expand(1, n_instances, -1)` is a "
+        "batch of one. Of its "
         "`acts` you need `[0, instance]`.",
-        "`acts.argsort(descending=True)` has all latents, the most active first. The first `(acts > 0).sum()` of them fire.",
+        "`acts.argsort(descending=True)` has all latents, the most active first. The first `(acts > "
+        "0).sum()` of them fire.",
         "The error is what is missing: `h` minus everything else.",
     ),
     difficulty=3,
@@ -951,7 +977,8 @@ def _check_decomposition(
             "the parts do not add up: the error's entries are squared": rest.square(),
             "the parts do not add up: the absolute error is returned": rest.abs(),
             "the error is lost": torch.zeros(13),
-            "the parts do not add up: only the most active latent is taken from `h`": h - right[:1].sum(dim=0) - b_dec[instance],
+            "the parts do not add up: only the most active latent is taken from "
+            "`h`": h - right[:1].sum(dim=0) - b_dec[instance],
             "the errors of both instances are returned": h - rebuilt,
         },
         what="`error`",
@@ -1028,9 +1055,11 @@ standard deviations). A latent that never changes on these tokens correlates wit
     hints=(
         "Bring the rows to unit length, and one matrix product gives all cosines, `n_latents_a n_latents_b`. "
         "`max(dim=1)` has values and indices.",
-        "A correlation is a cosine as well: of the activations over the tokens, after each latent's mean over the tokens "
+        "A correlation is a cosine as well: of the activations over the tokens, after each latent's "
+        "mean over the tokens "
         "is taken away.",
-        "A latent that never fires leaves a column of zeros, whose length is 0. Divide by `length.clamp_min(1e-8)`, and "
+        "A latent that never fires leaves a column of zeros, whose length is 0. Divide by "
+        "`length.clamp_min(1e-8)`, and "
         "zeros stay zeros.",
     ),
     difficulty=3,
@@ -1094,7 +1123,8 @@ def _check_matches(check: Check, W_dec_a: Tensor, W_dec_b: Tensor, acts_a: Tenso
             "the decoder rows are not brought to unit length": W_dec_a @ W_dec_b.mT,
             "only A's rows are brought to unit length": unit_rows(W_dec_a) @ W_dec_b.mT,
             "only B's rows are brought to unit length": W_dec_a @ unit_rows(W_dec_b).mT,
-            "the columns of the decoders are brought to unit length instead of the rows": (W_dec_a / W_dec_a.norm(dim=0))
+            "the columns of the decoders are brought to unit length instead of the "
+            "rows": (W_dec_a / W_dec_a.norm(dim=0))
             @ (W_dec_b / W_dec_b.norm(dim=0)).mT,
             "means are taken away from the decoder rows before the cosine": unit_rows(
                 W_dec_a - W_dec_a.mean(dim=1, keepdim=True)
@@ -1117,17 +1147,21 @@ def _check_matches(check: Check, W_dec_a: Tensor, W_dec_b: Tensor, acts_a: Tenso
     _check_match(
         check, by_correlation, correlation, correlations, "correlation",
         {
-            "the means are not taken away: this is the cosine of the activations": unit_rows(acts_a.mT) @ unit_rows(acts_b.mT).mT,
-            "only A's means are taken away and the lengths are those before": unit_rows(centered_a.mT) @ unit_rows(acts_b.mT).mT,
+            "the means are not taken away: this is the cosine of the "
+            "activations": unit_rows(acts_a.mT) @ unit_rows(acts_b.mT).mT,
+            "only A's means are taken away and the lengths are those "
+            "before": unit_rows(centered_a.mT) @ unit_rows(acts_b.mT).mT,
             "only B's means are taken away": unit_rows(acts_a.mT) @ unit_rows(centered_b.mT).mT,
             "each token's mean over the latents is taken away instead of each latent's over the tokens": unit_rows(
                 (acts_a - acts_a.mean(dim=1, keepdim=True)).mT
             )
             @ unit_rows((acts_b - acts_b.mean(dim=1, keepdim=True)).mT).mT,
             "nothing is divided by the standard deviations: this is the covariance": covariance,
-            "nothing is divided by the standard deviations (covariance, with the count minus 1)": covariance * counts / (counts - 1),
+            "nothing is divided by the standard deviations (covariance, with the count minus "
+            "1)": covariance * counts / (counts - 1),
             "nothing is divided by the standard deviations, and the products are summed": covariance * counts,
-            "the products are averaged over all tokens, but `std` divides by the count minus 1": correlations * (counts - 1) / counts,
+            "the products are averaged over all tokens, but `std` divides by the count minus "
+            "1": correlations * (counts - 1) / counts,
             "the activations are multiplied as they are": acts_a.mT @ acts_b,
             "the activations are multiplied as they are and averaged": acts_a.mT @ acts_b / counts,
             "the correlation is squared": correlations.square(),
@@ -1160,7 +1194,8 @@ def _check_match(
     here = torch.arange(n_a)
     if isinstance(by, Tensor) and by.shape == (n_b,) != (n_a,):
         raise Mistake(
-            f"`by_{name}` has one entry for each latent of B, `n_latents_b`; expected one for each of A: for every latent "
+            f"`by_{name}` has one entry for each latent of B, `n_latents_b`; expected one for each "
+            f"of A: for every latent "
             "of A, the best of B."
         )
     by = _whole_numbers(by, (n_a,), "n_latents_a", f"`by_{name}`")
@@ -1170,7 +1205,8 @@ def _check_match(
 
     mistakes: dict[str, Any] = {
         "the sign is dropped (`abs`): opposite directions are no match" if name == "cosine" else
-        "the sign is dropped (`abs`): a latent that is silent when the other fires is no match": scores.abs().max(dim=1).values,
+        "the sign is dropped (`abs`): a latent that is silent when the other fires is no "
+        "match": scores.abs().max(dim=1).values,
         "the least similar latent is taken instead of the most similar": scores.min(dim=1).values,
         "latents with the same number are paired; the order of the latents is arbitrary": scores[here, here % n_b],
         "the mean over all latents of B is returned": scores.mean(dim=1),
@@ -1209,9 +1245,10 @@ def _check_match(
     for phrase, matrix in wrong.items():
         if torch.equal(by[clear], matrix.argmax(dim=1)[clear]):
             raise Mistake(f"`by_{name}` is what comes out when {phrase}.")
-    if len(by.unique()) == len(by) and n_a <= n_b or len(by[by >= 0].unique()) == min(n_a, n_b):
+    if len(by.unique()) == min(n_a, n_b):
         raise Mistake(
-            f"`by_{name}` uses each latent of B only once. Two latents of A may have the same counterpart: take the best "
+            f"`by_{name}` uses each latent of B only once. Two latents of A may have the same "
+            f"counterpart: take the best "
             "for each."
         )
     bad = (chosen < best - 1e-5).nonzero().flatten()
@@ -1233,20 +1270,22 @@ def _check_match(
     reference="hypotheses.score_hypothesis",
     title="Put a hypothesis to the test",
     statement="""
-Looking at the ten strongest examples, everybody finds a story. A story becomes a hypothesis when it predicts text that
-it was not made from, and can fail. So write it as a rule, `predicate(context, label)`, that says whether the latent
-fires on the last word of `context`, and count how often it is right on `feature.held_out`.
+Looking at the ten strongest examples, everybody finds a story. It becomes a hypothesis when it predicts text that it
+was not made from, and can fail: as a rule, `predicate(context, label)`, that says whether the latent fires on the last
+word of `context`. Count how often it is right on `feature.held_out`, where `context` is the row's words up to and with
+the current one, and `label` the current word's.
 
 A token counts as firing if its activation is above `threshold` times the largest activation in `feature.found_on`, the
-text that the rule was made from: weak activations are often noise. For every token of the held-out text, `context` is
-the row's words up to and with it, and `label` its own label. Return precision, recall, their harmonic mean F1, and the
-F1 of the rule that always says yes. Where a denominator is 0, the ratio is 0.
+text that the rule was made from: weak activations are often noise. Return precision, recall, their harmonic mean F1,
+and the F1 of the rule that always says yes. Where a denominator is 0, the ratio is 0.
 """,
     hints=(
-        "Two masks of shape `batch seq`: where the latent fires, and where the rule says so. Everything else is counting "
+        "Two masks of shape `batch seq`: where the latent fires, and where the rule says so. "
+        "Everything else is counting "
         "in these two.",
         "Precision is hits / claimed, recall is hits / fires, where `hits` counts the tokens where both are true.",
-        "F1 is 2 · hits / (claimed + fires). For the rule that always says yes, every token is claimed, and every token "
+        "F1 is 2 · hits / (claimed + fires). For the rule that always says yes, every token is "
+        "claimed, and every token "
         "on which the latent fires is a hit.",
     ),
     difficulty=3,
@@ -1340,9 +1379,11 @@ def _check_score(
     names = "precision, recall, f1, baseline_f1"
     with explained(
         {
-            "ZeroDivisionError": "Your code divides by zero: a rule may never say yes, and a latent may be silent on the "
+            "ZeroDivisionError": "Your code divides by zero: a rule may never say yes, and a latent "
+            "may be silent on the "
             "held-out text. The ratio is 0 then.",
-            "IndexError": "Your code asks for a word that is not there. The context of the first word is that word alone.",
+            "IndexError": "Your code asks for a word that is not there. The context of the first "
+            "word is that word alone.",
         }
     ):
         found = _fields(check, check.call(*arguments), names)
@@ -1355,8 +1396,8 @@ def _check_score(
         )
     right = _score(rule, words, labels, found_on, held_out, share)
 
-    def same(other: tuple[float, ...] | None) -> bool:
-        return other is not None and all(abs(a - b) < 1e-4 for a, b in zip(numbers, other, strict=True))
+    def same(other: tuple[float, ...]) -> bool:
+        return all(abs(a - b) < 1e-4 for a, b in zip(numbers, other, strict=True))
 
     if same(right):
         check.holds(True, claim, "")
@@ -1366,16 +1407,27 @@ def _check_score(
         for n, a, b in zip(names.split(", "), right, numbers, strict=True)
     ]
 
-    def wrong(**change: Any) -> tuple[float, ...] | None:
+    def wrong(**change: Any) -> tuple[float, ...]:
         return _score(rule, words, labels, found_on, held_out, share, **change)
 
-    for phrase, change in {
-        "the rule is scored on the text that it was made from (`found_on`); what counts is text that it was not made from": {"on": "found_on"},
-        "the rule is scored on the text that it was made from (`found_on`), with the threshold of the held-out text": {"on": "found_on", "level": "held_out"},
-        "the threshold is a share of the largest activation in the *held-out* text; take that of `found_on`": {"level": "held_out"},
-        "the threshold is a share of the largest activation in both texts together, and both are scored": {"on": "both", "level": "both"},
+    changes: dict[str, dict[str, Any]] = {
+        "the rule is scored on the text that it was made from (`found_on`); what counts is text "
+        "that it was not made from": {"on": "found_on"},
+        "the rule is scored on the text that it was made from (`found_on`), with the threshold of the held-out text": {
+            "on": "found_on",
+            "level": "held_out",
+        },
+        "the threshold is a share of the largest activation in the *held-out* text; take that of `found_on`": {
+            "level": "held_out"
+        },
+        "the threshold is a share of the largest activation in both texts together, and both are scored": {
+            "on": "both",
+            "level": "both",
+        },
         "every activation above 0 counts as firing: the threshold is not used": {"level": "zero"},
-        "`threshold` is compared with the activations as it is, and not as a share of the largest one": {"level": "absolute"},
+        "`threshold` is compared with the activations as it is, and not as a share of the largest one": {
+            "level": "absolute"
+        },
         "the threshold is 0.25 whatever `threshold` is": {"level": "fixed"},
         "the threshold is a share of each row's largest activation": {"level": "row"},
         "the threshold is a share of the mean activation": {"level": "mean"},
@@ -1393,10 +1445,11 @@ def _check_score(
         "the label is that of the previous word": {"label": "previous"},
         "the first word of every row is left out": {"skip": 1},
         "only the first row is scored": {"rows": 1},
-        "all rows run into one another: a context begins with its own row": {"context": "joined"},
+        "a context begins in the rows before; it begins with its own row": {"context": "joined"},
         "each row is scored on its own, and the scores are averaged": {"each_row": True},
         "the rule is negated": {"negate": True},
-    }.items():  # fmt: skip
+    }
+    for phrase, change in changes.items():
         if same(wrong(**change)):
             raise Mistake(f"The scores are what comes out when {phrase}.", details)
     precision, recall, f1, baseline = right
@@ -1423,7 +1476,8 @@ def _check_score(
             / max(total - fires, 1),
         },
         2: {
-            "it is the accuracy: the share of all tokens on which the rule is right. With a latent that rarely fires the "
+            "it is the accuracy: the share of all tokens on which the rule is right. With a latent "
+            "that rarely fires the "
             "rule that never says yes is almost perfect by that": agreeing,
             "it is the arithmetic mean of precision and recall; F1 is the harmonic mean": (precision + recall) / 2,
             "it is the geometric mean of precision and recall; F1 is the harmonic mean": (precision * recall) ** 0.5,
@@ -1440,11 +1494,15 @@ def _check_score(
             "it is the arithmetic mean of precision and recall of that rule": (base_rate + 1) / 2,
             "it is the share of tokens on which the rule says yes": claimed / total,
             "it is the F1 of the rule itself": f1,
-            "it is the F1 of a rule that says yes as often as yours, at random": 2 * claimed * fires / total / max(claimed + fires, 1),
+            "it is the F1 of a rule that says yes as often as yours, at "
+            "random": 2 * claimed * fires / total / max(claimed + fires, 1),
             "it is the F1 of a coin": fires / max(total / 2 + fires, 1),
             "it is 1 (the recall of the rule that always says yes)": 1.0,
-            "it is computed on the text that the rule was made from": _score(rule, words, labels, found_on, held_out, share, on="found_on")[3],
-            "it is the share of tokens on which the latent fires in the text that the rule was made from": _base_rate(found_on, found_on, share),
+            "it is computed on the text that the rule was made from": wrong(
+                on="found_on"
+            )[3],
+            "it is the share of tokens on which the latent fires in the text that the rule was made "
+            "from": _base_rate(found_on, found_on, share),
         },
     }  # fmt: skip
     for place, name in enumerate(names.split(", ")):
@@ -1565,21 +1623,21 @@ Five latents of encoder-A, and nobody tells you what they stand for. For each of
 fires, make up a rule, and put it to the test with `score_hypothesis`. `DETECTIVE_LATENTS` has their numbers, case 1
 first.
 
-Write the rules as the methods `case_1` to `case_5`. Each gets the `context`, a list of tokens up to and with the current
-one, and the `label` of the text, and says whether the latent fires on the last token. A case is solved when your rule
-reaches an F1 of 0.5 on text that you have not seen. Take one case at a time: the check tells you how each of them does.
+Write the rules as the methods `case_1` to `case_5`. Each gets the `context`, a list of tokens up to and with the
+current one, and the `label` of the text, and says whether the latent fires on the last token. A case is solved when
+your rule reaches an F1 of 0.5 on text that you have not seen; the check tells you how each case does.
 """,
     hints=(
-        "`record_feature(DETECTIVE_LATENTS[0], model, autoencoder)` has the words, the labels and the activations. Print "
-        "the strongest tokens with what comes before them, then some in the middle of the range, then tokens that look "
-        "the same on which it is silent: those tell you what the rule lacks.",
-        "Mind the spaces: `' self'` and `'self'` are two tokens. `context[-1]` is the current token, `context[-2]` the "
+        "`record_feature(DETECTIVE_LATENTS[0], model, autoencoder)` has the words, the labels and the activations. "
+        "Print the strongest tokens with what comes before them, then some in the middle of the range, then tokens "
+        "that look the same on which it is silent: those tell you what the rule lacks.",
+        "Mind the spaces: `' the'` and `'the'` are two tokens. `context[-1]` is the current token, `context[-2]` the "
         "one before (is there one?), and `''.join(context)` the text so far. `label.startswith('Wikipedia')` asks for "
         "the kind of text.",
-        "Low precision: the rule is too wide. What do the tokens have in common on which it is wrong? Low recall: it is "
-        "too narrow. On which tokens does the latent fire that it misses?",
-        "Where a line begins often matters: `''.join(context).rpartition('\\n')[2]` is the line so far. One case is about "
-        "novels, one about articles, three about code.",
+        "Low precision: the rule is too wide. What do the tokens have in common on which it is wrong? Low recall: it "
+        "is too narrow. On which tokens does the latent fire that it misses?",
+        "Where in its line a token stands often matters: `line_so_far(context)` is the line up to here. One case is "
+        "about novels, one about articles, three about code.",
     ),
     difficulty=4,
     importance=4,
