@@ -124,6 +124,7 @@ CHAPTERS = (
     Chapter("01", "01_toy_model", "Toy models of superposition", reading_minutes=60),
     Chapter("02", "02_sparse_autoencoder", "A sparse autoencoder on the toy model", reading_minutes=60),
     Chapter("03", "03_resampling", "Neuron resampling", reading_minutes=40),
+    Chapter("04", "04_language_model", "A sparse autoencoder on a language model's MLP", reading_minutes=75),
     Chapter("05", "05_interpretation", "Interpreting features", reading_minutes=60),
 )
 
