@@ -1,6 +1,7 @@
 """The feature browser: what it finds, what it shows, and its static form."""
 
 import re
+from html import unescape
 
 import pytest
 import torch

@@ -2,6 +2,7 @@
 
 import os
 from collections import Counter
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 from IPython.display import HTML
@@ -89,7 +90,12 @@ def panels(
     """The dashboard's panels of one latent, as an output of a cell."""
     few = DashboardConfig(n_top=8, per_group=3, sample_rows=32)
     statistics = collect_statistics([latent], text, model, autoencoder, instance, cfg=few, progress=False)
-    return HTML(f"<style>{panel_css()}</style>{latent_panel_html(statistics, latent)}")
+    page = f"<style>body {{ margin: 0 }}{panel_css()}</style>{latent_panel_html(statistics, latent)}"
+    # A page of its own, since the styles of notebooks for tables and lists would change the panels.
+    return HTML(
+        f'<iframe title="latent {latent}" srcdoc="{escape(page)}" loading="lazy" '
+        'style="width: 100%; height: 46rem; border: 1px solid #8886; border-radius: 6px"></iframe>'
+    )
 
 
 def feature_browser(
