@@ -93,8 +93,8 @@ def panels(
     page = f"<style>body {{ margin: 0 }}{panel_css()}</style>{latent_panel_html(statistics, latent)}"
     # A page of its own, since the styles of notebooks for tables and lists would change the panels.
     return HTML(
-        f'<iframe title="latent {latent}" srcdoc="{escape(page)}" loading="lazy" '
-        'style="width: 100%; height: 46rem; border: 1px solid #8886; border-radius: 6px"></iframe>'
+        f'<div><iframe title="latent {latent}" srcdoc="{escape(page)}" loading="lazy" '
+        'style="width: 100%; height: 46rem; border: 1px solid #8886; border-radius: 6px"></iframe></div>'
     )
 
 
