@@ -138,7 +138,7 @@ def score_hypothesis(
     )
 
 
-DETECTIVE_LATENTS = (1098, 3627, 2608, 2851, 3778)
+DETECTIVE_LATENTS = (988, 1156, 2608, 2899, 3741)
 """The latents of encoder-A that the cases 1 to 5 of the detective are about.
 
 `python -m part_utils.hypotheses` finds them: for each reference rule the latent that it predicts best.
@@ -154,13 +154,13 @@ class FeatureDetective:
 
     def case_1(self, context: list[str], label: str) -> bool:
         """Does the first latent fire on the last token of the context?"""
-        # The full stop of "Mr.", in a novel.
-        return context[-1] == "." and context[-2:-1] in ([" Mr"], ["Mr"])
+        # The prompt of an example in a docstring.
+        return context[-1].strip() == ">>>"
 
     def case_2(self, context: list[str], label: str) -> bool:
         """Does the second latent fire on the last token of the context?"""
-        # A statement that begins with `self`.
-        return context[-1] == " self" and line_so_far(context).strip() == "self"
+        # An `else` with a line of its own, unlike that of `a if b else c`.
+        return context[-1] == " else" and line_so_far(context).strip() == "else"
 
     def case_3(self, context: list[str], label: str) -> bool:
         """Does the third latent fire on the last token of the context?"""
@@ -169,14 +169,13 @@ class FeatureDetective:
 
     def case_4(self, context: list[str], label: str) -> bool:
         """Does the fourth latent fire on the last token of the context?"""
-        # The quotes that end a docstring, alone on their line: those that open one come after a colon.
-        alone = line_so_far(context).strip() == '"""'
-        return '"""' in context[-1] and alone and not "".join(context[:-1]).rstrip().endswith(":")
+        # The word "and" in a novel.
+        return context[-1] == " and" and label.startswith("Austen")
 
     def case_5(self, context: list[str], label: str) -> bool:
         """Does the fifth latent fire on the last token of the context?"""
-        # The apostrophe of a possessive, in an article; another latent has those of novels.
-        return context[-1] == "'s" and label.startswith("Wikipedia")
+        # The second line break after the title of an article.
+        return context[-2:] == ["\n", "\n"] and label.startswith("Wikipedia")
 
 
 def line_so_far(context: list[str]) -> str:

@@ -1324,16 +1324,16 @@ class CaseLeftOut:
     case_4, case_5 = FeatureDetective.case_4, FeatureDetective.case_5
 
 
-@mutant("5.8", says="Case 1: your rule raised IndexError")
+@mutant("5.8", says="Case 3: your rule raised IndexError")
 class NoWordBefore(FeatureDetective):
-    def case_1(self, context, label):
-        return context[-2] == " Mr" and context[-1] == "."
+    def case_3(self, context, label):
+        return context[-2] in (" is", " not") and context[-1] == " None"
 
 
 @mutant("5.8", says="Case 5: your rule raised TypeError")
 class LabelForgotten(FeatureDetective):
     def case_5(self, context):
-        return context[-1] == "'s"
+        return context[-2:] == ["\n", "\n"]
 
 
 @variant("5.8")
@@ -1362,7 +1362,7 @@ class RulesOfItsOwn:
 @variant("5.8")
 class TruthyAnswers(FeatureDetective):
     def case_2(self, context, label):
-        return context[-1] == " self" and re.search(r"(^|\n) *self$", "".join(context))
+        return context[-1] == " else" and re.search(r"(^|\n) *else$", "".join(context))
 
     def case_5(self, context, label):
         return int(super().case_5(context, label))
