@@ -137,3 +137,7 @@ def test_circuitsvis_carries_its_script_once():
 def test_circuitsvis_in_a_saved_notebook_is_plain(monkeypatch):
     monkeypatch.setenv("COURSE_STATIC", "1")
     assert from_circuitsvis(colored(), HTML("<i>plain</i>")).data == "<i>plain</i>"
+
+
+def test_control_characters_become_their_number() -> None:
+    assert visible("a\n\tb\x06 é") == "a⏎⇥b\\x06 é"

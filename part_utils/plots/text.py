@@ -25,8 +25,12 @@ _SMALL = "font-size:12px; opacity:0.75; white-space:nowrap"
 
 
 def visible(word: str) -> str:
-    """The token's text with line breaks and tabs drawn, so that they can be seen and a text stays on its line."""
-    return word.replace("\n", "⏎").replace("\t", "⇥")
+    """The token's text with line breaks and tabs drawn, so that they can be seen and a text stays on its line.
+
+    Other control characters, which browsers refuse, become their number: `\\x06`.
+    """
+    word = word.replace("\n", "⏎").replace("\t", "⇥")
+    return "".join(c if c.isprintable() or c.isspace() else f"\\x{ord(c):02x}" for c in word)
 
 
 def token_html(word: str, strength: float, hover: str = "", marked: bool = False) -> str:
