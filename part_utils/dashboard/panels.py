@@ -184,10 +184,15 @@ def _label_rows(rows: list[tuple[str, float, float]]) -> str:
     return "".join(
         f"<tr><th scope=row>{escape(name)}</th>"
         f"<td class=share><span style='--s:{share:.3f};--t:{text:.3f}'></span></td>"
-        f"<td>{percent(share)}</td><td class=lift>{f'× {share / text:.2g}' if text else ''}</td></tr>"
+        f"<td>{percent(share)}</td><td class=lift>{_lift(share, text)}</td></tr>"
         for name, share, text in rows
         if share > 0.0005
     )
+
+
+def _lift(share: float, text: float) -> str:
+    """How many times the share of the text a share is."""
+    return "< × 0.1" if share < 0.1 * text else f"× {share / text:.2g}"
 
 
 def _logits(statistics: DashboardStatistics, its: LatentStatistics) -> str:
@@ -279,7 +284,11 @@ def _contexts(statistics: DashboardStatistics, its: LatentStatistics) -> str:
         if index == 0 and len(its.groups) == 1:
             title = "All activations"
         parts.append(_group(statistics, its, group, title, note))
-    return f"<div class=contexts>{top}{''.join(parts)}</div>"
+    legend = (
+        "<p>Underlined: without the latent, the loss on the next token rises (line) or falls (dots) by"
+        f" {LARGE_EFFECT} nats or more.</p>"
+    )
+    return f"<div class=contexts>{top}{''.join(parts)}{legend}</div>"
 
 
 def _group(

@@ -7,9 +7,7 @@ that are shown are read once more at the end, for what happens to the loss witho
 
 import sys
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +20,7 @@ from tqdm import tqdm
 
 from part_utils.activations import MLP_HOOK, flatten_activations
 from part_utils.autoencoder import AutoEncoder
+from part_utils.dashboard.reading import RESIDUAL_HOOK, Reader, reader_for
 from part_utils.dashboard.streaming import N_BINS, RunningCorrelation, RunningStatistics
 from part_utils.evaluation import (
     Hooks,
@@ -169,25 +168,6 @@ class DashboardStatistics:
     latents: dict[int, LatentStatistics] = field(repr=False)
 
 
-class _Reached(Exception):
-    """Ends a forward pass once everything wanted has been computed."""
-
-
-def activations_at(model: "TransformerBridge", tokens: Int[Tensor, "batch seq"], *hooks: str) -> list[Tensor]:
-    """The activations at some hooks. What the model computes after the last of them is left out."""
-    kept: dict[str, Tensor] = {}
-
-    def keep(value: Tensor, hook: Any, name: str) -> None:
-        kept[name] = value
-        if len(kept) == len(hooks):
-            raise _Reached
-
-    fwd_hooks: list[Any] = [(name, partial(keep, name=name)) for name in hooks]
-    with suppress(_Reached):
-        model.run_with_hooks(tokens, fwd_hooks=fwd_hooks)
-    return [kept[name] for name in hooks]
-
-
 def encode(
     h: Float[Tensor, "batch seq d_mlp"],
     autoencoder: AutoEncoder,
@@ -249,6 +229,7 @@ def collect_statistics(
     running = RunningStatistics(len(chosen), len(text.label_names), cfg.n_top, cfg.per_group)
     correlations = [RunningCorrelation(len(chosen), autoencoder.cfg.n_hidden_ae) for _ in range(n_instances)]
     stride = -(-len(tokens) // cfg.sample_rows)
+    read = reader_for(model, tokens)
 
     hidden = {} if progress else {"disable": True}
     bar = tqdm(
@@ -256,7 +237,7 @@ def collect_statistics(
     )
     for start in range(0, len(tokens), cfg.batch_rows):
         rows = slice(start, start + cfg.batch_rows)
-        (h,) = activations_at(model, tokens[rows], MLP_HOOK)
+        (h,) = read(tokens[rows], MLP_HOOK)
         acts = encode(h, autoencoder, instance, wanted).view(*h.shape[:2], -1)
         running.add(acts.cpu(), text.labels[rows])
         sampled = torch.arange(start, start + len(h)) % stride == 0
@@ -268,7 +249,7 @@ def collect_statistics(
     bar.close()
 
     contexts = choose_contexts(running, cfg)
-    shown = describe_contexts(contexts, chosen, text, model, autoencoder, instance, cfg)
+    shown = describe_contexts(contexts, chosen, text, model, autoencoder, instance, cfg, read)
     frequencies = log_frequency_histogram(
         correlations[instance].fired_b / correlations[instance].n_tokens, n_bins=40
     )
@@ -357,6 +338,7 @@ def choose_contexts(
     for index, top in enumerate(running.histograms.top.tolist()):
         best = running.best_position[index][running.best[index] > 0]
         values = running.best[index][: len(best)]
+        candidates, strengths, bins = running.random_order(index, exclude=best)
         groups = []
         high, low = (values[0].item(), values[-1].item()) if len(best) else (0.0, 0.0)
         groups.append((low, high, len(best), [(index, int(position)) for position in best]))
@@ -366,7 +348,9 @@ def choose_contexts(
         for end_bin, first_bin in pairwise(limits):
             if first_bin == end_bin:
                 continue
-            positions, _ = running.sample(index, first_bin, end_bin, cfg.per_group, exclude=best)
+            inside = (bins >= first_bin) & (bins < end_bin)
+            positions = candidates[inside][: cfg.per_group]
+            positions = positions[strengths[inside][: cfg.per_group].argsort(descending=True)]
             low, high = (limit / N_BINS * top for limit in (first_bin, end_bin))
             count = int(counts[index, first_bin:end_bin].sum())
             groups.append((low, min(high, values[0].item()), count, [(index, int(p)) for p in positions]))
@@ -382,6 +366,7 @@ def describe_contexts(
     autoencoder: AutoEncoder,
     instance: int,
     cfg: DashboardConfig,
+    read: Reader,
 ) -> dict[_Key, Context]:
     """Read the chosen rows again: tokens, activations and effects on the loss around each chosen position."""
     seq = text.tokens.shape[1]
@@ -409,7 +394,7 @@ def describe_contexts(
         row_of = torch.tensor([index for index, _ in batch])
         latent_of = torch.tensor([latents[key[0]] for _, key in batch])
         acts, effects = acts_and_loss_effects(
-            tokens, row_of, latent_of, window, model, autoencoder, instance, direction
+            tokens, row_of, latent_of, window, model, autoencoder, instance, direction, read
         )
         for (index, key), its_acts, its_effects in zip(batch, acts.tolist(), effects.tolist(), strict=True):
             row, place = rows[index], key[1] % seq
@@ -435,6 +420,7 @@ def acts_and_loss_effects(
     autoencoder: AutoEncoder,
     instance: int,
     direction: Float[Tensor, "n_hidden_ae d_mlp"],
+    read: Reader,
 ) -> tuple[Float[Tensor, "contexts seq"], Float[Tensor, "contexts seq"]]:
     """Of each context: the activations of its latent, and how much the loss on each next token rises without it.
 
@@ -451,10 +437,11 @@ def acts_and_loss_effects(
         autoencoder: the autoencoder.
         instance: which of its instances.
         direction: its decoder, at unit length.
+        read: gives the activations at hooks.
     """
     some, index = latent_of.unique(return_inverse=True)
     one_layer = model.cfg.n_layers == 1
-    h, *rest = activations_at(model, tokens, MLP_HOOK, *(["ln_final.hook_in"] if one_layer else []))
+    h, *rest = read(tokens, MLP_HOOK, *([RESIDUAL_HOOK] if one_layer else []))
     acts = encode(h, autoencoder, instance, some).view(*h.shape[:2], -1)[row_of, :, index]
     effects = torch.zeros_like(acts)
     context, place = ((acts[:, :-1] > 0) & shown[:, :-1].to(acts.device)).nonzero(as_tuple=True)

@@ -113,17 +113,19 @@ class RunningStatistics:
             value[kept],
         )
 
-    def sample(
-        self, latent: int, first_bin: int, end_bin: int, k: int, exclude: Int[Tensor, "positions"]
-    ) -> tuple[Int[Tensor, "k"], Float[Tensor, "k"]]:
-        """At most k random tokens whose activation lies in some bins, the strongest first, without `exclude`."""
-        bins = self.histograms.bin(self.sample_latent, self.sample_value)
-        wanted = (self.sample_latent == latent) & (bins >= first_bin) & (bins < end_bin)
-        wanted &= ~torch.isin(self.sample_position, exclude)
-        position, value = self.sample_position[wanted], self.sample_value[wanted]
-        chosen = scrambled(position).argsort()[:k]
-        chosen = chosen[value[chosen].argsort(descending=True)]
-        return position[chosen], value[chosen]
+    def random_order(
+        self, latent: int, exclude: Int[Tensor, "positions"]
+    ) -> tuple[Int[Tensor, "entries"], Float[Tensor, "entries"], Int[Tensor, "entries"]]:
+        """What was kept of a latent without some positions, in random order: positions, activations and bins.
+
+        The first k in a range of bins are a random choice among all tokens whose activation lies in these bins, if k
+        is not above `per_bin`.
+        """
+        mine = (self.sample_latent == latent).nonzero().flatten()
+        mine = mine[~torch.isin(self.sample_position[mine], exclude)]
+        mine = mine[scrambled(self.sample_position[mine]).argsort()]
+        value = self.sample_value[mine]
+        return self.sample_position[mine], value, self.histograms.bin(self.sample_latent[mine], value)
 
 
 class RunningCorrelation:

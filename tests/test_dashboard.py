@@ -1,0 +1,457 @@
+"""The dashboard: statistics against the plain way of computing them, the page, the command."""
+
+import html
+import re
+
+import pytest
+import torch
+import torch.nn.functional as F
+from transformer_lens.model_bridge import TransformerBridge
+from typer.testing import CliRunner
+
+from part_utils.activations import get_activations
+from part_utils.autoencoder import AutoEncoder, AutoEncoderConfig
+from part_utils.course.cli import app
+from part_utils.dashboard import (
+    Dashboard,
+    DashboardConfig,
+    DashboardStatistics,
+    collect_statistics,
+    latent_panel_html,
+    make_dashboard,
+)
+from part_utils.dashboard.commands import parse_latents
+from part_utils.dashboard.page import in_tokens_of
+from part_utils.dashboard.panels import percent, visible
+from part_utils.dashboard.reading import RESIDUAL_HOOK, activations_at, reader_for
+from part_utils.dashboard.statistics import Context, concentration, token_string
+from part_utils.dashboard.streaming import N_BINS, Histograms, RunningCorrelation, RunningStatistics
+from part_utils.evaluation import get_feature_probability
+from part_utils.exercises import fixtures
+from part_utils.interpretation import (
+    ablate_feature,
+    feature_activations,
+    feature_in_neuron_basis,
+    feature_logit_effect,
+)
+from part_utils.language_models import TokenizedText, load_language_model, load_tokens
+from part_utils.variants import TopKAutoEncoder
+
+LATENTS = [3, 0, 7, 11, 18]
+CFG = DashboardConfig(n_top=4, n_groups=3, per_group=2, before=3, after=2, sample_rows=100)
+LABELS = ("Wikipedia: History", "django: db", "Python: <b>&amp;")
+runner = CliRunner()
+
+
+def text_of(rows: int = 37, seq: int = 9) -> TokenizedText:
+    generator = torch.Generator().manual_seed(5)
+    tokens = torch.randint(17, (rows, seq), generator=generator)
+    return TokenizedText(tokens, torch.randint(3, (rows, seq), generator=generator), LABELS)
+
+
+@pytest.fixture(scope="module", params=[1, 2], ids=["one layer", "two layers"])
+def model(request: pytest.FixtureRequest) -> TransformerBridge:
+    return fixtures.language_model(1, n_layers=request.param)
+
+
+@pytest.fixture(scope="module")
+def autoencoder() -> AutoEncoder:
+    return fixtures.autoencoder(2)
+
+
+@pytest.fixture(scope="module")
+def statistics(model: TransformerBridge, autoencoder: AutoEncoder) -> DashboardStatistics:
+    return collect_statistics(LATENTS, text_of(), model, autoencoder, 1, cfg=CFG, progress=False)
+
+
+@pytest.fixture(scope="module")
+def acts(model: TransformerBridge, autoencoder: AutoEncoder) -> torch.Tensor:
+    """The activations of the latents, [batch seq latents]."""
+    return feature_activations(text_of().tokens, model, autoencoder, LATENTS, 1)
+
+
+def contexts_of(statistics: DashboardStatistics, latent: int) -> list[Context]:
+    its = statistics.latents[latent]
+    return [context for group in [its.top, *its.groups] for context in group.contexts]
+
+
+def test_counts_and_histogram(statistics, acts):
+    assert list(statistics.latents) == LATENTS
+    for index, latent in enumerate(LATENTS):
+        its, values = statistics.latents[latent], acts[..., index][acts[..., index] > 0]
+        assert its.n_fired == len(values)
+        assert its.rate == pytest.approx(len(values) / acts[..., 0].numel())
+        assert its.largest == pytest.approx(values.max().item(), rel=1e-5)
+        assert its.mean == pytest.approx(values.mean().item(), rel=1e-5)
+        assert its.histogram_top / 2 < its.largest <= its.histogram_top
+        expected = torch.histogram(values, N_BINS, range=(0, its.histogram_top)).hist
+        assert its.histogram == expected.long().tolist()
+
+
+def test_strongest_contexts_are_one_from_each_row(statistics, acts):
+    for index, latent in enumerate(LATENTS):
+        top = statistics.latents[latent].top.contexts
+        strongest = acts[..., index].amax(dim=1).topk(CFG.n_top).values
+        shown = torch.tensor([context.acts[context.peak] for context in top])
+        torch.testing.assert_close(shown, strongest[strongest > 0][: len(shown)], rtol=1e-5, atol=1e-6)
+        assert len({context.row for context in top}) == len(top)
+
+
+def test_groups_lie_in_their_interval_and_count_all_its_tokens(statistics):
+    for its in statistics.latents.values():
+        assert sum(group.n_tokens for group in its.groups) == its.n_fired
+        top = {(context.row, context.start + context.peak) for context in its.top.contexts}
+        for group in its.groups:
+            assert len(group.contexts) <= CFG.per_group
+            for context in group.contexts:
+                assert group.low - 1e-6 <= context.acts[context.peak] <= group.high + 1e-6
+                assert (context.row, context.start + context.peak) not in top
+
+
+def test_contexts_show_the_text_and_the_effect_of_the_ablation(statistics, acts, model, autoencoder):
+    text = text_of()
+    losses = -model(text.tokens).log_softmax(dim=-1)
+    for index, latent in enumerate(LATENTS):
+        ablated = model(text.tokens) + ablate_feature(text.tokens, model, autoencoder, latent, 1)
+        rise = -ablated.log_softmax(dim=-1) - losses
+        for context in contexts_of(statistics, latent):
+            end = context.start + len(context.tokens)
+            assert context.tokens == text.tokens[context.row, context.start : end].tolist()
+            assert context.label == text.labels[context.row, context.start + context.peak]
+            values = acts[context.row, context.start : end, index]
+            torch.testing.assert_close(torch.tensor(context.acts), values, rtol=1e-4, atol=1e-5)
+            for offset, effect in enumerate(context.loss_effects):
+                place = context.start + offset
+                if place == text.tokens.shape[1] - 1:
+                    assert effect is None
+                elif context.acts[offset] == 0 and model.cfg.n_layers == 1:
+                    assert effect == 0
+                elif context.acts[offset] > 0:
+                    following = text.tokens[context.row, place + 1]
+                    assert effect == pytest.approx(rise[context.row, place, following].item(), abs=1e-4)
+
+
+def test_weights_are_those_of_the_interpretation_module(statistics, model, autoencoder):
+    for latent, its in statistics.latents.items():
+        effect = feature_logit_effect(model, autoencoder, latent, 1, k=10)
+        assert [token for token, _ in its.top_logits] == effect.top.tolist()
+        assert [token for token, _ in its.bottom_logits] == effect.bottom.tolist()
+        assert its.top_logits[0][1] == pytest.approx(effect.effect.max().item(), rel=1e-5)
+        basis = feature_in_neuron_basis(autoencoder, latent, 1)
+        assert (its.n_half, its.n_ninety) == (basis.n_half, basis.n_ninety)
+        neuron, value = its.neurons[0]
+        assert neuron == int(basis.share.argmax())
+        assert value**2 == pytest.approx(basis.share.max().item(), rel=1e-5)
+
+
+def test_similar_latents(statistics, model, autoencoder):
+    # Every row is sampled here, since there are fewer than `sample_rows`.
+    assert statistics.n_sampled == statistics.n_tokens
+    h = get_activations(text_of().tokens, model).flatten(0, 1)
+    all_acts = autoencoder(h[:, None].expand(-1, 2, -1)).acts
+    for latent, its in statistics.latents.items():
+        for other, similar in enumerate(its.similar):
+            W_dec = F.normalize(autoencoder.W_dec, dim=-1)
+            cosine = W_dec[other] @ W_dec[1, latent]
+            both = torch.cat([all_acts[:, 1, latent, None], all_acts[:, other]], dim=1)
+            correlation = torch.corrcoef(both.mT)[0, 1:].nan_to_num()
+            if other == 1:
+                cosine[latent] = correlation[latent] = -2
+            found = torch.tensor([match.cosine for match in similar.by_cosine])
+            torch.testing.assert_close(found, cosine.topk(5).values, rtol=1e-4, atol=1e-4)
+            found = torch.tensor([match.correlation for match in similar.by_correlation])
+            torch.testing.assert_close(found, correlation.topk(5).values, rtol=1e-3, atol=1e-3)
+
+
+def test_labels(statistics, acts):
+    labels = text_of().labels
+    for index, latent in enumerate(LATENTS):
+        its = statistics.latents[latent]
+        sums = torch.stack([acts[..., index][labels == label].sum() for label in range(3)])
+        torch.testing.assert_close(torch.tensor(its.label_shares), sums / sums.sum(), rtol=1e-4, atol=1e-5)
+    shares = torch.tensor(statistics.label_shares)
+    torch.testing.assert_close(shares, labels.flatten().bincount() / labels.numel())
+
+
+def test_frequencies_are_those_of_all_latents(statistics, model, autoencoder):
+    rates = get_feature_probability(text_of().tokens, model, autoencoder)[1]
+    assert statistics.frequencies.n_dead == int((rates == 0).sum())
+    assert int(statistics.frequencies.counts.sum()) == int((rates > 0).sum())
+
+
+def test_batches_do_not_matter(model, autoencoder, statistics):
+    small = DashboardConfig(**{**CFG.__dict__, "batch_rows": 5})
+    again = collect_statistics(LATENTS, text_of(), model, autoencoder, 1, cfg=small, progress=False)
+    for latent, its in statistics.latents.items():
+        other = again.latents[latent]
+        assert (other.histogram, other.n_fired) == (its.histogram, its.n_fired)
+        for mine, theirs in zip(contexts_of(statistics, latent), contexts_of(again, latent), strict=True):
+            assert (mine.row, mine.start, mine.peak) == (theirs.row, theirs.start, theirs.peak)
+
+
+def test_the_same_page_twice(model, autoencoder, statistics):
+    again = collect_statistics(LATENTS, text_of(), model, autoencoder, 1, cfg=CFG, progress=False)
+    assert Dashboard(again).html() == Dashboard(statistics).html()
+
+
+def test_variants_whose_latents_depend_on_each_other(model):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        topk = TopKAutoEncoder(AutoEncoderConfig(1, 13, 19), k=3)
+    result = collect_statistics(range(19), text_of(), model, topk, cfg=CFG, progress=False)
+    h = get_activations(text_of().tokens, model).flatten(0, 1)[:, None]
+    fired = (topk(h).acts[:, 0] > 0).sum(dim=0).tolist()
+    assert [its.n_fired for its in result.latents.values()] == fired
+    rises = [
+        effect for latent in result.latents for c in contexts_of(result, latent) for effect in c.loss_effects
+    ]
+    assert any(rises)
+
+
+def test_a_silent_latent_has_a_page(autoencoder):
+    silent = AutoEncoder(autoencoder.cfg)
+    silent.load_state_dict(autoencoder.state_dict())
+    with torch.no_grad():
+        silent.b_enc[:, 4] = -1e6
+    result = collect_statistics([4], text_of(), fixtures.language_model(1), silent, cfg=CFG, progress=False)
+    assert (result.latents[4].n_fired, result.latents[4].concentration) == (0, 0)
+    assert "fires on no token" in latent_panel_html(result, 4)
+
+
+def test_histograms_grow_without_losing_anything():
+    generator = torch.Generator().manual_seed(0)
+    values = torch.rand(500, generator=generator) * 9
+    values = values.sort().values
+    histograms = Histograms(2)
+    for part in values.split(50):
+        histograms.add(
+            torch.ones(len(part), dtype=torch.long), part, torch.stack([torch.tensor(0.0), part.max()])
+        )
+    assert histograms.top[1] == 16
+    expected = torch.histogram(values, N_BINS, range=(0, 16)).hist.long()
+    assert histograms.counts[1].tolist() == expected.tolist()
+    assert histograms.counts[0].sum() == 0
+
+
+def test_every_token_of_an_interval_is_as_likely_to_be_shown():
+    values = torch.ones(40, 25, 1)
+    running = RunningStatistics(1, 1, 1, per_bin=100)
+    for rows in values.split(8):
+        running.add(rows, torch.zeros(rows.shape[:2], dtype=torch.long))
+    assert len(running.sample_position) == 100
+    # 100 of 1000 positions: ten in each tenth of the text, give or take.
+    per_tenth = torch.bincount(running.sample_position // 100, minlength=10)
+    assert per_tenth.min() >= 3
+    assert per_tenth.max() <= 20
+
+
+def test_what_is_kept_does_not_grow_with_the_text():
+    generator = torch.Generator().manual_seed(0)
+    running = RunningStatistics(3, 2, 4, per_bin=2)
+
+    def size() -> int:
+        return sum(value.numel() for value in vars(running).values() if isinstance(value, torch.Tensor))
+
+    for _ in range(200):
+        running.add(torch.rand(4, 8, 3, generator=generator), torch.zeros(4, 8, dtype=torch.long))
+    before = size()
+    for _ in range(200):
+        running.add(torch.rand(4, 8, 3, generator=generator), torch.zeros(4, 8, dtype=torch.long))
+    assert size() <= before
+    assert len(running.sample_value) <= 3 * N_BINS * 2
+
+
+def test_correlation_of_a_constant_is_zero():
+    running = RunningCorrelation(1, 2)
+    acts = torch.tensor([[0.0], [1.0], [3.0]])
+    running.add(acts, torch.cat([acts * 2, torch.zeros_like(acts)], dim=1))
+    torch.testing.assert_close(running.correlation(), torch.tensor([[1.0, 0.0]]))
+    assert running.fired_b.tolist() == [2, 0]
+
+
+def test_concentration():
+    text = torch.tensor([0.5, 0.25, 0.25])
+    assert concentration(text, text, 1000) == pytest.approx(0, abs=1e-6)
+    only = torch.tensor([0.0, 1.0, 0.0])
+    assert concentration(only, text, 10**9) == pytest.approx(2, abs=1e-3)
+    assert concentration(only, text, 2) < 0.2
+
+
+def test_a_forward_pass_ends_where_nothing_more_is_wanted(model):
+    tokens = text_of().tokens
+    (early,) = activations_at(model, tokens, "blocks.0.mlp.hook_post")
+    torch.testing.assert_close(early, get_activations(tokens, model))
+    # No hook is left behind.
+    assert model(tokens).shape[:2] == tokens.shape
+
+
+def test_the_short_cut_is_taken_where_it_computes_the_same(model):
+    tokens, both = text_of().tokens, ("blocks.0.mlp.hook_post", RESIDUAL_HOOK)
+    one_layer = model.cfg.n_layers == 1
+    read = reader_for(model, tokens)
+    assert (getattr(read, "func", None) is activations_at) == (not one_layer)
+    for mine, theirs in zip(read(tokens, *both), activations_at(model, tokens, *both), strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-5)
+    relu = reader_for(fixtures.language_model(1, act_fn="relu"), tokens)
+    assert relu.func is activations_at
+
+
+# The page.
+
+
+def test_text_cannot_break_out(statistics):
+    hostile = "</script></template><script>alert(1)</script>&\n\t\x00\"'"
+    altered = DashboardStatistics(
+        **{
+            **statistics.__dict__,
+            "strings": dict.fromkeys(statistics.strings, hostile),
+            "model_name": hostile,
+            "latents": {
+                latent: type(its)(**{**its.__dict__, "name": hostile})
+                for latent, its in statistics.latents.items()
+            },
+        }
+    )
+    page = Dashboard(altered).html()
+    assert "alert(1)</script>" not in page
+    assert page.count("<script>") == page.count("</script>") == 1
+    assert page.count("<template ") == page.count("</template>") == len(LATENTS)
+    assert "\x00" not in page
+    assert "<b>&amp;amp;" not in page
+    assert html.escape(LABELS[2]) in page
+
+
+def test_the_page_asks_for_nothing_from_outside(statistics):
+    page = Dashboard(statistics).html()
+    assert not re.search(r"(src|href)\s*=\s*[\"']?(?!#|data:,)", page.replace("srcdoc", ""))
+    assert "url(" not in page
+    assert "@import" not in page
+    assert "default-src 'none'" in page
+
+
+def test_in_a_notebook_it_is_a_frame(statistics):
+    frame = Dashboard(statistics)._repr_html_()
+    inner = re.search('srcdoc="([^"]*)"', frame)
+    assert inner is not None
+    assert html.unescape(inner.group(1)) == html.unescape(Dashboard(statistics).html())
+
+
+def test_unknown_latent_in_the_panels(statistics):
+    with pytest.raises(ValueError, match="no latent 5"):
+        latent_panel_html(statistics, 5)
+
+
+def test_saving_is_all_or_nothing(tmp_path, statistics, monkeypatch):
+    path = tmp_path / "new" / "page.html"
+    assert Dashboard(statistics).save(path) == path
+    before = path.read_text()
+
+    def broken(*_: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr("os.replace", broken)
+    with pytest.raises(OSError, match="disk full"):
+        Dashboard(statistics).save(path)
+    assert path.read_text() == before
+    assert [file.name for file in path.parent.iterdir()] == ["page.html"]
+    with pytest.raises(ValueError, match="is a folder"):
+        Dashboard(statistics).save(tmp_path)
+
+
+def test_numbers_and_signs():
+    shares = [0, 1, 0.124, 0.0042, 0.000073, 1e-6]
+    assert [percent(share) for share in shares] == ["0 %", "100 %", "12 %", "0.42 %", "0.0073 %", "0.00010 %"]
+    assert visible("a<\n\t&") == "a&lt;⏎<br>⇥&amp;"
+
+
+def test_tokens_that_are_parts_of_characters_show_their_bytes():
+    tokenizer = load_language_model().tokenizer
+    first = tokenizer("é€")["input_ids"]
+    joined = "".join(token_string(token, tokenizer) for token in first if token != tokenizer.bos_token_id)
+    assert "\ufffd" not in joined
+    assert token_string(3, None) == "[3]"
+
+
+# The command, on the bundled model.
+
+
+@pytest.fixture(scope="module")
+def bundled() -> Dashboard:
+    return make_dashboard(range(40, 48), max_rows=200, progress=False)
+
+
+def test_bundled_size_and_names(bundled):
+    latents = bundled.statistics.latents
+    assert list(latents) == list(range(40, 48))
+    assert bundled.statistics.n_tokens == 200 * 128
+    assert len(bundled.html().encode()) / len(latents) < 60_000
+
+
+def test_command(tmp_path):
+    path = tmp_path / "page.html"
+    result = runner.invoke(
+        app, ["dashboard", "--latents", "3,5:7", "--instance", "1", "--max-rows", "20", "--output", str(path)]
+    )
+    assert result.exit_code == 0, result.output
+    assert "3 latents" in result.output
+    page = path.read_text()
+    assert "Latents of encoder-B" in page
+    assert [int(number) for number in re.findall(r"<template id=latent-(\d+)>", page)] == [3, 5, 6]
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--latents", "0:99999999999"], "There is no latent 4096: choose from 0 to 4095."),
+        (["--latents", "-1"], "There is no latent -1"),
+        (["--latents", "a:b"], "'a:b' names no latents: write numbers and ranges"),
+        (["--latents", "5:5"], "No latents were named"),
+        (["--instance", "2"], "There is no instance 2: choose one from 0 to 1."),
+        (["--split", "test"], "There is no split 'test': choose one of"),
+        (["--model", "gpt-7"], "There is no autoencoder 'gpt-7'"),
+        (["--max-rows", "0"], "max_rows is 0"),
+    ],
+)
+def test_bad_input_gets_a_sentence(tmp_path, options, sentence):
+    result = runner.invoke(app, ["dashboard", *options, "--output", str(tmp_path / "page.html")])
+    assert result.exit_code == 2
+    assert sentence in result.output
+    assert len(result.output.strip().splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_as_output_gets_a_sentence(tmp_path):
+    result = runner.invoke(app, ["dashboard", "--latents", "0", "--max-rows", "2", "--output", str(tmp_path)])
+    assert result.exit_code == 2
+    assert "is a folder" in result.output
+
+
+def test_lists_of_latents():
+    assert list(parse_latents("3, 17,40:44")) == [3, 17, 40, 41, 42, 43]
+    assert list(parse_latents("0:10:4")) == [0, 4, 8]
+
+
+def test_text_for_another_tokenizer():
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {"<bos>": 0, **{letter: index + 1 for index, letter in enumerate(letters)}}
+    raw = Tokenizer(models.BPE(vocabulary, []))
+    raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    other = fixtures.language_model(0, d_vocab=257, n_ctx=50)
+    other.tokenizer = PreTrainedTokenizerFast(tokenizer_object=raw, bos_token="<bos>")
+    text = load_tokens("held_out")
+    some = TokenizedText(text.tokens[:3], text.labels[:3], text.label_names)
+    new = in_tokens_of(other, some)
+    assert new.tokens.shape[1] == 50
+    assert (new.tokens[:, 0] == 0).all()
+    bundled = load_language_model()
+    assert in_tokens_of(bundled, some) is some
+    original = bundled.tokenizer.decode(some.tokens[0, 1:]).encode()
+    letter_of = {index: letter for letter, index in vocabulary.items()}
+    written = "".join(letter_of[token] for token in new.tokens[0, 1:].tolist())
+    assert (
+        written == "".join(piece for piece, _ in raw.pre_tokenizer.pre_tokenize_str(original.decode()))[:49]
+    )
+    assert new.labels[0, 1] == some.labels[0, 1]
