@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from part_utils.course.check import check_in_notebook
 from part_utils.course.cli import app
 from part_utils.course.grading.classroom import grade_class, read_grades, results_of
-from part_utils.course.grading.grade import Graded, Settings, grade_submission
+from part_utils.course.grading.grade import Graded, Settings, grade_submission, modules_of
 from part_utils.course.grading.gradebook import Gradebook
 from part_utils.course.grading.jail import Jail, available_layers, tier_of
 from part_utils.course.notebooks import read_notebook_code
@@ -127,7 +127,7 @@ def test_the_jail_finds_what_the_notebook_finds(number: str, tmp_path: Path) -> 
     if not solved.is_file():
         pytest.skip(f"chapter {number} is not built")
     settings = Settings(number, 1, TIER)
-    with Jail(TIER, modules=[f"part_utils.{e.reference.partition('.')[0]}" for e in this.exercises]) as jail:
+    with Jail(TIER, modules=modules_of(number)) as jail:
         graded = grade_submission(jail, "anna", solved.read_bytes(), "", settings)
     code = read_notebook_code(solved)
     for exercise, result in zip(this.exercises, graded.results, strict=True):

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -52,6 +53,11 @@ class Scene:
     autoencoder: Handle
     own: AutoEncoder
 
+    @cached_property
+    def before(self) -> dict[str, Tensor]:
+        """The autoencoder's weights on the learner's side, which may be rounded in another way than the checker's."""
+        return {name: self.check.learner.get(self.autoencoder, name) for name in WEIGHTS}
+
     @property
     def weights(self) -> dict[str, Tensor]:
         return {name: getattr(self.own, name).detach() for name in WEIGHTS}
@@ -69,7 +75,7 @@ class Scene:
 
     def unharmed(self) -> None:
         """The learner's code has left the model and the autoencoder as they were."""
-        for name, before in self.weights.items():
+        for name, before in self.before.items():
             now = self.check.learner.get(self.autoencoder, name)
             if not isinstance(now, Tensor) or not torch.equal(now, before):
                 raise Mistake(
@@ -119,6 +125,8 @@ def _scene(
             continue
         scene.model = check.create(seed, target=f"{FIXTURES}.language_model")
         scene.autoencoder = check.create(ae_seed, n_instances=n_instances, target=f"{FIXTURES}.autoencoder")
+        if not all(agree(value, scene.weights[name]) for name, value in scene.before.items()):
+            raise Mistake("The autoencoder of this check was changed before your function was called.")
         return scene
 
 
@@ -1467,7 +1475,7 @@ def ablate_feature(check: Check) -> None:
 def _unharmed_decoder(scene: Scene, feature: int, instance: int) -> None:
     """The special case of a changed autoencoder that this exercise invites."""
     now = scene.check.learner.get(scene.autoencoder, "W_dec")
-    if isinstance(now, Tensor) and not torch.equal(now, scene.weights["W_dec"]):
+    if isinstance(now, Tensor) and not torch.equal(now, scene.before["W_dec"]):
         row = now[instance, feature]
         if bool((row == 0).all()):
             raise Mistake(

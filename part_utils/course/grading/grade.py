@@ -37,7 +37,7 @@ from part_utils.course.grading.submissions import Submission
 from part_utils.exercises.catalogue import Exercise, chapter
 from part_utils.exercises.learner import PACKAGE_DIRECTORY, LearnerError, NotAttempted
 from part_utils.exercises.results import CheckResult
-from part_utils.exercises.running import run_check
+from part_utils.exercises.running import load_needs, run_check
 
 
 @dataclass(frozen=True)
@@ -171,6 +171,7 @@ def _attempt(
 ) -> tuple[CheckResult, JailedLearner]:
     seconds = exercise.seconds * jail.limits.time_factor
     timed = replace(exercise, seconds=seconds)
+    load_needs(exercise)
     with jail.job(notebook, name, exercise.id, seed, seconds, own) as learner:
         door: Any = learner
         try:
@@ -226,7 +227,7 @@ def grade_all(
     if workers > 1:
         _grade_with_processes(tasks, settings, commit, workers)
         return
-    with Jail(settings.tier, settings.limits, settings.layers, _modules(settings.chapter)) as jail:
+    with Jail(settings.tier, settings.limits, settings.layers, modules_of(settings.chapter)) as jail:
         for student, notebook, problem in tasks:
             commit(grade_submission(jail, student, notebook, problem, settings))
 
@@ -346,7 +347,7 @@ class _WorkerProcess:
     def jail(self, settings: Settings) -> Jail:
         if self._jail is None or self._made_for != settings:
             self.close()
-            self._jail = Jail(settings.tier, settings.limits, settings.layers, _modules(settings.chapter))
+            self._jail = Jail(settings.tier, settings.limits, settings.layers, modules_of(settings.chapter))
             self._made_for = settings
             atexit.register(self.close)
         return self._jail
@@ -360,7 +361,7 @@ class _WorkerProcess:
 _PROCESS = _WorkerProcess()
 
 
-def _modules(number: str) -> Sequence[str]:
+def modules_of(number: str) -> Sequence[str]:
     """What the chapter's solutions live in: loaded before any job starts."""
     exercises = chapter(number).exercises
     names = {f"part_utils.{exercise.reference.partition('.')[0]}" for exercise in exercises}
