@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -31,7 +32,7 @@ def zero_ablation_hook(value, hook):
 
 def notebook_with(path: Path, **sources: str) -> Path:
     """A notebook of chapter 4 with these cells, given as `exercise_4_6`."""
-    cells = [
+    cells: list[dict[str, Any]] = [
         {
             "cell_type": "code",
             "id": name.replace("_", "-"),
