@@ -16,9 +16,10 @@ what lies between a loaded model and a written page. Both show the same number o
 sae-vis's defaults, the 20 strongest and 5 from each of 10 intervals, with 5 tokens before and after.
 
 They do not do quite the same. Both gather histograms, strongest and random contexts, the effect of ablating the
-latent on every token shown, direct effects on the logits and correlations. Only ours compares with encoder-B and
-breaks the activations down by topic; only sae-vis correlates with neurons, correlates on all tokens (ours: on a
-sample of rows), and shows which logits an ablation changes most.
+latent on every token shown, direct effects on the logits, and correlations with encoder-A and encoder-B (with
+--without-b only with encoder-A). Only ours compares directions and breaks the activations down by topic; only
+sae-vis correlates with neurons, correlates on all tokens (ours: on a sample of rows), and shows which logits an
+ablation changes most.
 
 At the end stands the peak memory of ours for two lengths of text: it shall not depend on it.
 """
@@ -44,7 +45,7 @@ def megabytes() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def ours(n_rows: int, latents: int, folder: Path) -> dict[str, Any]:
+def ours(n_rows: int, latents: int, with_b: bool, folder: Path) -> dict[str, Any]:
     from part_utils.dashboard import Dashboard, DashboardConfig, collect_statistics
     from part_utils.language_models import (
         TokenizedText,
@@ -53,7 +54,8 @@ def ours(n_rows: int, latents: int, folder: Path) -> dict[str, Any]:
         load_tokens,
     )
 
-    model, autoencoder, text = load_language_model(), load_autoencoder(), load_tokens("train")
+    autoencoder = load_autoencoder(run=None if with_b else 1)
+    model, text = load_language_model(), load_tokens("train")
     text = TokenizedText(text.tokens[:n_rows], text.labels[:n_rows], text.label_names)
     cfg = DashboardConfig(n_top=N_TOP, n_groups=N_GROUPS, per_group=PER_GROUP, before=BEFORE, after=AFTER)
     before, start = megabytes(), time.perf_counter()
@@ -64,7 +66,7 @@ def ours(n_rows: int, latents: int, folder: Path) -> dict[str, Any]:
     return {"seconds": seconds, "before": before, "page": "ours.html", "rates": rates}
 
 
-def sae_vis(n_rows: int, latents: int, folder: Path) -> dict[str, Any]:
+def sae_vis(n_rows: int, latents: int, with_b: bool, folder: Path) -> dict[str, Any]:
     from sae_lens import SAE, HookedSAETransformer, SAEConfig
     from sae_vis import SaeVisConfig, SaeVisData
     from sae_vis.data_config_classes import SeqMultiGroupConfig
@@ -74,33 +76,36 @@ def sae_vis(n_rows: int, latents: int, folder: Path) -> dict[str, Any]:
     exported = json.loads((folder / CFG).read_text())
     model = HookedSAETransformer(HookedTransformerConfig(**exported["model"], device="cpu"))
     stored = load_file(folder / MODEL)
-    encoder = {name: stored.pop(f"sae.{name}") for name in ("W_enc", "W_dec", "b_enc", "b_dec")}
+    encoders = [
+        {name: stored.pop(f"{letter}.{name}") for name in ("W_enc", "W_dec", "b_enc", "b_dec")}
+        for letter in "AB"
+    ]
     model.load_state_dict(stored, strict=False)
     model.eval()
-    d_in, d_sae = encoder["W_enc"].shape
-    sae = SAE(
-        SAEConfig(
-            architecture="standard",
-            d_in=d_in,
-            d_sae=d_sae,
-            activation_fn_str="relu",
-            apply_b_dec_to_input=True,
-            finetuning_scaling_factor=False,
-            context_size=exported["model"]["n_ctx"],
-            model_name="bundled",
-            hook_name="blocks.0.mlp.hook_post",
-            hook_layer=0,
-            hook_head_index=None,
-            prepend_bos=True,
-            dataset_path="",
-            dataset_trust_remote_code=False,
-            normalize_activations="none",
-            dtype="float32",
-            device="cpu",
-            sae_lens_training_version=None,
-        )
+    d_in, d_sae = encoders[0]["W_enc"].shape
+    sae_cfg = SAEConfig(
+        architecture="standard",
+        d_in=d_in,
+        d_sae=d_sae,
+        activation_fn_str="relu",
+        apply_b_dec_to_input=True,
+        finetuning_scaling_factor=False,
+        context_size=exported["model"]["n_ctx"],
+        model_name="bundled",
+        hook_name="blocks.0.mlp.hook_post",
+        hook_layer=0,
+        hook_head_index=None,
+        prepend_bos=True,
+        dataset_path="",
+        dataset_trust_remote_code=False,
+        normalize_activations="none",
+        dtype="float32",
+        device="cpu",
+        sae_lens_training_version=None,
     )
-    sae.load_state_dict(encoder)
+    sae, sae_B = SAE(sae_cfg), SAE(sae_cfg)
+    sae.load_state_dict(encoders[0])
+    sae_B.load_state_dict(encoders[1])
     tokens = load_file(folder / TOKENS)["tokens"].long()[:n_rows]
     with torch.no_grad():
         loss = model(tokens[:16], return_type="loss").item()
@@ -117,6 +122,7 @@ def sae_vis(n_rows: int, latents: int, folder: Path) -> dict[str, Any]:
     before, start = megabytes(), time.perf_counter()
     data = SaeVisData.create(
         sae=sae,
+        sae_B=sae_B if with_b else None,
         model=model,
         tokens=tokens,
         cfg=cfg,
@@ -133,12 +139,12 @@ WORKERS = {"ours": ours, "sae_vis": sae_vis}
 
 @torch.no_grad()
 def export(n_rows: int, folder: Path) -> None:
-    """The bundled model under a HookedTransformer's names, encoder-A, the tokens, and what the loss must be."""
+    """The bundled model under a HookedTransformer's names, the autoencoders, the tokens, and what the loss must be."""
     from safetensors.torch import save_file
 
     from part_utils.language_models import load_autoencoder, load_language_model, load_tokens
 
-    model, autoencoder, text = load_language_model(), load_autoencoder(run=1), load_tokens("train")
+    model, autoencoder, text = load_language_model(), load_autoencoder(), load_tokens("train")
     names = ("n_layers", "d_model", "n_ctx", "d_head", "n_heads", "d_mlp", "d_vocab", "act_fn")
     cfg = {name: getattr(model.cfg, name) for name in (*names, "normalization_type")}
     state, heads = model.state_dict(), cfg["n_heads"]
@@ -162,8 +168,9 @@ def export(n_rows: int, folder: Path) -> None:
         weights[f"{block}mlp.b_{layer}"] = state[f"{block}mlp.{layer}.bias"]
     for norm in (f"{block}ln1", f"{block}ln2", "ln_final"):
         weights[f"{norm}.w"], weights[f"{norm}.b"] = state[f"{norm}.weight"], state[f"{norm}.bias"]
-    for name in ("W_enc", "W_dec", "b_enc", "b_dec"):
-        weights[f"sae.{name}"] = getattr(autoencoder, name)[0]
+    for instance, letter in enumerate("AB"):
+        for name in ("W_enc", "W_dec", "b_enc", "b_dec"):
+            weights[f"{letter}.{name}"] = getattr(autoencoder, name)[instance]
     save_file({name: weight.detach().contiguous() for name, weight in weights.items()}, folder / MODEL)
     save_file({"tokens": text.tokens[:n_rows].int()}, folder / TOKENS)
     exported = {
@@ -183,13 +190,16 @@ def main() -> None:
     parser.add_argument("--latents", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--without-b", action="store_true", help="leave encoder-B out")
     parser.add_argument("--folder", type=Path, help="where model, tokens and pages go; temporary if left out")
     parser.add_argument("--worker", choices=WORKERS, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     n_rows = -(-arguments.tokens // 128)
     if arguments.worker:
-        result = WORKERS[arguments.worker](n_rows, arguments.latents, arguments.folder)
+        result = WORKERS[arguments.worker](
+            n_rows, arguments.latents, not arguments.without_b, arguments.folder
+        )
         print(json.dumps({**result, "peak": megabytes()}))
         return
 
@@ -200,6 +210,7 @@ def main() -> None:
     def run(name: str, python: str, tokens: int) -> dict[str, Any]:
         command = [python, __file__, "--worker", name, "--folder", str(folder), "--tokens", str(tokens)]
         command += ["--latents", str(arguments.latents), "--threads", str(arguments.threads)]
+        command += ["--without-b"] if arguments.without_b else []
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
             raise SystemExit(f"{name} failed:\n{done.stderr[-3000:]}")

@@ -1,0 +1,265 @@
+"""The dashboard's page in a real browser: search, sort, hover, keyboard, dark mode, phone, no request."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+
+from part_utils.dashboard import Dashboard, DashboardConfig, DashboardStatistics, collect_statistics
+from part_utils.exercises import fixtures
+from part_utils.language_models import TokenizedText
+from tests.browser import launched_browser
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+LATENTS = [0, 3, 7, 12]
+HOSTILE = "</script><b>\n&"
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def statistics() -> DashboardStatistics:
+    generator = torch.Generator().manual_seed(5)
+    tokens = torch.randint(17, (60, 11), generator=generator)
+    labels = torch.randint(3, (60, 11), generator=generator)
+    text = TokenizedText(tokens, labels, ("Wikipedia: History", "django: db", "Python: asyncio"))
+    found = collect_statistics(
+        LATENTS,
+        text,
+        fixtures.language_model(1),
+        fixtures.autoencoder(2),
+        cfg=DashboardConfig(n_top=4, per_group=2),
+        names={7: "the seventh heaven"},
+        progress=False,
+    )
+    words = {token: f" word{token}" for token in found.strings}
+    return replace(found, strings={**words, max(words): HOSTILE})
+
+
+@pytest.fixture(scope="module")
+def path(statistics: DashboardStatistics, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return Dashboard(statistics).save(tmp_path_factory.mktemp("dashboard") / "page.html")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with launched_browser() as browser:
+        yield browser
+
+
+class Opened:
+    """A page with what it asked for and complained about."""
+
+    def __init__(self, browser: Browser, path: Path, **context: Any) -> None:
+        self.page: Page = browser.new_context(**context).new_page()
+        self.requests: list[str] = []
+        self.complaints: list[str] = []
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.on("console", lambda message: self.complaints.append(message.text))
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.goto(path.as_uri())
+
+    def listed(self) -> list[int]:
+        return self.page.eval_on_selector_all("#list a", "links => links.map(a => Number(a.dataset.latent))")
+
+    def shown(self) -> int:
+        (latent,) = self.page.eval_on_selector_all(
+            "main .latent", "all => all.map(latent => Number(latent.dataset.latent))"
+        )
+        return int(latent)
+
+
+@pytest.fixture
+def opened(browser: Browser, path: Path) -> Iterator[Opened]:
+    opened = Opened(browser, path, viewport={"width": 1300, "height": 900})
+    yield opened
+    assert opened.complaints == []
+    # Everything is in the one file.
+    assert opened.requests == [path.as_uri()]
+    opened.page.context.close()
+
+
+def test_search(opened: Opened, statistics: DashboardStatistics) -> None:
+    page = opened.page
+    assert opened.listed() == LATENTS
+    assert opened.shown() == LATENTS[0]
+    page.fill("#search", "heaven")
+    assert opened.listed() == [7]
+    assert opened.shown() == 7
+    assert page.inner_text("#found") == "1 latent"
+    page.fill("#search", "12")
+    assert opened.listed()[0] == 12
+    page.fill("#search", "WORD3")
+    with_word = [
+        latent
+        for latent, its in statistics.latents.items()
+        if any(
+            "word3" in " ".join(statistics.strings[token] for token in context.tokens)
+            for group in [its.top, *its.groups]
+            for context in group.contexts
+        )
+    ]
+    assert set(with_word) <= set(opened.listed())
+    page.fill("#search", "django")
+    assert opened.listed()
+    page.fill("#search", "nowhere to be found")
+    assert opened.listed() == []
+    assert page.inner_text("#found") == "0 latents"
+    page.press("#search", "Escape")
+    assert page.input_value("#search") == ""
+    assert opened.listed() == LATENTS
+
+
+def test_sort(opened: Opened, statistics: DashboardStatistics) -> None:
+    for key in ("rate", "concentration"):
+        opened.page.select_option("#sort", key)
+        expected = sorted(LATENTS, key=lambda latent: -getattr(statistics.latents[latent], key))
+        assert opened.listed() == expected
+    opened.page.select_option("#sort", "latent")
+    assert opened.listed() == LATENTS
+
+
+def test_pointing_at_a_token(opened: Opened, statistics: DashboardStatistics) -> None:
+    page, context = opened.page, statistics.latents[0].top.contexts[0]
+    assert page.is_hidden("#tip")
+    page.hover(".ctx .text b >> nth=0")
+    told = page.inner_text("#tip")
+    assert f"activation {context.acts[context.peak]:.2f}" in told
+    effect = context.loss_effects[context.peak]
+    if effect is None:
+        assert "the text ends here" in told
+    else:
+        assert f"{abs(effect):.3f} nats" in told
+        assert ("rises" if effect > 0 else "falls") in told
+    page.hover("h2")
+    assert page.is_hidden("#tip")
+
+
+def test_keyboard(opened: Opened) -> None:
+    page = opened.page
+    for key, latent in (("j", 3), ("ArrowRight", 7), ("k", 3), ("ArrowLeft", 0), ("k", 0)):
+        page.keyboard.press(key)
+        assert opened.shown() == latent
+    assert page.inner_text("#list a[aria-current]").startswith("0")
+    page.keyboard.press("/")
+    assert page.evaluate("document.activeElement.id") == "search"
+    page.keyboard.type("jk/")
+    assert page.input_value("#search") == "jk/"
+    page.keyboard.press("Escape")
+    page.keyboard.press("Escape")
+    assert page.evaluate("document.activeElement.id") == "main"
+    page.keyboard.press("j")
+    assert opened.shown() == 3
+
+
+def test_keyboard_in_a_context(opened: Opened) -> None:
+    page = opened.page
+    page.focus("#next")
+    while not page.evaluate("document.activeElement.classList.contains('ctx')"):
+        page.keyboard.press("Tab")
+    # The focus can be seen, and the token under it speaks.
+    assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    assert page.locator(".cursor").count() == 1
+    assert "activation" in page.inner_text("#tip")
+    assert page.inner_text("#live")
+    token = page.evaluate_handle("document.querySelector('.cursor')")
+    page.keyboard.press("ArrowLeft")
+    assert not token.evaluate("token => token.classList.contains('cursor')")
+    assert opened.shown() == LATENTS[0]
+    page.keyboard.press("Enter")
+    page.keyboard.press("ArrowDown")
+    assert page.evaluate("[...document.querySelectorAll('.ctx')].indexOf(document.activeElement)") == 1
+    page.keyboard.press("Escape")
+    assert page.is_hidden("#tip")
+    page.keyboard.press("ArrowRight")
+    assert opened.shown() == LATENTS[1]
+
+
+def test_links_between_latents(opened: Opened) -> None:
+    link = opened.page.locator("main a").first
+    target = int(link.inner_text())
+    link.click()
+    assert opened.shown() == target
+    assert opened.page.url.endswith(f"#latent-{target}")
+    opened.page.goto(opened.page.url.split("#")[0] + "#latent-12")
+    assert opened.shown() == 12
+    opened.requests = opened.requests[:1]
+
+
+def test_everything_has_a_name(opened: Opened) -> None:
+    unnamed = opened.page.eval_on_selector_all(
+        "svg, input, select, button, [role=img]",
+        "all => all.filter(e => !e.getAttribute('aria-label')).map(e => e.outerHTML)",
+    )
+    assert unnamed == []
+
+
+def test_hostile_text_is_text(opened: Opened) -> None:
+    page = opened.page
+    assert page.evaluate("document.scripts.length") == 1
+    shown = "".join(
+        page.evaluate(f"document.getElementById('latent-{latent}').content.textContent") for latent in LATENTS
+    )
+    assert "</script><b>⏎&" in shown
+
+
+def contrast(page: Page, selector: str) -> float:
+    """The ratio of the contrast between a text and the page (Web Content Accessibility Guidelines 2.1)."""
+    colors = page.evaluate(
+        "s => [getComputedStyle(document.querySelector(s)).color, getComputedStyle(document.body).backgroundColor]",
+        selector,
+    )
+
+    def luminance(color: str) -> float:
+        parts = [int(part) / 255 for part in color[color.index("(") + 1 : -1].split(",")[:3]]
+        red, green, blue = (p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts)
+        return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+    light, dark = sorted((luminance(color) for color in colors), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_light_and_dark(browser: Browser, path: Path, scheme: str) -> None:
+    opened = Opened(browser, path, color_scheme=scheme)
+    background = opened.page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert (background == "rgb(255, 255, 255)") == (scheme == "light")
+    for selector in ("h2", ".panel p", ".ctx .label", ".ctx .text", ".side .about"):
+        assert contrast(opened.page, selector) >= 4.5
+    opened.page.context.close()
+
+
+def test_phone(browser: Browser, path: Path) -> None:
+    opened = Opened(browser, path, viewport={"width": 375, "height": 812}, is_mobile=True, has_touch=True)
+    page = opened.page
+    for _ in LATENTS:
+        assert page.evaluate("document.documentElement.scrollWidth") <= 375
+        page.tap("#next")
+    assert opened.shown() == LATENTS[-1]
+    page.tap(".ctx .text b >> nth=0")
+    assert "activation" in page.inner_text("#tip")
+    assert page.evaluate("document.getElementById('tip').getBoundingClientRect().right") <= 375
+    assert page.evaluate("document.documentElement.scrollWidth") <= 375
+    page.context.close()
+
+
+def test_inside_a_notebook(browser: Browser, statistics: DashboardStatistics, tmp_path: Path) -> None:
+    """In a frame without an address of its own, as notebooks show it."""
+    outer = tmp_path / "notebook.html"
+    outer.write_text(f"<!doctype html><meta charset=utf-8>{Dashboard(statistics)._repr_html_()}", "utf-8")
+    opened = Opened(browser, outer)
+    frame = opened.page.frame_locator("iframe")
+    frame.locator("#next").click()
+    assert frame.locator("main h2").inner_text().startswith(f"Latent {LATENTS[1]}")
+    frame.locator("main a").first.click()
+    assert frame.locator("main .latent").count() == 1
+    assert opened.complaints == []
+    assert opened.requests == [outer.as_uri()]
+    opened.page.context.close()
