@@ -1489,15 +1489,17 @@ def _latent_on(scene: Scene, value: Tensor, feature: int, instance: int) -> Tens
 
 
 def _telling_feature(scene: Scene, instance: int) -> int | None:
-    """A latent that fires on many tokens but not on all, and matters."""
-    rates = (_encoders(scene.weights)[""](scene.h)[:, instance] > 0).float().mean(0)
-    for feature in scene.check.permutation(len(rates)).tolist():
-        # Neither the first latents, which have an instance's number, nor one that has no neuron of its number.
-        if (
-            0.2 < rates[feature] < 0.9
-            and 3 < feature < scene.h.shape[-1]
-            and _ablated(scene, feature, instance).abs().max() > 0.1
-        ):
+    """A latent that fires on many tokens but not on all, and matters, however one encodes it.
+
+    So do the latents of its number of the other instances.
+    """
+    encoders = [encode for phrase, encode in _encoders(scene.weights).items() if "ReLU" not in phrase]
+    fires = torch.stack([encode(scene.h) > 0 for encode in encoders]).unflatten(1, scene.tokens.shape).float()
+    rates, last = fires.mean((1, 2)), fires[:, :, -1].mean(1)
+    telling = ((rates > 0.1) & (rates < 0.95) & (last > 0)).all(dim=(0, 1))
+    # Neither the first latents, which have an instance's number, nor one that has no neuron of its number.
+    for feature in (4 + scene.check.permutation(scene.h.shape[-1] - 4)).tolist():
+        if telling[feature] and _ablated(scene, feature, instance).abs().max() > 0.1:
             return int(feature)
     return None
 
@@ -1542,6 +1544,7 @@ def _ablation_mistakes(scene: Scene, feature: int, instance: int) -> dict[str, A
     expected = _ablated(scene, feature, instance)
     ablated = expected + clean
     mistakes: dict[str, Alternative] = {
+        "nothing is ablated: does the hook return its result?": torch.zeros_like(expected),
         "the autoencoder's *error* is lost: its reconstruction takes the activations' place": changed(
             rebuilt_without
         ),
@@ -1615,7 +1618,6 @@ def _ablation_mistakes(scene: Scene, feature: int, instance: int) -> dict[str, A
         "the absolute change is returned": expected.abs,
         "the mean over texts and positions is returned": lambda: expected.mean((0, 1)),
         "only the last position's logits are returned": lambda: expected[:, -1],
-        "nothing is ablated: does the hook return its result?": torch.zeros_like(expected),
         "the latent's direct effect through `W_out` and `W_U` is returned, without the LayerNorm": lambda: (
             -contribution(scene.cache[MLP_HOOK])
             @ scene.own_model.blocks[0].mlp.W_out.detach()
