@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from part_utils.course.files import write_atomically
+from part_utils.files import write_atomically
 
 
 def test_replaces_the_content_and_leaves_nothing_else_behind(tmp_path):

@@ -16,7 +16,7 @@ from datetime import datetime
 from pathlib import Path
 
 from part_utils.course.errors import CourseError
-from part_utils.course.files import write_atomically
+from part_utils.files import write_atomically
 
 
 @dataclass(frozen=True)

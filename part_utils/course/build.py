@@ -26,8 +26,8 @@ from nbformat.v4 import new_code_cell, new_markdown_cell
 
 from part_utils.course.cells import exercise_cells, fold
 from part_utils.course.errors import CourseError
-from part_utils.course.files import write_atomically
 from part_utils.exercises.catalogue import CHAPTERS, Chapter, get_exercise
+from part_utils.files import write_atomically
 
 ROOT = Path(__file__).resolve().parents[2]
 LARGEST_NOTEBOOK = 3_000_000

@@ -8,7 +8,6 @@ from typing import Any
 
 from part_utils.course import backups
 from part_utils.course.errors import CourseError
-from part_utils.course.files import write_atomically
 from part_utils.course.notebooks import (
     NotebookCode,
     cell_name,
@@ -21,6 +20,7 @@ from part_utils.course.notebooks import (
 from part_utils.course.stubs import stub_cells
 from part_utils.exercises.catalogue import Exercise, get_exercise
 from part_utils.exercises.progress import course_folder, forget
+from part_utils.files import write_atomically
 
 
 def reset(exercise: Exercise, notebook: Path | None = None) -> str:

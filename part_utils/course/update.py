@@ -20,9 +20,9 @@ from pathlib import Path
 
 from part_utils.course import backups
 from part_utils.course.errors import CourseError
-from part_utils.course.files import write_atomically
 from part_utils.course.merge import is_untouched, merge
 from part_utils.course.reset import read_raw, serialized
+from part_utils.files import write_atomically
 
 # Never copied from a release: its history, its own environment, what a learner's work made.
 _LEFT_OUT = {".git", ".venv", ".course", "__pycache__", ".ipynb_checkpoints", ".mypy_cache", ".ruff_cache"}

@@ -226,7 +226,7 @@ def _change(how: Callable[[Entries], Entries], start: Path | None) -> None:
 def _change_file(path: Path, how: Callable[[Entries], Entries]) -> None:
     from filelock import FileLock
 
-    from part_utils.course.files import write_atomically
+    from part_utils.files import write_atomically
 
     path.parent.mkdir(parents=True, exist_ok=True)
     # Two kernels at once: each reads what the other wrote before it adds its own.

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from part_utils.evaluation import get_feature_probability
+from part_utils.files import write_atomically
+from part_utils.hypotheses import first_rows
 from part_utils.language_models import load_autoencoder, load_language_model, load_tokens
 from part_utils.pretraining.latents import table_of_latents
 from part_utils.pretraining.report import bars
@@ -90,8 +92,7 @@ def update_data_card(data: Path, naming_rows: int = 3200) -> None:
     names = json.loads((data / "latent_names.json").read_text())
     model, autoencoder = load_language_model(), load_autoencoder()
     rates = get_feature_probability(load_tokens("held_out").tokens, model, autoencoder)[0]
-    text = load_tokens("train")
-    text = type(text)(text.tokens[:naming_rows], text.labels[:naming_rows], text.label_names)
+    text = first_rows(load_tokens("train"), naming_rows)
     latents = table_of_latents({int(i): name for i, name in names.items()}, text, model, autoencoder)
     parts = {
         "files": files_table(data),
@@ -102,6 +103,4 @@ def update_data_card(data: Path, naming_rows: int = 3200) -> None:
         "latents": latents,
     }
     path = data / "DATA.md"
-    scratch = path.with_suffix(".partial")
-    scratch.write_text(replaced(path.read_text(), parts))
-    scratch.replace(path)
+    write_atomically(path, replaced(path.read_text(), parts))

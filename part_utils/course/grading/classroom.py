@@ -19,13 +19,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from part_utils.course.errors import CourseError
-from part_utils.course.files import write_atomically
 from part_utils.course.grading.grade import Graded, Settings, grade_all
 from part_utils.course.grading.gradebook import Gradebook, write_autograded
 from part_utils.course.grading.jail import Limits
 from part_utils.course.grading.report import Statistics, feedback, statistics, write_grades
 from part_utils.course.grading.submissions import Submission, find_submissions
 from part_utils.exercises.catalogue import Chapter
+from part_utils.files import write_atomically
 
 
 @dataclass(frozen=True)

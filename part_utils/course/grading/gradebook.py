@@ -14,11 +14,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from part_utils.course.files import write_atomically
 from part_utils.course.grading.grade import Graded
 from part_utils.course.notebooks import check_grade_id, solution_grade_id
 from part_utils.exercises.catalogue import Chapter
 from part_utils.exercises.results import CheckResult
+from part_utils.files import write_atomically
 
 COURSE_ID = "superposition"
 

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from part_utils.course.files import write_atomically
 from part_utils.course.grading.grade import Graded
 from part_utils.exercises.catalogue import Chapter
+from part_utils.files import write_atomically
 
 _PAGE = """<!doctype html>
 <html lang="en">
