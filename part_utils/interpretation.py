@@ -14,6 +14,7 @@ from torch import Tensor
 
 from part_utils.activations import MLP_HOOK, get_activations
 from part_utils.autoencoder import AutoEncoder
+from part_utils.evaluation import encode
 from part_utils.shapes import check_shapes
 from part_utils.sparse_coding_loss import SMALLEST_NORM
 
@@ -138,12 +139,14 @@ def feature_activations(
     Returns:
         Shape `batch seq`; with a list of latents `batch seq latents`.
     """
-    W_enc = autoencoder.W_enc[instance, :, feature_idx]
-    # The bias takes up b_dec: (h - b_dec) W_enc + b_enc = h W_enc + (b_enc - b_dec W_enc).
-    bias = autoencoder.b_enc[instance, feature_idx] - autoencoder.b_dec[instance] @ W_enc
-    return torch.cat(
-        [torch.relu(get_activations(rows, model) @ W_enc + bias) for rows in tokens.split(batch_rows)]
-    )
+    latents = [feature_idx] if isinstance(feature_idx, int) else feature_idx
+    acts = torch.cat(
+        [
+            encode(get_activations(rows, model), autoencoder, instance, latents)
+            for rows in tokens.split(batch_rows)
+        ]
+    ).unflatten(0, tokens.shape)
+    return acts[..., 0] if isinstance(feature_idx, int) else acts
 
 
 class LogitEffect(NamedTuple):

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from part_utils.activations import MLP_HOOK, get_activations
 from part_utils.autoencoder import AutoEncoder
+from part_utils.evaluation import encode
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -42,8 +43,7 @@ def firing_latents(
         ValueError: the sentence is empty, or longer than the model's context.
     """
     tokens = _tokens_of(sentence, model)
-    h = get_activations(tokens, model)[0]
-    acts = autoencoder(h[:, None].expand(-1, autoencoder.cfg.n_instances, -1)).acts[:, instance].clone()
+    acts = encode(get_activations(tokens, model), autoencoder, instance)
     # The model has no text before BOS to go by, so what fires there says nothing about the sentence.
     acts[0] = 0
     words = [model.tokenizer.decode([token]) for token in tokens[0].tolist()]

@@ -6,12 +6,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
-import torch.nn.functional as F
-from einops import rearrange
 from jaxtyping import Int
 from torch import Tensor
 
 from part_utils.activations import MLP_HOOK
+from part_utils.pretraining.model import Block, from_bridge
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -59,31 +58,14 @@ def reader_for(model: "TransformerBridge", tokens: Int[Tensor, "batch seq"]) -> 
 
 
 def _plain_one_layer(model: "TransformerBridge") -> Reader:
-    """The forward pass of a one-layer model with learned positions, LayerNorm and GELU, like the bundled one."""
-    weights, n_heads, eps = model.state_dict(), model.cfg.n_heads, model.cfg.eps
-
-    def linear(x: Tensor, name: str) -> Tensor:
-        return F.linear(x, weights[f"blocks.0.{name}.weight"], weights[f"blocks.0.{name}.bias"])
-
-    def norm(x: Tensor, name: str) -> Tensor:
-        return F.layer_norm(
-            x, x.shape[-1:], weights[f"blocks.0.{name}.weight"], weights[f"blocks.0.{name}.bias"], eps
-        )
+    """Reads a one-layer model with learned positions, LayerNorm and GELU, like the bundled one."""
+    plain = from_bridge(model)
+    block = plain.layers[0]
+    assert isinstance(block, Block)
 
     def read(tokens: Int[Tensor, "batch seq"], *hooks: str) -> list[Tensor]:
-        residual = weights["embed.weight"][tokens] + weights["pos_embed.weight"][: tokens.shape[1]]
-        normed = norm(residual, "ln1")
-        q, k, v = (
-            rearrange(
-                linear(normed, f"attn.{name}"),
-                "batch seq (head d_head) -> batch head seq d_head",
-                head=n_heads,
-            )
-            for name in "qkv"
-        )
-        z = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-        residual = residual + linear(rearrange(z, "batch head seq d -> batch seq (head d)"), "attn.o")
-        h = F.gelu(linear(norm(residual, "ln2"), "mlp.in"))
-        return [h] if RESIDUAL_HOOK not in hooks else [h, residual + linear(h, "mlp.out")]
+        residual = plain.mid(tokens)
+        h = block.mlp.post(block.ln2(residual))
+        return [h] if RESIDUAL_HOOK not in hooks else [h, residual + block.mlp.fc_out(h)]
 
     return read

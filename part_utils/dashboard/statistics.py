@@ -25,7 +25,7 @@ from part_utils.dashboard.streaming import N_BINS, RunningCorrelation, RunningSt
 from part_utils.evaluation import (
     Hooks,
     LogFrequencyHistogram,
-    inputs_for_all_instances,
+    encode,
     log_frequency_histogram,
 )
 from part_utils.language_models import TokenizedText
@@ -166,24 +166,6 @@ class DashboardStatistics:
     frequencies: LogFrequencyHistogram
     """Of all latents of the instance."""
     latents: dict[int, LatentStatistics] = field(repr=False)
-
-
-def encode(
-    h: Float[Tensor, "batch seq d_mlp"],
-    autoencoder: AutoEncoder,
-    instance: int,
-    latents: Int[Tensor, "n"] | None = None,
-) -> Float[Tensor, "tokens n"]:
-    """Activations of some latents, or of all. Where each latent is on its own, the others are not computed."""
-    if type(autoencoder) is not AutoEncoder:
-        acts = autoencoder(inputs_for_all_instances(h, autoencoder)).acts[:, instance]
-        return acts if latents is None else acts[:, latents]
-    W_enc, b_enc = autoencoder.W_enc[instance], autoencoder.b_enc[instance]
-    if latents is not None:
-        W_enc, b_enc = W_enc[:, latents], b_enc[latents]
-    # (h - b_dec) W_enc + b_enc = h W_enc + (b_enc - b_dec W_enc), which does not touch each activation so often.
-    bias = b_enc - autoencoder.b_dec[instance] @ W_enc
-    return torch.addmm(bias, flatten_activations(h), W_enc).relu_()
 
 
 @torch.no_grad()

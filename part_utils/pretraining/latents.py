@@ -6,8 +6,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from part_utils.activations import flatten_activations, get_activations
+from part_utils.activations import get_activations
 from part_utils.autoencoder import AutoEncoder
+from part_utils.evaluation import encode
 from part_utils.language_models import TokenizedText
 
 if TYPE_CHECKING:
@@ -34,15 +35,13 @@ def top_activations(
     batch_rows: int = 32,
 ) -> TopActivations:
     """Goes through the text once and keeps the k strongest activations of every latent."""
-    W_enc, b_enc = autoencoder.W_enc[instance], autoencoder.b_enc[instance]
-    n_hidden_ae = W_enc.shape[1]
+    n_hidden_ae = autoencoder.cfg.n_hidden_ae
     best = torch.zeros(n_hidden_ae, k)
     positions = torch.zeros(n_hidden_ae, k, dtype=torch.long)
     fired = torch.zeros(n_hidden_ae)
     start = 0
     for rows in tokens.split(batch_rows):
-        h = flatten_activations(get_activations(rows, model)) - autoencoder.b_dec[instance]
-        acts = torch.relu(h @ W_enc + b_enc).mT.cpu()
+        acts = encode(get_activations(rows, model), autoencoder, instance).mT.cpu()
         fired += (acts > 0).sum(dim=1)
         values, places = torch.cat([best, acts], dim=1).topk(k, dim=1)
         old = positions.gather(1, places.clamp(max=k - 1))

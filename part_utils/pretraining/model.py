@@ -7,12 +7,26 @@ state dict loads there unchanged, and computes the same function, only faster.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
+
+
+BRIDGE_NAMES = {
+    "tok_embed": "embed",
+    "pos": "pos_embed",
+    "layers.0": "blocks.0",
+    "fc_in": "in",
+    "fc_out": "out",
+    "ln_out": "ln_final",
+    "head": "unembed",
+}
 
 
 @dataclass(frozen=True)
@@ -117,6 +131,32 @@ class OneLayerModel(nn.Module):
 
     def forward(self, tokens: Int[Tensor, "batch seq"]) -> Float[Tensor, "batch seq d_vocab"]:
         return self.head(self.final(tokens))
+
+
+def bridge_name(name: str) -> str:
+    """The name of a parameter of `OneLayerModel` in the state dict of a `TransformerBridge`."""
+    for ours, theirs in BRIDGE_NAMES.items():
+        name = name.replace(f"{ours}.", f"{theirs}.")
+    return name
+
+
+def from_bridge(bridge: TransformerBridge) -> OneLayerModel:
+    """The same model with the same weights (shared, not copied), without hooks.
+
+    Raises:
+        KeyError, RuntimeError: the bridge has other parameters than a `OneLayerModel`.
+    """
+    weights = bridge.state_dict()
+    sizes = {name: getattr(bridge.cfg, name) for name in LanguageModelConfig.__dataclass_fields__}
+    with torch.device("meta"):
+        model = OneLayerModel(LanguageModelConfig(**sizes))
+    model.load_state_dict({name: weights.pop(bridge_name(name)) for name in model.state_dict()}, assign=True)
+    if weights:
+        raise KeyError(f"The bridge has {', '.join(weights)}, which a OneLayerModel has not.")
+    for part in model.modules():
+        if isinstance(part, nn.LayerNorm):
+            part.eps = bridge.cfg.eps
+    return model.requires_grad_(False)
 
 
 class _LinearCrossEntropy(torch.autograd.Function):

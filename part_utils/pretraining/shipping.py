@@ -15,25 +15,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from part_utils.pretraining.autoencoders import load_weights
-from part_utils.pretraining.model import LanguageModelConfig
+from part_utils.pretraining.model import LanguageModelConfig, bridge_name
 from part_utils.pretraining.sparse_training import Weights
-
-BRIDGE_NAMES = {
-    "tok_embed": "embed",
-    "pos": "pos_embed",
-    "layers.0": "blocks.0",
-    "fc_in": "in",
-    "fc_out": "out",
-    "ln_out": "ln_final",
-    "head": "unembed",
-}
-
-
-def bridge_name(name: str) -> str:
-    """The name of a parameter of `OneLayerModel` in the state dict of a `TransformerBridge`."""
-    for ours, theirs in BRIDGE_NAMES.items():
-        name = name.replace(f"{ours}.", f"{theirs}.")
-    return name
 
 
 def ship_language_model(run_dir: Path, corpus: Path, data: Path) -> None:
