@@ -161,11 +161,9 @@ def load_topk_autoencoder(device: str = "cpu") -> TopKAutoEncoder:
 
 
 def load_latent_names() -> dict[int, str]:
-    """The latents of the bundled encoder-A that somebody has named by hand; empty where there are no names."""
-    path = DATA / "latent_names.json"
-    if not path.exists():
-        return {}
-    return {int(latent): name for latent, name in json.loads(path.read_text()).items()}
+    """The latents of the bundled encoder-A that somebody has named by hand."""
+    names = json.loads(verified(DATA / "latent_names.json").read_text(encoding="utf-8"))
+    return {int(latent): name for latent, name in names.items()}
 
 
 def autoencoder_from_weights(weights: dict[str, Tensor]) -> AutoEncoder:

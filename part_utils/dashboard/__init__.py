@@ -8,7 +8,7 @@
 """
 
 from part_utils.dashboard.page import Dashboard, make_dashboard
-from part_utils.dashboard.panels import latent_panel_html, panel_css
+from part_utils.dashboard.panels import framed, latent_panel_html, panel_css
 from part_utils.dashboard.statistics import DashboardConfig, DashboardStatistics, collect_statistics
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "DashboardConfig",
     "DashboardStatistics",
     "collect_statistics",
+    "framed",
     "latent_panel_html",
     "make_dashboard",
     "panel_css",

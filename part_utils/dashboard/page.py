@@ -1,6 +1,5 @@
 """The dashboard as one HTML page that needs nothing but itself."""
 
-import json
 from collections.abc import Iterable
 from html import escape
 from pathlib import Path
@@ -10,10 +9,10 @@ from typing import TYPE_CHECKING
 import torch
 
 from part_utils.autoencoder import AutoEncoder
-from part_utils.course.files import write_atomically
 from part_utils.dashboard.panels import (
     STATIC,
     common_peaks,
+    framed,
     instance_name,
     latent_panel_html,
     one_line,
@@ -26,13 +25,14 @@ from part_utils.dashboard.statistics import (
     check_latents,
     collect_statistics,
 )
+from part_utils.files import write_atomically
 from part_utils.language_models import (
     DATA,
     TokenizedText,
     load_autoencoder,
     load_language_model,
+    load_latent_names,
     load_tokens,
-    verified,
 )
 
 if TYPE_CHECKING:
@@ -60,12 +60,7 @@ class Dashboard:
         return path
 
     def _repr_html_(self) -> str:
-        title = escape(_title(self.statistics))
-        page = self.html().replace("&", "&amp;").replace('"', "&quot;")
-        return (
-            f'<iframe title="{title}" srcdoc="{page}" loading="lazy" '
-            'style="width: 100%; height: 46rem; border: 1px solid #8886; border-radius: 6px"></iframe>'
-        )
+        return framed(self.html(), _title(self.statistics))
 
     def __repr__(self) -> str:
         return f"<Dashboard of {len(self.statistics.latents)} latents of {instance_name(self.statistics.instance)}>"
@@ -113,7 +108,7 @@ def make_dashboard(
     if autoencoder is None:
         autoencoder = load_autoencoder(model if isinstance(model, str) else "bundled")
         if names is None and model == "bundled" and instance == 0:
-            names = latent_names()
+            names = load_latent_names()
     chosen = check_latents(latents, autoencoder, instance)
     if isinstance(model, str):
         model = load_language_model(model)
@@ -140,12 +135,6 @@ def make_dashboard(
     if output is not None:
         dashboard.save(output)
     return dashboard
-
-
-def latent_names() -> dict[int, str]:
-    """The names that latents of the bundled encoder-A were given."""
-    names = json.loads(verified(DATA / "latent_names.json").read_text(encoding="utf-8"))
-    return {int(latent): name for latent, name in names.items()}
 
 
 def in_tokens_of(model: "TransformerBridge", text: TokenizedText) -> TokenizedText:

@@ -12,21 +12,28 @@ from part_utils.dashboard.statistics import (
     LatentStatistics,
     SimilarLatent,
 )
+from part_utils.plots.text import HIDDEN
 
 STATIC = Path(__file__).parent / "static"
 # Effects on the loss from here on, in nats, are underlined.
 LARGE_EFFECT = 0.1
 N_LABELS = 8
 # How characters are written that HTML reserves or that cannot be seen.
-VISIBLE = str.maketrans(
-    {chr(code): f"\\x{code:02x}" for code in (*range(32), 127)}
-    | {"&": "&amp;", "<": "&lt;", ">": "&gt;", "\n": "⏎<br>", "\t": "⇥", "\r": "␍"}
-)
+VISIBLE = HIDDEN | str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "\n": "⏎<br>"})
 
 
 def panel_css() -> str:
     """The style of what `latent_panel_html` returns; it touches nothing outside `.latent`."""
     return (STATIC / "panels.css").read_text(encoding="utf-8")
+
+
+def framed(page: str, title: str) -> str:
+    """A page inside another one. A notebook's styles for tables and lists do not reach into it."""
+    inside = page.replace("&", "&amp;").replace('"', "&quot;")
+    return (
+        f'<iframe title="{escape(title)}" srcdoc="{inside}" loading="lazy" '
+        'style="width: 100%; height: 46rem; border: 1px solid #8886; border-radius: 6px"></iframe>'
+    )
 
 
 def latent_panel_html(statistics: DashboardStatistics, latent: int) -> str:

@@ -17,6 +17,10 @@ from part_utils.language_models import TokenizedText
 
 HIGHLIGHT = (230, 159, 0)  # Okabe & Ito's orange, which text of either color can be read on
 WEAKEST, STRONGEST = 0.10, 0.60
+# How control characters are written, which cannot be seen.
+HIDDEN = str.maketrans(
+    {chr(code): f"\\x{code:02x}" for code in (*range(32), 127)} | {"\n": "⏎", "\t": "⇥", "\r": "␍"}
+)
 _CELL = "text-align:left; vertical-align:top; padding:3px 10px 3px 0; border:none; background:none"
 _TEXT = (
     "font-family:ui-monospace,Menlo,Consolas,monospace; font-size:13px; line-height:1.6; white-space:pre-wrap"
@@ -29,8 +33,7 @@ def visible(word: str) -> str:
 
     Other control characters, which browsers refuse, become their number: `\\x06`.
     """
-    word = word.replace("\n", "⏎").replace("\t", "⇥")
-    return "".join(c if c.isprintable() or c.isspace() else f"\\x{ord(c):02x}" for c in word)
+    return word.translate(HIDDEN)
 
 
 def token_html(word: str, strength: float, hover: str = "", marked: bool = False) -> str:

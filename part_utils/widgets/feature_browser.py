@@ -2,13 +2,12 @@
 
 import os
 from collections import Counter
-from html import escape
 from typing import TYPE_CHECKING, Any
 
 from IPython.display import HTML
 
 from part_utils.autoencoder import AutoEncoder
-from part_utils.dashboard import DashboardConfig, collect_statistics, latent_panel_html, panel_css
+from part_utils.dashboard import DashboardConfig, collect_statistics, framed, latent_panel_html, panel_css
 from part_utils.language_models import TokenizedText
 from part_utils.plots.text import visible
 from part_utils.pretraining.latents import top_activations
@@ -91,11 +90,7 @@ def panels(
     few = DashboardConfig(n_top=8, per_group=3, sample_rows=32)
     statistics = collect_statistics([latent], text, model, autoencoder, instance, cfg=few, progress=False)
     page = f"<style>body {{ margin: 0 }}{panel_css()}</style>{latent_panel_html(statistics, latent)}"
-    # A page of its own, since the styles of notebooks for tables and lists would change the panels.
-    return HTML(
-        f'<div><iframe title="latent {latent}" srcdoc="{escape(page)}" loading="lazy" '
-        'style="width: 100%; height: 46rem; border: 1px solid #8886; border-radius: 6px"></iframe></div>'
-    )
+    return HTML(f"<div>{framed(page, f'latent {latent}')}</div>")
 
 
 def feature_browser(
