@@ -140,6 +140,11 @@ def test_pointing_at_a_token(opened: Opened, statistics: DashboardStatistics) ->
         assert ("rises" if effect > 0 else "falls") in told
     page.hover("h2")
     assert page.is_hidden("#tip")
+    # Unfolded, so that the token is not cut off.
+    context = page.locator(".ctx:has(.text i:not([data-a]))").first
+    context.click()
+    context.locator(".text i:not([data-a])").first.hover()
+    assert page.inner_text("#tip") == "does not fire here"
 
 
 def test_keyboard(opened: Opened) -> None:

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from transformer_lens.model_bridge import TransformerBridge
 
 from part_utils.activations import MLP_HOOK, get_activations
-from part_utils.autoencoder import AutoEncoder, AutoEncoderConfig
+from part_utils.autoencoder import AutoEncoder
 from part_utils.evaluation import (
     evaluate,
     get_feature_probability,
@@ -17,7 +17,7 @@ from part_utils.evaluation import (
     reconstruction_hook,
     zero_ablation_hook,
 )
-from tests.small_language_model import small_model, small_tokens
+from tests.small_language_model import small_autoencoder, small_model, small_tokens
 
 
 @pytest.fixture(scope="module")
@@ -32,12 +32,7 @@ def tokens() -> torch.Tensor:
 
 @pytest.fixture
 def autoencoder() -> AutoEncoder:
-    torch.manual_seed(3)
-    autoencoder = AutoEncoder(AutoEncoderConfig(2, 14, 23))
-    with torch.no_grad():
-        autoencoder.b_enc.normal_(-0.2, 0.3)
-        autoencoder.b_dec.normal_(std=0.3)
-    return autoencoder
+    return small_autoencoder(-0.2)
 
 
 def test_feature_probability(

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from transformer_lens.model_bridge import TransformerBridge
 
 from part_utils.activations import MLP_HOOK, get_activations
-from part_utils.autoencoder import AutoEncoder, AutoEncoderConfig
+from part_utils.autoencoder import AutoEncoder
 from part_utils.interpretation import (
     ablate_feature,
     decompose_activation,
@@ -17,7 +17,7 @@ from part_utils.interpretation import (
     match_between_autoencoders,
     neuron_in_feature_basis,
 )
-from tests.small_language_model import CFG, small_tokens
+from tests.small_language_model import CFG, small_autoencoder, small_tokens
 
 
 @pytest.fixture(scope="module", params=[1, 2], ids=["one layer", "two layers"])
@@ -32,11 +32,8 @@ def tokens() -> torch.Tensor:
 
 @pytest.fixture
 def autoencoder() -> AutoEncoder:
-    torch.manual_seed(3)
-    autoencoder = AutoEncoder(AutoEncoderConfig(2, 14, 23))
+    autoencoder = small_autoencoder(0.1)
     with torch.no_grad():
-        autoencoder.b_enc.normal_(0.1, 0.3)
-        autoencoder.b_dec.normal_(std=0.3)
         autoencoder.W_dec.mul_(torch.rand(2, 23, 1) + 0.5)
     return autoencoder
 
