@@ -118,7 +118,7 @@ def refuse(*_, **__):
 
 
 def test_falls_back_to_the_users_folder(course, tmp_path, monkeypatch):
-    from part_utils.course import files
+    from part_utils import files
 
     write = files.write_atomically
     monkeypatch.setattr(
