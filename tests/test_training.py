@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from part_utils.training import TrainingLog, constant_lr, cosine_decay_lr, linear_lr, train
+from part_utils.training import TrainingLog, adam_step, constant_lr, cosine_decay_lr, linear_lr, train
 
 
 def parabola() -> tuple[nn.Parameter, nn.Parameter]:
@@ -31,6 +31,25 @@ def test_train_finds_the_minimum_and_applies_the_schedule() -> None:
     assert log["loss"][-1] < 1e-3
     assert log["lr"][0] == 0.2
     assert math.isclose(log["lr"][-1], 0.2 / 300)
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+def test_adam_step_is_the_step_of_torch(weight_decay: float) -> None:
+    pairs = [parabola(), parabola()]
+    ours, theirs = (torch.optim.AdamW(p, lr=0.1, weight_decay=weight_decay, fused=True) for p in pairs)
+    for step in range(6):
+        for (x, y), optimizer in zip(pairs, (ours, theirs), strict=True):
+            optimizer.param_groups[0]["lr"] = 0.1 / (step + 1)
+            optimizer.zero_grad()
+            (
+                x.pow(4).sum() if step == 3 else x.pow(4).sum() + (y - 5) ** 2
+            ).backward()  # once y has no gradient
+        adam_step(ours)
+        theirs.step()
+    for one, other in zip(*pairs, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0)
+        for name, value in theirs.state[other].items():
+            torch.testing.assert_close(ours.state[one][name], value, rtol=0, atol=0)
 
 
 def test_train_accepts_gradients_that_were_filled_in() -> None:
