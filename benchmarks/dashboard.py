@@ -142,32 +142,17 @@ def export(n_rows: int, folder: Path) -> None:
     """The bundled model under a HookedTransformer's names, the autoencoders, the tokens, and what the loss must be."""
     from safetensors.torch import save_file
 
-    from part_utils.language_models import load_autoencoder, load_language_model, load_tokens
+    from part_utils.language_models import (
+        legacy_state_dict,
+        load_autoencoder,
+        load_language_model,
+        load_tokens,
+    )
 
     model, autoencoder, text = load_language_model(), load_autoencoder(), load_tokens("train")
     names = ("n_layers", "d_model", "n_ctx", "d_head", "n_heads", "d_mlp", "d_vocab", "act_fn")
     cfg = {name: getattr(model.cfg, name) for name in (*names, "normalization_type")}
-    state, heads = model.state_dict(), cfg["n_heads"]
-    weights = {
-        "embed.W_E": state["embed.weight"],
-        "pos_embed.W_pos": state["pos_embed.weight"],
-        "unembed.W_U": state["unembed.weight"].mT,
-        "unembed.b_U": state["unembed.bias"],
-    }
-    block = "blocks.0."
-    for letter in "QKV":
-        matrix = state[f"{block}attn.{letter.lower()}.weight"].unflatten(0, (heads, -1))
-        weights[f"{block}attn.W_{letter}"] = matrix.transpose(1, 2)
-        weights[f"{block}attn.b_{letter}"] = state[f"{block}attn.{letter.lower()}.bias"].unflatten(
-            0, (heads, -1)
-        )
-    weights[f"{block}attn.W_O"] = state[f"{block}attn.o.weight"].mT.unflatten(0, (heads, -1))
-    weights[f"{block}attn.b_O"] = state[f"{block}attn.o.bias"]
-    for layer in ("in", "out"):
-        weights[f"{block}mlp.W_{layer}"] = state[f"{block}mlp.{layer}.weight"].mT
-        weights[f"{block}mlp.b_{layer}"] = state[f"{block}mlp.{layer}.bias"]
-    for norm in (f"{block}ln1", f"{block}ln2", "ln_final"):
-        weights[f"{norm}.w"], weights[f"{norm}.b"] = state[f"{norm}.weight"], state[f"{norm}.bias"]
+    weights = legacy_state_dict(model)
     for instance, letter in enumerate("AB"):
         for name in ("W_enc", "W_dec", "b_enc", "b_dec"):
             weights[f"{letter}.{name}"] = getattr(autoencoder, name)[instance]

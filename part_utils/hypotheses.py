@@ -79,12 +79,12 @@ def record_feature(
         autoencoder: the autoencoder.
         instance: of which instance.
         rows: how many rows of either text.
-        found_on: the text to study; the bundled training text when left out.
-        held_out: the text to be tested on; the bundled held-out text when left out.
+        found_on: the text to study; the bundled training text, in the model's tokens, when left out.
+        held_out: the text to be tested on; the bundled held-out text, in the model's tokens, when left out.
     """
     texts = []
     for text, split in ((found_on, "train"), (held_out, "held_out")):
-        text = first_rows(text or load_tokens(split), rows)
+        text = first_rows(text or load_tokens(split, model), rows)
         acts = feature_activations(text.tokens, model, autoencoder, feature_idx, instance)
         texts.append(ActivatedText(*words_of(text, model.tokenizer), acts))
     return Feature(feature_idx, instance, *texts)
@@ -192,12 +192,12 @@ def latents_for_rules(
     rows: int = 400,
     threshold: float = 0.25,
 ) -> list[tuple[int, float]]:
-    """For each rule the latent that it predicts best, and its F1, on the bundled training text.
+    """For each rule the latent that it predicts best, and its F1, on the first rows of the bundled training text.
 
     Tries all latents at once, with the threshold of `score_hypothesis`. Reads the text twice: for the largest
     activation of every latent, then to count.
     """
-    text = first_rows(load_tokens("train"), rows)
+    text = first_rows(load_tokens("train", model), rows)
     words, labels = words_of(text, model.tokenizer)
     said = torch.tensor(
         [

@@ -22,6 +22,7 @@ from part_utils.autoencoder import AutoEncoder, AutoEncoderConfig
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
+    from transformers import PreTrainedTokenizerFast
 
     from part_utils.variants import TopKAutoEncoder
 
@@ -92,8 +93,12 @@ def load_language_model(name: str = "bundled", device: str = "cpu") -> Transform
     raise ValueError(f'There is no language model {name!r}: choose "bundled" or "gelu-1l".')
 
 
-def load_tokens(split: str = "train") -> TokenizedText:
+def load_tokens(split: str = "train", model: TransformerBridge | None = None) -> TokenizedText:
     """The bundled text: `"train"`, `"validation"`, or `"held_out"`, which nothing was trained on.
+
+    Args:
+        split: which part of it.
+        model: in whose tokens; in the bundled model's, which the text is stored in, when left out.
 
     Raises:
         ValueError: there is no such split, or the file is damaged.
@@ -105,7 +110,40 @@ def load_tokens(split: str = "train") -> TokenizedText:
     path = verified(DATA / f"tokens_{split}.safetensors")
     with safe_open(path, "pt") as file:
         names = tuple(json.loads(file.metadata()["labels"]))
-        return TokenizedText(file.get_tensor("tokens").long(), file.get_tensor("labels").long(), names)
+        text = TokenizedText(file.get_tensor("tokens").long(), file.get_tensor("labels").long(), names)
+    return text if model is None else in_tokens_of(model, text)
+
+
+def in_tokens_of(model: TransformerBridge, text: TokenizedText) -> TokenizedText:
+    """The bundled text in a model's own tokens, if its tokenizer is another one.
+
+    The text is decoded and tokenized again, and the tokens are cut into rows as long as before, or as the model can
+    read. Every row and every document starts with BOS, as before.
+
+    Raises:
+        ValueError: the text is shorter than a row.
+    """
+    bundled, tokenizer = _bundled_tokenizer(), model.tokenizer
+    if tokenizer is None or tokenizer.get_vocab() == bundled.get_vocab():
+        return text
+    bos = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
+    # Rows follow one another at random, so each is a text of its own, and so is each document that starts inside one.
+    tokens, labels = text.tokens.flatten(), text.labels.flatten()
+    cuts = (tokens == bundled.bos_token_id).nonzero().flatten()[1:]
+    pieces = [piece.tolist() for piece in tokens.tensor_split(cuts)]
+    words = bundled.batch_decode(pieces, skip_special_tokens=True)
+    encoded = tokenizer(words, add_special_tokens=False, verbose=False)["input_ids"]
+    flat = torch.tensor([token for piece in encoded for token in (bos, *piece)])
+    lengths = torch.tensor([1 + len(piece) for piece in encoded])
+    flat_labels = torch.stack([label[-1] for label in labels.tensor_split(cuts)]).repeat_interleave(lengths)
+    length = min(model.cfg.n_ctx, text.tokens.shape[1]) - 1
+    rows = len(flat) // length
+    if rows == 0:
+        raise ValueError(f"The text has {len(flat)} tokens, fewer than one row of {length}; use more of it.")
+    new_tokens = flat[: rows * length].view(rows, length)
+    new_labels = flat_labels[: rows * length].view(rows, length)
+    new_tokens = torch.cat([torch.full((rows, 1), bos), new_tokens], dim=1)
+    return TokenizedText(new_tokens, torch.cat([new_labels[:, :1], new_labels], dim=1), text.label_names)
 
 
 def load_autoencoder(name: str = "bundled", run: int | None = None, device: str = "cpu") -> AutoEncoder:
@@ -160,8 +198,10 @@ def load_topk_autoencoder(device: str = "cpu") -> TopKAutoEncoder:
     return autoencoder.to(device)
 
 
-def load_latent_names() -> dict[int, str]:
-    """The latents of the bundled encoder-A that somebody has named by hand."""
+def load_latent_names(name: str = "bundled") -> dict[int, str]:
+    """The latents of an encoder-A that somebody has named by hand: some of the bundled one, none of others."""
+    if name != "bundled":
+        return {}
     names = json.loads(verified(DATA / "latent_names.json").read_text(encoding="utf-8"))
     return {int(latent): name for latent, name in names.items()}
 
@@ -192,18 +232,22 @@ def _fill(autoencoder: AutoEncoder, weights: dict[str, Tensor]) -> None:
 def _load_bundled_model(device: str) -> TransformerBridge:
     from safetensors.torch import load_file
     from transformer_lens.model_bridge import TransformerBridge
-    from transformers import PreTrainedTokenizerFast
 
     cfg = json.loads(verified(DATA / "language_model.json").read_text())
     weights = load_file(verified(DATA / "language_model.safetensors"))
-    tokenizer_files = ("tokenizer.json", "tokenizer_config.json")
-    for file in tokenizer_files:
-        verified(DATA / "tokenizer" / file)
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(DATA / "tokenizer")
+    tokenizer = _bundled_tokenizer()
     with torch.random.fork_rng(devices=[]):
         model = TransformerBridge.boot_native(cfg, tokenizer=tokenizer, device=device)  # type: ignore[attr-defined]
     model.load_state_dict({key: value.float() for key, value in weights.items()}, strict=True)
     return model.eval()
+
+
+def _bundled_tokenizer() -> PreTrainedTokenizerFast:
+    from transformers import PreTrainedTokenizerFast
+
+    for file in ("tokenizer.json", "tokenizer_config.json"):
+        verified(DATA / "tokenizer" / file)
+    return PreTrainedTokenizerFast.from_pretrained(DATA / "tokenizer")
 
 
 def from_hub(download: Callable[[], Downloaded], repository: str, instead: str) -> Downloaded:
@@ -264,6 +308,30 @@ def bridge_state_dict(weights: dict[str, Tensor], d_vocab: int) -> dict[str, Ten
             result[f"{norm}.weight"] = weights[f"{norm}.w"]
             result[f"{norm}.bias"] = weights[f"{norm}.b"]
     return {key: value.float().contiguous() for key, value in result.items()}
+
+
+def legacy_state_dict(model: TransformerBridge) -> dict[str, Tensor]:
+    """The inverse of `bridge_state_dict`: a one-layer native bridge's weights under a HookedTransformer's names."""
+    state, heads = model.state_dict(), model.cfg.n_heads
+    block = "blocks.0."
+    result = {
+        "embed.W_E": state["embed.weight"],
+        "pos_embed.W_pos": state["pos_embed.weight"],
+        "unembed.W_U": state["unembed.weight"].mT,
+        "unembed.b_U": state["unembed.bias"],
+        f"{block}attn.W_O": state[f"{block}attn.o.weight"].mT.unflatten(0, (heads, -1)),
+        f"{block}attn.b_O": state[f"{block}attn.o.bias"],
+    }
+    for letter in "QKV":
+        matrix, bias = (state[f"{block}attn.{letter.lower()}.{kind}"] for kind in ("weight", "bias"))
+        result[f"{block}attn.W_{letter}"] = matrix.unflatten(0, (heads, -1)).mT
+        result[f"{block}attn.b_{letter}"] = bias.unflatten(0, (heads, -1))
+    for layer in ("in", "out"):
+        result[f"{block}mlp.W_{layer}"] = state[f"{block}mlp.{layer}.weight"].mT
+        result[f"{block}mlp.b_{layer}"] = state[f"{block}mlp.{layer}.bias"]
+    for norm in (f"{block}ln1", f"{block}ln2", "ln_final"):
+        result[f"{norm}.w"], result[f"{norm}.b"] = state[f"{norm}.weight"], state[f"{norm}.bias"]
+    return {key: value.detach().contiguous() for key, value in result.items()}
 
 
 def _download_published_autoencoder(run: int) -> dict[str, Tensor]:

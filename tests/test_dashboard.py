@@ -21,7 +21,6 @@ from part_utils.dashboard import (
     make_dashboard,
 )
 from part_utils.dashboard.commands import parse_latents
-from part_utils.dashboard.page import in_tokens_of
 from part_utils.dashboard.panels import percent, visible
 from part_utils.dashboard.reading import RESIDUAL_HOOK, activations_at, reader_for
 from part_utils.dashboard.statistics import Context, concentration, token_string
@@ -34,7 +33,7 @@ from part_utils.interpretation import (
     feature_in_neuron_basis,
     feature_logit_effect,
 )
-from part_utils.language_models import TokenizedText, load_language_model, load_tokens
+from part_utils.language_models import TokenizedText, load_language_model
 from part_utils.variants import TopKAutoEncoder
 
 LATENTS = [3, 0, 7, 11, 18]
@@ -437,29 +436,3 @@ def test_a_folder_as_output_gets_a_sentence(tmp_path):
 def test_lists_of_latents():
     assert list(parse_latents("3, 17,40:44")) == [3, 17, 40, 41, 42, 43]
     assert list(parse_latents("0:10:4")) == [0, 4, 8]
-
-
-def test_text_for_another_tokenizer():
-    from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
-
-    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocabulary = {"<bos>": 0, **{letter: index + 1 for index, letter in enumerate(letters)}}
-    raw = Tokenizer(models.BPE(vocabulary, []))
-    raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    other = fixtures.language_model(0, d_vocab=257, n_ctx=50)
-    other.tokenizer = PreTrainedTokenizerFast(tokenizer_object=raw, bos_token="<bos>")
-    text = load_tokens("held_out")
-    some = TokenizedText(text.tokens[:3], text.labels[:3], text.label_names)
-    new = in_tokens_of(other, some)
-    assert new.tokens.shape[1] == 50
-    assert (new.tokens[:, 0] == 0).all()
-    bundled = load_language_model()
-    assert in_tokens_of(bundled, some) is some
-    original = bundled.tokenizer.decode(some.tokens[0, 1:]).encode()
-    letter_of = {index: letter for letter, index in vocabulary.items()}
-    written = "".join(letter_of[token] for token in new.tokens[0, 1:].tolist())
-    assert (
-        written == "".join(piece for piece, _ in raw.pre_tokenizer.pre_tokenize_str(original.decode()))[:49]
-    )
-    assert new.labels[0, 1] == some.labels[0, 1]

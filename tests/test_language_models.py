@@ -12,13 +12,20 @@ from transformers import PreTrainedTokenizerFast
 
 from part_utils import language_models
 from part_utils.activations import MLP_HOOK, get_activations
+from part_utils.dashboard import make_dashboard
 from part_utils.evaluation import evaluate
+from part_utils.exercises import fixtures
+from part_utils.hypotheses import latents_for_rules, record_feature
 from part_utils.language_models import (
     GELU_1L,
     GELU_1L_AUTOENCODERS,
+    TokenizedText,
     bridge_state_dict,
+    in_tokens_of,
+    legacy_state_dict,
     load_autoencoder,
     load_language_model,
+    load_latent_names,
     load_tokens,
     load_topk_autoencoder,
 )
@@ -295,3 +302,92 @@ def test_weights_on_disk_are_half_precision() -> None:
     for name in ("language_model", "autoencoders", "autoencoder_topk"):
         tensors = load_file(language_models.DATA / f"{name}.safetensors")
         assert {tensor.dtype for tensor in tensors.values()} == {torch.float16}
+
+
+def test_text_for_another_tokenizer(bundled) -> None:  # type: ignore[no-untyped-def]
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {"<bos>": 0, **{letter: index + 1 for index, letter in enumerate(letters)}}
+    raw = Tokenizer(models.BPE(vocabulary, []))
+    raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    other = fixtures.language_model(0, d_vocab=257, n_ctx=50)
+    other.tokenizer = PreTrainedTokenizerFast(tokenizer_object=raw, bos_token="<bos>")
+    text = load_tokens("held_out")
+    row = next(row for row in range(1, 100) if text.tokens[row, 1:].eq(text.tokens[0, 0]).any())
+    some = TokenizedText(*(t[row : row + 3] for t in (text.tokens, text.labels)), text.label_names)
+    new = in_tokens_of(other, some)
+    assert new.tokens.shape[1] == 50
+    assert (new.tokens[:, 0] == 0).all()
+    assert in_tokens_of(bundled, some) is some
+    # The same text as before, with a BOS in front of each row and document; a part of a row is left over.
+    letter_of = {index: letter for letter, index in vocabulary.items()} | {0: "<|endoftext|>"}
+    written = "".join(letter_of[token] for token in new.tokens[:, 1:].flatten().tolist())
+    original = "".join(bundled.tokenizer.convert_ids_to_tokens(some.tokens.flatten().tolist()))
+    assert original.startswith(written)
+    assert written.count("<|endoftext|>") >= 3
+    assert len(original) - len(written) < 100
+    assert new.labels[0, 1] == some.labels[0, 1]
+    assert new.labels[-1, -1] == some.labels[-1, -1]
+
+
+@pytest.fixture
+def stand_in(hub: Path, tmp_path: Path, bundled) -> torch.Tensor:  # type: ignore[no-untyped-def]
+    """A hub cache with the bundled model and autoencoders in the published format, but with other token numbers.
+
+    Returns the new number of each token.
+    """
+    new_number = torch.randperm(bundled.cfg.d_vocab, generator=torch.Generator().manual_seed(0))
+    weights, autoencoder = legacy_state_dict(bundled), load_autoencoder()
+    for name, axis in (("embed.W_E", 0), ("unembed.W_U", 1), ("unembed.b_U", 0)):
+        weights[name] = weights[name].index_select(axis, new_number.argsort())
+    described = json.loads(bundled.tokenizer.backend_tokenizer.to_str())
+    described["model"]["vocab"] = {
+        word: int(new_number[number]) for word, number in described["model"]["vocab"].items()
+    }
+    for token in described["added_tokens"]:
+        token["id"] = int(new_number[token["id"]])
+    bos = bundled.tokenizer.bos_token
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer.from_str(json.dumps(described)), bos_token=bos
+    )
+    tokenizer.save_pretrained(tmp_path / "tokenizer")
+
+    def write_model(folder: Path) -> None:
+        names = ("d_model", "n_layers", "d_mlp", "d_head", "n_heads", "n_ctx", "d_vocab", "act_fn")
+        cfg = {name: getattr(bundled.cfg, name) for name in names}
+        cfg |= {"normalization": "LN", "tokenizer_name": str(tmp_path / "tokenizer")}
+        (folder / "config.json").write_text(json.dumps(cfg))
+        torch.save(weights, folder / "model_final.pth")
+
+    def write_autoencoders(folder: Path) -> None:
+        for instance, name in enumerate(("25", "47")):
+            parts = ("W_enc", "W_dec", "b_enc", "b_dec")
+            torch.save(
+                {part: getattr(autoencoder, part)[instance].detach().clone() for part in parts},
+                folder / f"{name}.pt",
+            )
+
+    cached(hub, GELU_1L, write_model)
+    cached(hub, GELU_1L_AUTOENCODERS, write_autoencoders)
+    return new_number
+
+
+def test_another_name_is_all_that_changes(stand_in: torch.Tensor, bundled) -> None:  # type: ignore[no-untyped-def]
+    """What chapters 4 and 5 do with `"gelu-1l"`: the same weights under that name give the same figures."""
+    model, autoencoder = load_language_model("gelu-1l"), load_autoencoder("gelu-1l")
+    text, as_stored = load_tokens("held_out", model), load_tokens("held_out")
+    assert load_latent_names("gelu-1l") == {}
+    there, here = (
+        evaluate(its_text.tokens[:16], *both)
+        for its_text, *both in ((text, model, autoencoder), (as_stored, bundled, load_autoencoder()))
+    )
+    assert there.loss_clean == pytest.approx(here.loss_clean, rel=0.1)
+    assert there.fvu == pytest.approx(here.fvu, rel=0.2)
+    assert there.recovered == pytest.approx(here.recovered, abs=0.02)
+    ((latent, f1),) = latents_for_rules(
+        [lambda context, label: context[-1] == " self"], model, autoencoder, rows=32
+    )
+    assert f1 > 0.3
+    feature = record_feature(latent, model, autoencoder, rows=8)
+    assert feature.found_on.acts.shape == feature.held_out.acts.shape == (8, 128)
+    page = make_dashboard([latent], model="gelu-1l", max_rows=12, progress=False).html()
+    assert f"latent-{latent}" in page

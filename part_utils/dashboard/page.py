@@ -27,7 +27,6 @@ from part_utils.dashboard.statistics import (
 )
 from part_utils.files import write_atomically
 from part_utils.language_models import (
-    DATA,
     TokenizedText,
     load_autoencoder,
     load_language_model,
@@ -106,14 +105,15 @@ def make_dashboard(
         raise ValueError(f"max_rows is {max_rows}, but at least one row is needed; pass 1 or more.")
     model_name = model if isinstance(model, str) else model.cfg.model_name
     if autoencoder is None:
-        autoencoder = load_autoencoder(model if isinstance(model, str) else "bundled")
-        if names is None and model == "bundled" and instance == 0:
-            names = load_latent_names()
+        name = model if isinstance(model, str) else "bundled"
+        autoencoder = load_autoencoder(name)
+        if names is None and instance == 0:
+            names = load_latent_names(name)
     chosen = check_latents(latents, autoencoder, instance)
     if isinstance(model, str):
         model = load_language_model(model)
     if text is None:
-        text = in_tokens_of(model, load_tokens(split))
+        text = load_tokens(split, model)
     else:
         split = ""
     if max_rows is not None and max_rows < len(text.tokens):
@@ -135,41 +135,6 @@ def make_dashboard(
     if output is not None:
         dashboard.save(output)
     return dashboard
-
-
-def in_tokens_of(model: "TransformerBridge", text: TokenizedText) -> TokenizedText:
-    """The bundled text in a model's own tokens, if its tokenizer is another one.
-
-    Pieces with one label are decoded and tokenized again, and cut into rows of the model's context length. Every
-    row starts with BOS, as before.
-    """
-    from transformers import PreTrainedTokenizerFast
-
-    bundled = PreTrainedTokenizerFast.from_pretrained(DATA / "tokenizer")
-    tokenizer = model.tokenizer
-    if tokenizer is None or tokenizer.get_vocab() == bundled.get_vocab():
-        return text
-    # The first token of each row is BOS; what follows is cut where the label changes.
-    tokens, labels = text.tokens[:, 1:].flatten(), text.labels[:, 1:].flatten()
-    cuts = (labels.diff() != 0).nonzero().flatten() + 1
-    pieces, pieces_labels = tokens.tensor_split(cuts), labels.tensor_split(cuts)
-    encoded = [
-        tokenizer(bundled.decode(piece), add_special_tokens=False, verbose=False)["input_ids"]
-        for piece in pieces
-    ]
-    flat = torch.tensor([token for piece in encoded for token in piece])
-    flat_labels = torch.cat(
-        [label[:1].expand(len(piece)) for label, piece in zip(pieces_labels, encoded, strict=True)]
-    )
-    length = model.cfg.n_ctx - 1
-    rows = len(flat) // length
-    if rows == 0:
-        raise ValueError(f"The text has {len(flat)} tokens, fewer than one row of {length}; use more of it.")
-    new_tokens = flat[: rows * length].view(rows, length)
-    new_labels = flat_labels[: rows * length].view(rows, length)
-    bos = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
-    new_tokens = torch.cat([torch.full((rows, 1), bos), new_tokens], dim=1)
-    return TokenizedText(new_tokens, torch.cat([new_labels[:, :1], new_labels], dim=1), text.label_names)
 
 
 def page_html(statistics: DashboardStatistics) -> str:
