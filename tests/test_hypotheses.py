@@ -18,7 +18,7 @@ from part_utils.hypotheses import (
     words_of,
 )
 from part_utils.interpretation import feature_activations
-from part_utils.language_models import load_autoencoder, load_language_model, load_tokens
+from part_utils.language_models import load_autoencoder, load_language_model, load_latent_names, load_tokens
 
 
 @pytest.fixture
@@ -103,3 +103,7 @@ def test_reference_rules_hold_on_text_that_nobody_has_seen(case: str) -> None:
 
 def test_each_case_is_about_another_latent() -> None:
     assert len(set(DETECTIVE_LATENTS)) == len(CASES)
+
+
+def test_no_name_gives_away_a_latent_of_the_detective():
+    assert not set(DETECTIVE_LATENTS) & set(load_latent_names())

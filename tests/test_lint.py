@@ -88,6 +88,19 @@ def test_an_output_in_the_learners_notebook(root):
     assert problem.endswith("has an output")
 
 
+def test_a_solved_notebook_whose_saved_check_failed(root):
+    def fail(cells, notebook):
+        (output,) = cells["check-0-2"]["outputs"]
+        output["data"]["text/plain"] = ["0.0"]
+        cells["check-0-3"]["outputs"] = []
+
+    change(root, SOLVED, fail)
+    assert problems(root) == [
+        f"{SOLVED}: the saved output of check {number} is not full marks; build it again"
+        for number in ("0.2", "0.3")
+    ]
+
+
 def test_an_untouched_exercise_that_passes(root):
     solution = json.loads((root / SOLVED).read_text())
     source = next(cell["source"] for cell in solution["cells"] if cell["id"] == "exercise-0-2")

@@ -12,7 +12,7 @@ import nbformat
 
 from part_utils.course.check import check_notebook
 from part_utils.course.errors import CourseError
-from part_utils.course.notebooks import cell_name, read_notebook
+from part_utils.course.notebooks import cell_name, joined, read_notebook
 from part_utils.exercises.catalogue import CHAPTERS, Chapter, Exercise
 
 LEAST_HINTS = 2
@@ -95,7 +95,7 @@ def exercise_problems(exercise: Exercise) -> Iterator[str]:
 
 
 def chapter_problems(root: Path, chapter: Chapter) -> Iterator[str]:
-    """The text and both notebooks hold the catalogue's exercises, and the learner's has no output."""
+    """The text and both notebooks hold the exercises; the solved one shows full marks, the other no output."""
     wanted = [exercise.id for exercise in chapter.exercises]
     source = root / "solutions" / chapter.slug / f"{chapter.slug}.md"
     if not source.exists():
@@ -122,6 +122,10 @@ def chapter_problems(root: Path, chapter: Chapter) -> Iterator[str]:
             for called in _CALL.findall(cell.source):
                 if called not in known:
                     yield f"{place}: cell {number} checks {called}, which is no exercise of this chapter"
+            if path == solved_path(root, chapter) and exercise and facts.get("grade"):
+                shown = [joined(output.get("data", {}).get("text/plain", "")) for output in cell.outputs]
+                if repr(float(exercise.points)) not in shown:
+                    yield f"{place}: the saved output of check {exercise.id} is not full marks; build it again"
             if path == learner_path(root, chapter) and (cell.outputs or cell.execution_count is not None):
                 yield f"{place}: cell {number} has an output"
 
