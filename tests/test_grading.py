@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
+import shutil
 import struct
 import sys
 import zipfile
@@ -20,7 +22,7 @@ from part_utils.course.errors import CourseError
 from part_utils.course.grading import wire
 from part_utils.course.grading.classroom import collect, export, grade_class, read_grades, results_of
 from part_utils.course.grading.grade import Graded, nothing_for, seed_for
-from part_utils.course.grading.gradebook import Gradebook
+from part_utils.course.grading.gradebook import Gradebook, autograded_path, write_autograded
 from part_utils.course.grading.jail import LAYERS, available_layers, require, tier_of
 from part_utils.course.grading.report import feedback, statistics, write_grades
 from part_utils.course.grading.submissions import find_submissions, safe_name
@@ -30,6 +32,7 @@ from part_utils.exercises.learner import Handle
 ROOT = Path(__file__).resolve().parents[1]
 ZERO = chapter("00")
 SOLVED = (ROOT / "solutions" / ZERO.slug / f"{ZERO.slug}.ipynb").read_bytes()
+UNTOUCHED = (ROOT / "chapters" / ZERO.slug / f"{ZERO.slug}.ipynb").read_bytes()
 
 
 def round_trip(value: Any) -> Any:
@@ -242,6 +245,11 @@ def test_statistics_name_the_most_frequent_mistake() -> None:
     assert "times too large" in row.mistake
 
 
+def test_a_mistake_keeps_the_names_in_it() -> None:
+    row = statistics([some_result("a", 0, "`l1_loss` is 0.5 times too small.")], ZERO)[0]
+    assert row.mistake == "`l1_loss` is … times too small."
+
+
 def test_no_formula_reaches_a_spreadsheet(tmp_path: Path) -> None:
     write_grades(tmp_path / "x.csv", [["=cmd()", "+1", "-1", "@x", 5]])
     assert (tmp_path / "x.csv").read_text() == "'=cmd(),'+1,'-1,'@x,5\n"
@@ -259,7 +267,7 @@ def test_every_learner_has_other_inputs() -> None:
 def class_of_three(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("class")
     put(place / "anna.ipynb")
-    put(place / "ben.ipynb", (ROOT / "chapters" / ZERO.slug / f"{ZERO.slug}.ipynb").read_bytes())
+    put(place / "ben.ipynb", UNTOUCHED)
     put(place / "carl.ipynb", b"{")
     return place
 
@@ -284,11 +292,7 @@ def course(class_of_three: Path, tier: str, tmp_path_factory: pytest.TempPathFac
 def test_scores_and_pages(course: Path) -> None:
     assert read_grades(course / "graded" / ZERO.slug / "grades.csv") == {"anna": 3, "ben": 0, "carl": 0}
     with Gradebook(course) as book:
-        assert {student: score for student, (score, _) in book.scores(ZERO).items()} == {
-            "anna": 3,
-            "ben": 0,
-            "carl": 0,
-        }
+        assert {marks.student: marks.score for marks in book.marks(ZERO)} == {"anna": 3, "ben": 0, "carl": 0}
     for student in ("anna", "ben", "carl"):
         page = (course / "feedback" / student / ZERO.slug / f"{ZERO.slug}.html").read_text()
         assert student in page
@@ -333,16 +337,237 @@ def test_a_regrade_keeps_what_people_wrote(class_of_three: Path, tier: str, tmp_
     assert read_grades(tmp_path / "graded" / ZERO.slug / "grades.csv")["ben"] == 0.5
 
 
-def test_collect_and_export(class_of_three: Path, course: Path, tmp_path: Path) -> None:
-    copied, problems = collect(class_of_three, ZERO, tmp_path)
-    assert (copied, problems) == (3, {})
+def test_a_changed_verdict_asks_for_a_second_look(tier: str, tmp_path: Path) -> None:
+    """Until the instructor has looked, however often the batch is graded."""
+    from nbgrader.api import Gradebook as NbgraderGradebook
+
+    put(tmp_path / "in" / "ben.ipynb", UNTOUCHED)
+    grade_class(tmp_path / "in", ZERO, tmp_path, tier=tier, course_seed=7)
+    url = f"sqlite:///{tmp_path / 'gradebook.db'}"
+    with NbgraderGradebook(url, "superposition") as book:
+        book.find_grade("check_0_1", ZERO.slug, ZERO.slug, "ben").manual_score = 0.5
+        book.db.commit()
+    put(tmp_path / "in" / "ben.ipynb")
+    for again in (False, False, True):
+        grade_class(tmp_path / "in", ZERO, tmp_path, tier=tier, again=again)
+        with NbgraderGradebook(url, "superposition") as book:
+            needs = {
+                grade.name: grade.needs_manual_grade
+                for grade in book.find_submission(ZERO.slug, "ben").notebooks[0].grades
+            }
+        assert needs == {"check_0_1": True, "check_0_2": False, "check_0_3": False}
+
+
+def test_what_people_wrote_reaches_the_learner(
+    class_of_three: Path, course: Path, tier: str, tmp_path: Path
+) -> None:
+    from nbgrader.api import Gradebook as NbgraderGradebook
+
+    shutil.copytree(course, tmp_path, dirs_exist_ok=True)
+    page = tmp_path / "feedback" / "ben" / ZERO.slug / f"{ZERO.slug}.html"
+    assert "instructor" not in page.read_text()
+    with NbgraderGradebook(f"sqlite:///{tmp_path / 'gradebook.db'}", "superposition") as book:
+        book.find_grade("check_0_1", ZERO.slug, ZERO.slug, "ben").manual_score = 0.5
+        book.find_comment("exercise_0_1", ZERO.slug, ZERO.slug, "ben").manual_comment = "<i>Nearly.</i>"
+        book.db.commit()
+    report = grade_class(class_of_three, ZERO, tmp_path, tier=tier)
+    assert (report.graded_now, report.kept) == (0, 3)
+    assert "Your instructor gave 0.5 of 1 points." in page.read_text()
+    assert "&lt;i&gt;Nearly.&lt;/i&gt;" in page.read_text()
+    assert "0.5 of 3 points" in page.read_text()
+    others = (tmp_path / "feedback" / "anna" / ZERO.slug / f"{ZERO.slug}.html").read_text()
+    assert "instructor" not in others
+
+
+# Formgrader
+
+
+@pytest.fixture
+def formgrader(course: Path) -> Any:
+    """What formgrader's pages ask nbgrader for, in the course's folder with the settings that the course made."""
+    from nbgrader.apps.api import NbGraderAPI
+    from nbgrader.coursedir import CourseDirectory
+    from traitlets.config import PyFileConfigLoader
+
+    config = PyFileConfigLoader("nbgrader_config.py", str(course)).load_config()
+    config.CourseDirectory.root = str(course)
+    config.Exchange.root = str(course / "no-exchange")
+    return NbGraderAPI(CourseDirectory(config=config), config=config)
+
+
+def test_formgrader_lists_the_chapter_and_its_submissions(formgrader: Any) -> None:
+    (assignment,) = formgrader.get_assignments()
+    assert (assignment["name"], assignment["num_submissions"]) == (ZERO.slug, 3)
+    assert (assignment["average_score"], assignment["max_score"]) == (1, 3)
+    submissions = {s["student"]: s for s in formgrader.get_submissions(ZERO.slug)}
+    assert {name: (s["score"], s["max_score"]) for name, s in submissions.items()} == {
+        "anna": (3, 3),
+        "ben": (0, 3),
+        "carl": (0, 3),
+    }
+    for submission in submissions.values():
+        assert submission["autograded"]
+        assert not submission["needs_manual_grade"]
+        assert submission["timestamp"]
+    # Those that can be opened, for there is a notebook to show.
+    assert len(formgrader.get_notebook_submissions(ZERO.slug, ZERO.slug)) == 3
+
+
+def test_formgrader_does_not_run_learners_code(formgrader: Any, course: Path) -> None:
+    notebook = autograded_path(course, "anna", ZERO.slug)
+    before = notebook.read_bytes()
+    said = formgrader.autograde(ZERO.slug, "anna")
+    assert not said["success"]
+    assert "course grade" in said["error"]
+    assert not formgrader.generate_assignment(ZERO.slug)["success"]
+    assert notebook.read_bytes() == before
+    with Gradebook(course) as book:
+        assert book.marks_of(ZERO, "anna").score == 3
+
+
+def shown(course: Path, student: str) -> list[Any]:
+    import nbformat
+
+    path = autograded_path(course, student, ZERO.slug)
+    return nbformat.read(path, as_version=4).cells
+
+
+def test_each_answer_stands_beside_its_check(course: Path) -> None:
+    for student in ("anna", "ben", "carl"):
+        cells = shown(course, student)
+        names = [cell.metadata.nbgrader.grade_id for cell in cells if "nbgrader" in cell.metadata]
+        assert names == [f"{kind}_0_{n}" for n in (1, 2, 3) for kind in ("exercise", "check")]
+        for above, below in itertools.pairwise(cells):
+            if "nbgrader" in below.metadata and below.metadata.nbgrader.grade:
+                assert above.metadata.nbgrader.grade_id == below.metadata.nbgrader.grade_id.replace(
+                    "check", "exercise"
+                )
+    answers = [cell.source for cell in shown(course, "anna") if "nbgrader" in cell.metadata]
+    for exercise, answer in zip(ZERO.exercises, answers[::2], strict=True):
+        assert f"def {exercise.cell_name}" in answer
+
+
+def test_the_answer_shown_is_the_one_that_counts(tmp_path: Path) -> None:
+    """The last solved one, wherever it stands, in whatever state the notebook's metadata is."""
+    cells = [
+        {"cell_type": "code", "source": "def reconstruct(acts, W_dec):\n    return 1", "metadata": None},
+        {"cell_type": "code", "source": ["def reconstruct(acts, W_dec):\n", "    return 2"]},
+        {"cell_type": "code", "source": "def reconstruct(acts, W_dec):\n    raise NotImplementedError()"},
+        {"cell_type": "markdown", "source": "<script>alert(1)</script> ![x](https://example.org/x.png)"},
+        7,
+    ]
+    write_autograded(tmp_path, some_result("anna"), json.dumps({"cells": cells}).encode())
+    answer = next(cell for cell in shown(tmp_path, "anna") if "check_0_2" in str(cell.metadata))
+    cells = shown(tmp_path, "anna")
+    assert cells[cells.index(answer) - 1].source.endswith("return 2")
+    (text,) = (cell.source for cell in cells if cell.cell_type == "markdown")
+    assert text.startswith("<pre")
+    assert "<script" not in text
+
+
+def test_the_courses_own_text_looks_as_it_does_in_the_chapter(course: Path) -> None:
+    texts = [cell.source for cell in shown(course, "ben") if cell.cell_type == "markdown"]
+    assert any("<details>" in text for text in texts)
+    assert not any("&lt;details&gt;" in text for text in texts)
+    assert not any("](../" in text for text in texts if "![" in text)
+
+
+def test_a_lost_notebook_comes_back(class_of_three: Path, course: Path, tier: str, tmp_path: Path) -> None:
+    shutil.copytree(course, tmp_path, dirs_exist_ok=True)
+    path = autograded_path(tmp_path, "anna", ZERO.slug)
+    before = path.read_bytes()
+    path.unlink()
+    (tmp_path / "gradebook.db").unlink()
+    assert grade_class(class_of_three, ZERO, tmp_path, tier=tier).kept == 3
+    assert path.read_bytes() == before
+    with Gradebook(tmp_path) as book:
+        assert book.marks_of(ZERO, "anna").score == 3
+
+
+# Platforms
+
+
+def table(path: Path) -> list[list[str]]:
+    return list(csv.reader(io.StringIO(path.read_text(encoding="utf-8"))))
+
+
+def test_collect(class_of_three: Path, tmp_path: Path) -> None:
+    assert collect(class_of_three, ZERO, tmp_path) == (3, {})
     assert (tmp_path / "submitted" / "anna" / ZERO.slug / "timestamp.txt").is_file()
     assert names(tmp_path / "submitted") == ["anna", "ben", "carl"]
-    for form, rows in (("csv", 4), ("canvas", 5), ("moodle", 4)):
-        assert export(ZERO, course, form, tmp_path / "out.csv") == 3
-        assert len(list(csv.reader(io.StringIO((tmp_path / "out.csv").read_text())))) == rows
+
+
+@pytest.fixture
+def platform(tmp_path: Path) -> Path:
+    """A gradebook with learners as Canvas and Moodle name them, and two from a class list."""
+    with Gradebook(tmp_path) as book:
+        book.add_chapter(ZERO)
+        for student, points in (
+            ("lovelaceada_123", 1),
+            ("Jörg-Meier_7", 0),
+            ("kim", 1),
+            ("lee", 0),
+            ("x", 0),
+        ):
+            book.save(some_result(student, points))
+        for student, facts in (
+            ("kim", {"first_name": "Kim", "last_name": "Jung", "email": "kim@u.edu", "lms_user_id": "44"}),
+            ("lee", {"first_name": "Lee", "last_name": "O", "lms_user_id": "s-9"}),
+        ):
+            book._book.update_or_create_student(student, **facts)
+    return tmp_path
+
+
+def test_canvas(platform: Path) -> None:
+    """The columns and their order are those that Canvas' gradebook import reads the header by."""
+    out = platform / "out.csv"
+    exported = export(ZERO, platform, "canvas", out, "Homework 0 (4711)")
+    assert (exported.learners, exported.without_id) == (5, ["x"])
+    header, possible, *rows = table(out)
+    assert header == ["Student", "ID", "SIS User ID", "SIS Login ID", "Section", "Homework 0 (4711)"]
+    assert possible == ["    Points Possible", "", "", "", "", "3"]
+    assert rows == [
+        ["Jörg Meier", "7", "", "", "", "0"],
+        ["Jung, Kim", "44", "", "", "", "3"],
+        ["O, Lee", "", "s-9", "", "", "0"],
+        ["lovelaceada", "123", "", "", "", "3"],
+        ["x", "", "", "x", "", "0"],
+    ]
+    export(ZERO, platform, "canvas", out)
+    assert table(out)[0][-1] == f"Chapter 0 {ZERO.title}"
+
+
+def test_moodle(platform: Path) -> None:
+    """Moodle's worksheet import refuses a table without `Identifier`, `Grade` and `Last modified (grade)`."""
+    import datetime
+
+    out = platform / "out.csv"
+    exported = export(ZERO, platform, "moodle", out)
+    assert (exported.learners, exported.without_id) == (5, ["x"])
+    header, *rows = table(out)
+    assert {"Identifier", "Email address", "Grade", "Last modified (grade)"} <= set(header)
+    by_name = {row[1]: dict(zip(header, row, strict=True)) for row in rows}
+    assert by_name["Jörg Meier"]["Identifier"] == "Participant 7"
+    assert by_name["Kim Jung"]["Identifier"] == "Participant 44"
+    assert by_name["Kim Jung"]["Email address"] == "kim@u.edu"
+    assert by_name["Kim Jung"]["Grade"] == by_name["Kim Jung"]["Maximum Grade"] == "3"
+    for row in by_name.values():
+        when = datetime.datetime.fromisoformat(row["Last modified (grade)"])
+        assert abs((datetime.datetime.now(datetime.UTC) - when).total_seconds()) < 600
+
+
+def test_csv(platform: Path) -> None:
+    assert export(ZERO, platform, "csv", platform / "out.csv").without_id == []
+    header, *rows = table(platform / "out.csv")
+    assert header == ["student", "score", "max_score", *(exercise.id for exercise in ZERO.exercises)]
+    assert ["kim", "3", "3", "1", "1", "1"] in rows
+
+
+def test_nothing_to_export_is_a_sentence(platform: Path) -> None:
     with pytest.raises(CourseError, match="formats"):
-        export(ZERO, course, "xml", tmp_path / "out.csv")
+        export(ZERO, platform, "xml", platform / "out.csv")
+    with pytest.raises(CourseError, match="Nothing of chapter 01"):
+        export(chapter("01"), platform, "csv", platform / "out.csv")
 
 
 def test_grading_stays_out_of_other_commands() -> None:

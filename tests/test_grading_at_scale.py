@@ -183,15 +183,13 @@ def test_nbgrader_itself_gives_the_same_scores(
         )
         assert done.returncode == 0, done.stderr[-3000:]
     with Gradebook(tmp_path) as book:
-        scores = book.scores(ZERO)
-    for student in honest:
-        assert scores[student][0] == serial[student].points
-        assert scores[student][1] == {result.id: result.points for result in serial[student].results}
+        for student in honest:
+            marks = book.marks_of(ZERO, student)
+            assert marks.score == serial[student].points
+            assert marks.by_exercise == {result.id: result.points for result in serial[student].results}
 
 
 def test_grades_are_the_same_in_both_tables(submitted: Path, tmp_path: Path) -> None:
     report = grade_class(submitted, ZERO, tmp_path, tier=TIER, course_seed=3, workers=2)
     with Gradebook(tmp_path) as book:
-        assert read_grades(report.grades) == {
-            student: score for student, (score, _) in book.scores(ZERO).items()
-        }
+        assert read_grades(report.grades) == {marks.student: marks.score for marks in book.marks(ZERO)}

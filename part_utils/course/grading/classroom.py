@@ -1,6 +1,8 @@
 """The round of an assignment: release, collect, grade, export, in one course folder laid out as nbgrader's.
 
 COURSE/gradebook.db                              every score, through nbgrader's API
+COURSE/nbgrader_config.py                        nbgrader's settings for this folder
+COURSE/source/CHAPTER/                           tells formgrader that there is such an assignment
 COURSE/release/CHAPTER/CHAPTER.ipynb             what learners get
 COURSE/submitted/STUDENT/CHAPTER/CHAPTER.ipynb   what they handed in
 COURSE/autograded/STUDENT/CHAPTER/…              what formgrader shows
@@ -20,7 +22,13 @@ from pathlib import Path
 
 from part_utils.course.errors import CourseError
 from part_utils.course.grading.grade import Graded, Settings, grade_all
-from part_utils.course.grading.gradebook import Gradebook, write_autograded
+from part_utils.course.grading.gradebook import (
+    COURSE_ID,
+    Gradebook,
+    Marks,
+    autograded_path,
+    write_autograded,
+)
 from part_utils.course.grading.jail import Limits
 from part_utils.course.grading.report import Statistics, feedback, statistics, write_grades
 from part_utils.course.grading.submissions import Submission, find_submissions
@@ -30,13 +38,17 @@ from part_utils.files import write_atomically
 
 @dataclass(frozen=True)
 class ClassReport:
-    """What a batch did: how many were graded now, how many had been before, and how the class did."""
+    """What a batch did: how many were graded now, how many had been before, and how the class did.
+
+    `missing` names the learners of the class list who have handed in nothing.
+    """
 
     graded_now: int
     kept: int
     statistics: list[Statistics]
     problems: dict[str, str]
     grades: Path
+    missing: list[str]
 
 
 def grade_class(
@@ -61,40 +73,45 @@ def grade_class(
     by_student = {submission.student: submission for submission in submissions}
     kept = 0
     now = 0
+    prepare(chapter, course)
     with Gradebook(course) as book:
         book.add_chapter(chapter)
 
         def is_done(student: str, key: str) -> bool:
             nonlocal kept
-            path = _result_path(course, chapter, student)
-            if again or not path.is_file():
-                return False
-            graded = _read(path)
+            graded = None if again else _read(_result_path(course, chapter, student))
             if graded is None or graded.key != key:
                 return False
-            if not book.has(chapter, student):
-                book.save(graded, _timestamp(course, student, chapter))
+            lay_out(graded, renew=False)
             kept += 1
             return True
 
         def commit(graded: Graded) -> None:
             nonlocal now
-            book.save(graded, _timestamp(course, graded.student, chapter))
-            page = course / "feedback" / graded.student / chapter.slug / f"{chapter.slug}.html"
-            write_atomically(page, feedback(graded, chapter))
-            write_autograded(course, graded, by_student[graded.student].read()[0])
+            lay_out(graded, renew=True)
             # Last, for it says that all the rest is there.
             write_atomically(_result_path(course, chapter, graded.student), graded.to_json())
             now += 1
             heard(graded)
 
+        def lay_out(graded: Graded, renew: bool) -> None:
+            """What nbgrader and formgrader look for: the submission, its scores, and the notebook to comment on."""
+            submission = by_student[graded.student]
+            _keep_submitted(submission, chapter, course)
+            book.save(graded, _timestamp(course, graded.student, chapter))
+            if renew or not autograded_path(course, graded.student, chapter.slug).is_file():
+                write_autograded(course, graded, submission.read()[0])
+
         grade_all(submissions, settings, is_done, commit, workers, scheduler)
         grades = write_tables(course, chapter, book)
+        write_pages(course, chapter, book)
+        handed_in = {graded.student for graded in results_of(course, chapter)}
+        missing = [student for student in book.students() if student not in handed_in]
     rows = statistics(results_of(course, chapter), chapter)
     problems = {
         g.student: g.problem for g in results_of(course, chapter) if g.problem and g.student in by_student
     }
-    return ClassReport(now, kept, rows, problems, grades)
+    return ClassReport(now, kept, rows, problems, grades, missing)
 
 
 def results_of(course: Path, chapter: Chapter) -> Iterator[Graded]:
@@ -109,13 +126,12 @@ def write_tables(course: Path, chapter: Chapter, book: Gradebook) -> Path:
     """grades.csv, with the scores that people have changed, and statistics.csv."""
     folder = course / "graded" / chapter.slug
     ids = [exercise.id for exercise in chapter.exercises]
-    scores = book.scores(chapter)
     rows: list[list[object]] = [["student", "score", "max_score", *ids, "tier", "problem"]]
     for graded in results_of(course, chapter):
-        score, by_exercise = scores.get(graded.student, (graded.points, {}))
-        each = [f"{by_exercise.get(i, 0):g}" for i in ids]
+        marks = book.marks_of(chapter, graded.student)
+        each = [f"{marks.by_exercise.get(i, 0):g}" for i in ids]
         rows.append(
-            [graded.student, f"{score:g}", f"{graded.max_points:g}", *each, graded.tier, graded.problem]
+            [graded.student, f"{marks.score:g}", f"{graded.max_points:g}", *each, graded.tier, graded.problem]
         )
     write_grades(folder / "grades.csv", rows)
     table: list[list[object]] = [["exercise", "title", "learners", "attempted", "solved", "mistake", "count"]]
@@ -134,8 +150,46 @@ def write_tables(course: Path, chapter: Chapter, book: Gradebook) -> Path:
     return folder / "grades.csv"
 
 
+def write_pages(course: Path, chapter: Chapter, book: Gradebook) -> None:
+    """Each learner's page, with the scores and comments that people have given. What is the same is left alone."""
+    for graded in results_of(course, chapter):
+        path = course / "feedback" / graded.student / chapter.slug / f"{chapter.slug}.html"
+        page = feedback(graded, chapter, book.marks_of(chapter, graded.student)).encode()
+        if not path.is_file() or path.read_bytes() != page:
+            write_atomically(path, page)
+
+
+def prepare(chapter: Chapter, course: Path) -> None:
+    """Give the course's folder what formgrader needs to list the chapter. What is there already stays as it is."""
+    for path, text in (
+        (course / "nbgrader_config.py", _CONFIG.format(course_id=COURSE_ID)),
+        (course / "source" / chapter.slug / "README.md", _SOURCE.format(number=chapter.number)),
+    ):
+        if not path.exists():
+            write_atomically(path, text)
+
+
+_CONFIG = """\
+\"\"\"nbgrader's settings for this class. The course made this file and does not change it again.\"\"\"
+
+c = get_config()
+c.CourseDirectory.course_id = "{course_id}"
+# nbgrader's autograde runs learners' code in your own account: `course grade` does it in a jail. So formgrader's
+# button for it says so, and changes nothing.
+c.Autograde.exporter_class = "part_utils.course.grading.refusals.NoUnjailedGrading"
+"""
+
+_SOURCE = """\
+Formgrader lists the assignments that have a folder here. The chapter itself comes with the course:
+`course release {number}` puts what learners get into `release/`.
+"""
+
+
 def release(chapter: Chapter, course: Path) -> Path:
-    """Put a chapter's notebook into the course's release folder, and the assignment into the gradebook."""
+    """Put a chapter's notebook into the course's release folder, and the assignment into the gradebook.
+
+    Raises CourseError where the course is not a checkout and so has no notebook to hand out.
+    """
     from part_utils.course.build import learner_path
 
     source = learner_path(chapter)
@@ -144,6 +198,7 @@ def release(chapter: Chapter, course: Path) -> Path:
             f"There is no {source}. Run `course build {chapter.number}` in a checkout of the course."
         )
     target = course / "release" / chapter.slug / f"{chapter.slug}.ipynb"
+    prepare(chapter, course)
     write_atomically(target, source.read_bytes())
     with Gradebook(course) as book:
         book.add_chapter(chapter)
@@ -153,57 +208,109 @@ def release(chapter: Chapter, course: Path) -> Path:
 def collect(place: Path, chapter: Chapter, course: Path) -> tuple[int, dict[str, str]]:
     """Copy a download's notebooks to `submitted/STUDENT/CHAPTER/`, with the time. Returns how many, and problems."""
     copied, problems = 0, {}
-    now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M:%S.%f UTC")
     for submission in find_submissions(place, chapter):
-        data, problem = submission.read()
+        problem = _keep_submitted(submission, chapter, course)
         if problem:
             problems[submission.student] = problem
-            continue
-        folder = course / "submitted" / submission.student / chapter.slug
-        target = folder / f"{chapter.slug}.ipynb"
-        if not target.is_file() or target.read_bytes() != data:
-            write_atomically(target, data)
-            write_atomically(folder / "timestamp.txt", now)
-        copied += 1
+        else:
+            copied += 1
     return copied, problems
 
 
-def export(chapter: Chapter, course: Path, form: str, target: Path) -> int:
-    """Write the chapter's scores as a table that a learning platform imports. Returns how many learners are in it.
+def _keep_submitted(submission: Submission, chapter: Chapter, course: Path) -> str:
+    """Put a notebook where nbgrader expects it, if it lies elsewhere. Returns why it cannot be read, or nothing."""
+    folder = course / "submitted" / submission.student / chapter.slug
+    lies_there = not submission.archive and Path(submission.path).resolve().parent == folder.resolve()
+    data, problem = submission.read()
+    if problem or lies_there:
+        return problem
+    target = folder / f"{chapter.slug}.ipynb"
+    if not target.is_file() or target.read_bytes() != data:
+        write_atomically(target, data)
+        now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M:%S.%f UTC")
+        write_atomically(folder / "timestamp.txt", now)
+    return ""
 
-    canvas: the columns that Canvas' gradebook import asks for; the id is the number in the names of Canvas' own
-    download, or else the learner's name is given as login. moodle: an identifier, a grade, and nothing else that
-    could be overwritten.
+
+@dataclass(frozen=True)
+class Exported:
+    """How many learners are in the table, and those of whom the platform's own id is not known."""
+
+    learners: int
+    without_id: list[str]
+
+
+def export(chapter: Chapter, course: Path, form: str, target: Path, column: str = "") -> Exported:
+    """Write the chapter's scores as a table that a learning platform imports.
+
+    canvas: a learner is found by Canvas' own number, or else by SIS id, or else by login. `column` is the assignment's
+    name, best with its number, as Canvas' own export has it.
+    moodle: the columns that Moodle asks for in a grading worksheet, and the email address for its gradebook. `column`
+    is not used.
+
+    Raises CourseError for an unknown format, and where nothing is graded.
     """
-    title = f"Chapter {int(chapter.number)} {chapter.title}"
+    if form not in FORMATS:
+        raise CourseError(f"There is no format {form!r}. The formats are canvas, moodle and csv.")
+    most = f"{sum(exercise.points for exercise in chapter.exercises):g}"
+    header, row_of = FORMATS[form]
+    rows: list[list[object]] = list(header(chapter, column, most))
+    start, without_id = len(rows), []
     with Gradebook(course) as book:
-        scores = book.scores(chapter)
-    if not scores:
+        for marks in book.marks(chapter):
+            rows.append(row_of(chapter, marks, most))
+            if not (_lms_id(marks) or (form == "moodle" and marks.email)):
+                without_id.append(marks.student)
+    if len(rows) == start:
         raise CourseError(
             f"Nothing of chapter {chapter.number} is graded in {course}. Run `course grade` first."
         )
-    most = sum(exercise.points for exercise in chapter.exercises)
-    ids = [exercise.id for exercise in chapter.exercises]
-    rows: list[list[object]] = []
-    if form == "canvas":
-        rows.append(["Student", "ID", "SIS User ID", "SIS Login ID", "Section", title])
-        rows.append(["    Points Possible", "", "", "", "", f"{most:g}"])
-    elif form == "moodle":
-        rows.append(["Identifier", "Full name", "Grade", "Maximum Grade"])
-    elif form == "csv":
-        rows.append(["student", "score", "max_score", *ids])
-    else:
-        raise CourseError(f"There is no format {form!r}. The formats are canvas, moodle and csv.")
-    for student, (score, by_exercise) in sorted(scores.items()):
-        name, number = _name_and_number(student)
-        if form == "canvas":
-            rows.append([name, number, "", "" if number else student, "", f"{score:g}"])
-        elif form == "moodle":
-            rows.append([f"Participant {number}" if number else student, name, f"{score:g}", f"{most:g}"])
-        else:
-            rows.append([student, f"{score:g}", f"{most:g}", *(f"{by_exercise.get(i, 0):g}" for i in ids)])
     write_grades(target, rows)
-    return len(scores)
+    return Exported(len(rows) - start, [] if form == "csv" else without_id)
+
+
+def _canvas_header(chapter: Chapter, column: str, most: str) -> list[list[object]]:
+    title = column or f"Chapter {int(chapter.number)} {chapter.title}"
+    return [
+        ["Student", "ID", "SIS User ID", "SIS Login ID", "Section", title],
+        ["    Points Possible", "", "", "", "", most],
+    ]
+
+
+def _canvas_row(chapter: Chapter, marks: Marks, most: str) -> list[object]:
+    number = _lms_id(marks)
+    # Canvas' own numbers are digits; whatever else an instructor knows somebody by is the university's.
+    own, sis = (number, "") if number.isdigit() else ("", number)
+    login = "" if number else marks.student
+    return [_full_name(marks, last_first=True), own, sis, login, "", f"{marks.score:g}"]
+
+
+def _moodle_header(chapter: Chapter, column: str, most: str) -> list[list[object]]:
+    columns = ["Identifier", "Full name", "Email address", "Grade", "Maximum Grade", "Last modified (grade)"]
+    return [[*columns]]
+
+
+def _moodle_row(chapter: Chapter, marks: Marks, most: str) -> list[object]:
+    number = _lms_id(marks)
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    identifier = f"Participant {number}" if number.isdigit() else ""
+    return [identifier, _full_name(marks), marks.email, f"{marks.score:g}", most, now]
+
+
+def _csv_header(chapter: Chapter, column: str, most: str) -> list[list[object]]:
+    return [["student", "score", "max_score", *(exercise.id for exercise in chapter.exercises)]]
+
+
+def _csv_row(chapter: Chapter, marks: Marks, most: str) -> list[object]:
+    each = [f"{marks.by_exercise.get(exercise.id, 0):g}" for exercise in chapter.exercises]
+    return [marks.student, f"{marks.score:g}", most, *each]
+
+
+FORMATS = {
+    "canvas": (_canvas_header, _canvas_row),
+    "moodle": (_moodle_header, _moodle_row),
+    "csv": (_csv_header, _csv_row),
+}
 
 
 def read_grades(path: Path) -> dict[str, float]:
@@ -212,15 +319,21 @@ def read_grades(path: Path) -> dict[str, float]:
         return {row["student"]: float(row["score"]) for row in csv.DictReader(file)}
 
 
-def students_without(course: Path, chapter: Chapter, submissions: list[Submission]) -> list[str]:
-    """Learners whom the gradebook knows and who have handed in nothing."""
-    with Gradebook(course) as book:
-        return sorted(set(book.students()) - {submission.student for submission in submissions})
+def _lms_id(marks: Marks) -> str:
+    """The platform's id of a learner: from the class list, or from the name that the platform's download gave."""
+    match = _NUMBERED.fullmatch(marks.student)
+    return marks.lms_id or (match[2] if match else "")
 
 
-def _name_and_number(student: str) -> tuple[str, str]:
-    match = re.fullmatch(r"(.+)_(\d+)", student)
-    return (match[1].replace("-", " "), match[2]) if match else (student, "")
+def _full_name(marks: Marks, last_first: bool = False) -> str:
+    if marks.first_name or marks.last_name:
+        names = [marks.last_name, marks.first_name] if last_first else [marks.first_name, marks.last_name]
+        return (", " if last_first else " ").join(name for name in names if name)
+    match = _NUMBERED.fullmatch(marks.student)
+    return match[1].replace("-", " ") if match else marks.student
+
+
+_NUMBERED = re.compile(r"(.+)_(\d+)")
 
 
 def _course_seed(course: Path, wanted: int | None) -> int:

@@ -75,6 +75,9 @@ def grade_command(
     console.print(table)
     for student, problem in report.problems.items():
         console.print(f"{escape(student)}: {escape(problem)}", highlight=False, soft_wrap=True)
+    if report.missing:
+        names = escape(", ".join(report.missing))
+        console.print(f"In the class list, and nothing handed in: {names}", highlight=False, soft_wrap=True)
     console.print(
         f"{report.graded_now} graded, {report.kept} unchanged since. Scores: {escape(str(report.grades))}",
         highlight=False,
@@ -118,14 +121,33 @@ def export_command(
     form: Annotated[str, typer.Option("--format", help="canvas, moodle or csv.")] = "csv",
     course: CourseOption = Path("."),
     to: Annotated[Path | None, typer.Option(help="The file to write; otherwise CHAPTER-FORMAT.csv.")] = None,
+    column: Annotated[
+        str,
+        typer.Option(
+            help="canvas: the assignment's column in Canvas' own export, such as 'Homework 2 (4711)'."
+        ),
+    ] = "",
 ) -> None:
     """Write a chapter's scores, manual ones included, as a table for a learning platform."""
     from part_utils.course.grading.classroom import export
 
     this = chapter(number)
     target = to or course / "graded" / this.slug / f"{this.slug}-{form}.csv"
-    count = export(this, course, form, target)
-    console.print(f"Wrote {escape(str(target))}: {count} learners.", highlight=False, soft_wrap=True)
+    exported = export(this, course, form, target, column)
+    console.print(
+        f"Wrote {escape(str(target))}: {exported.learners} learners.", highlight=False, soft_wrap=True
+    )
+    if exported.without_id:
+        looked_up = {
+            "canvas": "Canvas looks for a login, and then for a full name, that is the same",
+            "moodle": "Moodle passes over them",
+        }[form]
+        console.print(
+            f"Without an id: {escape(', '.join(exported.without_id))}. {looked_up}. "
+            "A class list gives them one: see docs/instructors.md.",
+            highlight=False,
+            soft_wrap=True,
+        )
 
 
 COMMANDS: dict[str, Any] = {

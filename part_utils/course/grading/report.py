@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from part_utils.course.grading.grade import Graded
+from part_utils.course.grading.gradebook import Marks
 from part_utils.exercises.catalogue import Chapter
+from part_utils.exercises.results import CheckResult
 from part_utils.files import write_atomically
 
 _PAGE = """<!doctype html>
@@ -20,12 +22,15 @@ _PAGE = """<!doctype html>
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
 <title>{title}</title>
 <style>
 :root {{ color-scheme: light dark; }}
 body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 46rem; margin: 2rem auto; padding: 0 1rem; }}
-pre {{ overflow-x: auto; }}
+h1 {{ font-size: 1.6rem; line-height: 1.25; }}
+pre {{ white-space: pre-wrap; overflow-wrap: anywhere; }}
+div div {{ display: flow-root; }}
+.by-hand {{ font-size: 14px; margin: .2em 0; padding: .4em .9em; border-left: 4px solid #0072B2; }}
 </style>
 </head>
 <body>
@@ -37,18 +42,34 @@ pre {{ overflow-x: auto; }}
 """
 
 
-def feedback(graded: Graded, chapter: Chapter) -> str:
-    """A learner's page: what passed, what failed and why. It holds nothing of anybody else, and no script."""
+def feedback(graded: Graded, chapter: Chapter, marks: Marks | None = None) -> str:
+    """A learner's page: what passed, what failed and why, and what people have added to it.
+
+    It holds nothing of anybody else, and no script.
+    """
     body = [f"<p><b>{html.escape(graded.problem)}</b></p>"] if graded.problem else []
-    if not graded.problem:
-        body += [result.html() for result in graded.results]
+    for result in graded.results:
+        by_hand = _by_hand(result, marks) if marks else ""
+        if by_hand or not graded.problem:
+            body += [result.html(), by_hand]
     return _PAGE.format(
         title=html.escape(f"Chapter {int(chapter.number)} · {chapter.title}"),
         student=html.escape(graded.student),
-        points=graded.points,
+        points=marks.score if marks else graded.points,
         max_points=graded.max_points,
-        body="\n".join(body),
+        body="\n".join(part for part in body if part),
     )
+
+
+def _by_hand(result: CheckResult, marks: Marks) -> str:
+    """The score and the comment that an instructor has given; empty if the check's own verdict stands alone."""
+    parts = []
+    score = marks.by_exercise.get(result.id, result.points)
+    if score != result.points:
+        parts.append(f"<b>Your instructor gave {score:g} of {result.max_points:g} points.</b>")
+    if comment := marks.comments.get(result.id, ""):
+        parts.append(html.escape(comment).replace("\n", "<br>"))
+    return f'<div class="by-hand">{"<br>".join(parts)}</div>' if parts else ""
 
 
 @dataclass(frozen=True)
@@ -99,7 +120,8 @@ def statistics(graded: Iterable[Graded], chapter: Chapter) -> list[Statistics]:
 def _kind_of(message: str) -> str:
     """The message without what differs between learners who made the same mistake."""
     first = message.split("\n")[0]
-    return re.sub(r"\d+(\.\d+)?", "…", first)[:200]
+    # Numbers that stand alone, and not the one in a name such as `l1_loss`.
+    return re.sub(r"(?<![\w.])\d+(\.\d+)?(?!\w)", "…", first)[:200]
 
 
 def write_grades(path: Path, rows: Sequence[Sequence[object]]) -> None:
