@@ -268,3 +268,48 @@ def test_inside_a_notebook(browser: Browser, statistics: DashboardStatistics, tm
     assert opened.complaints == []
     assert opened.requests == [outer.as_uri()]
     opened.page.context.close()
+
+
+def many_latents(statistics: DashboardStatistics) -> DashboardStatistics:
+    """The same panels under so many numbers that the list of latents does not fit its window."""
+    its = statistics.latents[LATENTS[0]]
+    return replace(statistics, latents={latent: replace(its, latent=latent) for latent in range(80)})
+
+
+def test_the_notebook_stays_where_it_is(
+    browser: Browser, statistics: DashboardStatistics, tmp_path: Path
+) -> None:
+    """Opening a dashboard far down a page, or choosing a latent in it, must not scroll that page to it."""
+    outer = tmp_path / "notebook.html"
+    frame = Dashboard(many_latents(statistics))._repr_html_().replace('loading="lazy"', "")
+    outer.write_text(
+        f"<!doctype html><meta charset=utf-8><div style='height: 20000px'></div>{frame}", "utf-8"
+    )
+    opened = Opened(browser, outer, viewport={"width": 1300, "height": 900})
+    page = opened.page
+    inside = page.frames[1]
+    inside.wait_for_selector("main h2", state="attached")
+    assert page.evaluate("scrollY") == 0
+
+    def in_sight() -> bool:
+        """Whether the chosen latent can be seen in the list, up to the rounding of positions."""
+        seen: bool = inside.evaluate(
+            """() => {
+                const box = document.querySelector("#list a[aria-current]").getBoundingClientRect();
+                const nav = document.querySelector("nav").getBoundingClientRect();
+                return nav.top - 1 < box.top && box.bottom < nav.bottom + 1;
+            }"""
+        )
+        return seen
+
+    scrolled = set()
+    for button in ["next"] * 60 + ["previous"] * 50:
+        inside.evaluate("id => document.getElementById(id).click()", button)
+        scrolled.add(inside.evaluate("document.querySelector('nav').scrollTop > 0"))
+        assert in_sight()
+    assert scrolled == {False, True}
+    inside.evaluate("document.getElementById('sort').value = 'rate'")
+    inside.evaluate("document.getElementById('sort').dispatchEvent(new Event('change'))")
+    assert in_sight()
+    assert page.evaluate("scrollY") == 0
+    opened.page.context.close()

@@ -12,6 +12,13 @@
   });
   let shown = items, current = null;
 
+  // Not scrollIntoView: it would also scroll the notebook around the page, to wherever this frame is.
+  function bringIntoList(link) {
+    const nav = list.parentElement, box = link.getBoundingClientRect(), edges = nav.getBoundingClientRect();
+    if (box.top < edges.top) nav.scrollTop -= edges.top - box.top;
+    else if (box.bottom > edges.bottom) nav.scrollTop += box.bottom - edges.bottom;
+  }
+
   // The latents: search, sort, show.
   function textOf(item) {
     if (item.text === null) {
@@ -34,7 +41,7 @@
     list.replaceChildren(...shown.map((item) => item.element));
     found.textContent = query.trim() === "" ? "" : shown.length + (shown.length === 1 ? " latent" : " latents");
     if (shown.length && !shown.includes(current)) show(shown[0]);
-    else if (current) current.link.scrollIntoView({ block: "nearest" });
+    else if (current) bringIntoList(current.link);
   }
 
   function show(item) {
@@ -43,7 +50,7 @@
     if (current) current.link.removeAttribute("aria-current");
     current = item;
     item.link.setAttribute("aria-current", "true");
-    item.link.scrollIntoView({ block: "nearest" });
+    bringIntoList(item.link);
     main.replaceChildren(byId("latent-" + item.latent).content.cloneNode(true));
     // A page inside a notebook has no address of its own.
     if (location.protocol !== "about:") history.replaceState(null, "", "#latent-" + item.latent);
@@ -151,7 +158,7 @@
     else if (event.key === "k" || event.key === "ArrowLeft" || (event.key === "ArrowUp" && list.contains(target))) step(-1);
     else handled = false;
     if (handled) event.preventDefault();
-    if (handled && list.contains(target) && current) current.link.focus();
+    if (handled && list.contains(target) && current) current.link.focus({ preventScroll: true });
   });
 
   main.addEventListener("focusin", (event) => {
