@@ -237,7 +237,9 @@ def _load_bundled_model(device: str) -> TransformerBridge:
     weights = load_file(verified(DATA / "language_model.safetensors"))
     tokenizer = _bundled_tokenizer()
     with torch.random.fork_rng(devices=[]):
-        model = TransformerBridge.boot_native(cfg, tokenizer=tokenizer, device=device)  # type: ignore[attr-defined]
+        model = TransformerBridge.boot_native(  # type: ignore[attr-defined]
+            cfg, tokenizer=tokenizer, device=device, model_name="bundled"
+        )
     model.load_state_dict({key: value.float() for key, value in weights.items()}, strict=True)
     return model.eval()
 
