@@ -75,6 +75,22 @@ def test_arrows_end_at_the_columns_of_W() -> None:
     assert [(trace.x[1], trace.y[1]) for trace in arrows] == [(0.5, 0.25), (-1.0, 0.0)]
 
 
+def test_heat_maps_have_a_frame_and_room_for_the_title_of_their_colors() -> None:
+    W = torch.zeros(2, 4, 10)
+    for fig, bar_title in (
+        (plots.plot_matrices(W, bar_title="W"), "W<br>&nbsp;"),
+        (plots.plot_features_in_Nd(W), "WᵀW<br>&nbsp;"),
+    ):
+        heat_maps = [trace for trace in fig.data if trace.type == "heatmap"]
+        assert len(heat_maps) == 2
+        for trace in heat_maps:
+            for axis, name in ((trace.xaxis, "xaxis"), (trace.yaxis, "yaxis")):
+                line = fig.layout[name + (axis or "x")[1:]]
+                assert line.showline
+                assert line.mirror
+        assert fig.layout.coloraxis.colorbar.title.text == bar_title
+
+
 def test_probability_titles() -> None:
     assert plots.probability_titles(torch.tensor([[1.0, 1.0], [0.0204, 0.5]])) == ["p = 1", "p = 0.02"]
 

@@ -168,7 +168,7 @@ def plot_features_in_Nd(
         cols=n_instances,
         subplot_titles=_titles(titles, n_instances),
         row_heights=[0.6, 0.4],
-        vertical_spacing=0.05,
+        vertical_spacing=0.08,
         horizontal_spacing=0.02,
         shared_yaxes="rows",
     )
@@ -190,11 +190,13 @@ def plot_features_in_Nd(
     square = min(side, 330)
     styled(fig, title=title, width=int(n_instances * square + 150), height=int(square / 0.6 + 150))
     fig.update_xaxes(showgrid=False, zeroline=False)
-    fig.update_xaxes(showticklabels=False, row=1)
+    fig.update_xaxes(showticklabels=False, ticks="", row=1)
     fig.update_xaxes(title_text="feature", title_standoff=4, range=[-0.5, n_features - 0.5], row=2)
-    fig.update_yaxes(autorange="reversed", showgrid=False, zeroline=False, row=1)
+    fig.update_yaxes(autorange="reversed", ticks="", showgrid=False, zeroline=False, row=1)
+    fig.update_xaxes(title_text="feature j", title_standoff=4, row=1)
+    fig.update_yaxes(title_text="output i", col=1, row=1)
     fig.update_yaxes(title_text="norm |Wᵢ|", col=1, row=2)
-    fig.update_yaxes(title_text="WᵀW", col=1, row=1)
+    _frame(fig, row=1)
     fig.update_layout(
         showlegend=False,
         bargap=0.1,
@@ -208,7 +210,7 @@ def plot_features_in_Nd(
             "colorscale": SEQUENTIAL,
             "cmin": 0,
             "cmax": 1,
-            "colorbar": _bar("super-<br>position", y=0.17, length=0.4),
+            "colorbar": _bar("superposition", y=0.17, length=0.4),
         },
         margin={"t": 90 if title else 50},
     )
@@ -289,6 +291,7 @@ def plot_matrices(
     styled(fig, title=title, width=columns * side + 160, height=int(height))
     fig.update_xaxes(showgrid=False, zeroline=False)
     fig.update_yaxes(autorange="reversed", showgrid=False, zeroline=False)
+    _frame(fig)
     if show_values:
         fig.update_xaxes(dtick=1)
         fig.update_yaxes(dtick=1)
@@ -606,6 +609,13 @@ def _panels(
     return fig, rows, columns, side
 
 
+def _frame(fig: go.Figure, row: int | None = None) -> None:
+    """A line around each heat map: rows and columns of zeros are as white as the page."""
+    for update in (fig.update_xaxes, fig.update_yaxes):
+        update(showline=True, mirror=True, linewidth=1, row=row)
+    fig.update_annotations(yshift=4)  # the titles of the panels, which would touch the line
+
+
 def _square_axes(fig: go.Figure, reach: float) -> None:
     fig.update_xaxes(range=[-reach, reach], showticklabels=False, showgrid=False, constrain="domain")
     fig.update_yaxes(range=[-reach, reach], showticklabels=False, showgrid=False)
@@ -686,4 +696,11 @@ def _colorbar(low: float, high: float, name: str) -> go.Scatter:
 
 
 def _bar(title: str, y: float = 0.5, length: float = 1.0) -> dict:
-    return {"title": {"text": title}, "thickness": 12, "outlinewidth": 0, "y": y, "len": length}
+    # The second line of the title is blank: without it, the first would run into the highest number.
+    return {
+        "title": {"text": f"{title}<br>&nbsp;" if title else ""},
+        "thickness": 12,
+        "outlinewidth": 0,
+        "y": y,
+        "len": length,
+    }
