@@ -1,12 +1,13 @@
 """Figures and explorer of the autoencoder: right data, described in words, and nothing changed on the way."""
 
+import copy
 import json
 
 import plotly.graph_objects as go
 import pytest
 import torch
 
-from part_utils.autoencoder import AutoEncoder
+from part_utils.autoencoder import AutoEncoder, AutoEncoderConfig
 from part_utils.hidden_states import hidden_states
 from part_utils.plots.autoencoder import (
     animate_directions,
@@ -21,6 +22,7 @@ from part_utils.plots.autoencoder import (
     plot_sweep,
     plot_training_curves,
     resampling_events,
+    silent_latents,
 )
 from part_utils.recovery import Recovery, model_with_directions, train_and_measure
 from part_utils.toy_model import ToyModel
@@ -90,6 +92,39 @@ def test_directions_show_unit_decoder_rows(trained: Trained) -> None:
     torch.testing.assert_close(ends, expected, rtol=0, atol=1e-3)
 
 
+def test_silent_latents_are_pale_and_dotted(trained: Trained) -> None:
+    model, h, autoencoder, _, _ = trained
+    autoencoder = copy.deepcopy(autoencoder)
+    with torch.no_grad():
+        autoencoder.b_enc[1, 3] = -100
+    assert silent_latents(autoencoder, h)[1, 3]
+    fired = (autoencoder(h).acts > 0).any(dim=0)[1].tolist()
+    figure = plot_directions_2d(autoencoder, model=model, h=h, instances=[1])
+    for latent, its_fired in enumerate(fired):
+        arrow = next(t for t in figure.data if (t.name or "").startswith(f"latent {latent}, decoder"))
+        encoder = next(t for t in figure.data if (t.hovertext or "").startswith(f"latent {latent}, encoder"))
+        assert (arrow.line.dash == "solid") == (arrow.opacity == encoder.opacity == 1) == its_fired
+        assert ("never fires" in arrow.name) == (not its_fired)
+    assert "never fires" in [t.name for t in figure.data if t.showlegend is not False]
+    assert f"never fire, drawn pale: {fired.count(False)}." in figure.layout.meta["alt"]
+
+    unknown = plot_directions_2d(autoencoder, model=model, instances=[1])
+    assert {t.opacity for t in unknown.data if t.name and "decoder" in t.name} == {1}
+    assert "never fire" not in unknown.to_json()
+
+
+def test_cosines_of_one_are_in_the_bar_that_ends_at_one() -> None:
+    autoencoder = AutoEncoder(AutoEncoderConfig(1, 2, 3))
+    with torch.no_grad():
+        autoencoder.W_dec.copy_(torch.tensor([[[0.6, 0.8], [0.6, 0.8], [1.0, 0.0]]]))
+        autoencoder.W_enc.copy_(torch.tensor([[[0.6, -0.6, 0.0], [0.8, -0.8, 1.0]]]))
+    (bars,) = plot_encoder_decoder_similarity(autoencoder).data
+    ends = [(x - width / 2, x + width / 2) for x, width in zip(bars.x, bars.width, strict=True)]
+    assert ends[0][0] == pytest.approx(-1)
+    assert ends[-1][1] == pytest.approx(1)
+    assert (bars.y[0], bars.y[20], bars.y[-1], sum(bars.y)) == (1, 1, 1, 3)
+
+
 def test_tilt_shows_what_the_latent_answers(trained: Trained) -> None:
     model, _, autoencoder, _, _ = trained
     figure = plot_encoder_tilt(model, autoencoder, instance=1, latent=2)
@@ -110,6 +145,26 @@ def test_animation_has_a_frame_for_every_slider_step(trained: Trained) -> None:
     assert frame_records(log, 1_000) == list(range(len(log.steps)))
     for frame in figure.frames:
         assert len(frame.data) == len(frame.traces)
+    # A page where nothing can be played shows the end; every latent has its color.
+    assert figure.layout.sliders[0].active == len(figure.frames) - 1
+    moving = [figure.data[number] for number in figure.frames[-1].traces]
+    assert [(t.x, t.y) for t in moving] == [(t.x, t.y) for t in figure.frames[-1].data]
+    colors = [t.line.color for t in moving[:5]]
+    assert colors == [t.marker.color for t in moving[:5]]
+    assert len(set(colors)) == 5
+
+
+def test_rings_are_where_latents_were_resampled(trained: Trained) -> None:
+    log = trained[3]
+    frames = animate_directions(log, instances=[1], max_frames=1_000).frames
+    n_latents = log["W_dec"][0].shape[1]
+    fresh = {step: replaced[1].tolist() for step, replaced in resampling_events(log)}
+    for frame in frames:
+        rings = frame.data[-1]
+        # As many places in each frame: after an empty list Plotly would leave the rings of the last frame.
+        assert len(rings.x) == n_latents
+        assert [x is not None for x in rings.x] == fresh.get(int(frame.name), [False] * n_latents)
+    assert any(map(any, fresh.values()))
 
 
 def test_explorer(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,10 +2,11 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import plotly.graph_objects as go
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from plotly.subplots import make_subplots
 from torch import Tensor
 
@@ -30,6 +31,8 @@ CURVES = {
     "l0": "L0: latents that fire",
     "dead": "share of dead latents",
 }
+# The opacity of latents that never fire.
+PALE = 0.5
 
 
 def resampling_events(log: TrainingLog) -> list[tuple[int, Tensor]]:
@@ -153,6 +156,14 @@ def plot_firing_rates(
     )
 
 
+@torch.no_grad()
+def silent_latents(
+    autoencoder: AutoEncoder, h: Float[Tensor, "batch n_instances n_input_ae"]
+) -> Bool[Tensor, "n_instances n_hidden_ae"]:
+    """Which latents fire on no row of `h`."""
+    return (autoencoder(h).acts == 0).all(dim=0)
+
+
 def plot_directions_2d(
     autoencoder: AutoEncoder,
     *,
@@ -166,12 +177,14 @@ def plot_directions_2d(
     """Decoder and encoder directions of an autoencoder on two-dimensional inputs, one panel per instance.
 
     Solid arrows of length 1: decoder rows. Dotted lines of the same color: the directions of the encoder.
-    Dashed gray lines: the features of the toy model. Gray points: inputs.
+    Latents that fire on no input are pale, and the arrows of their decoder rows dotted. Dashed gray lines: the
+    features of the toy model. Gray points: inputs.
 
     Args:
         autoencoder: with n_input_ae = 2.
         model: the toy model whose features are drawn.
-        h: inputs that are drawn, at most 300 of them.
+        h: inputs, of which at most 300 are drawn; without them it is not known which latents never fire, and
+            all look alike.
         instances: which instances to draw; the first 5 when left out.
         encoder: whether to draw the encoder.
         titles: one title for each panel.
@@ -182,24 +195,32 @@ def plot_directions_2d(
     fig, rows, columns, side = _panels(len(instances), titles or [f"instance {i}" for i in instances])
     W_dec = autoencoder.normalize_and_return_W_dec().detach().cpu()
     W_enc = autoencoder.W_enc.detach().cpu()
+    silent = torch.zeros(W_dec.shape[:2], dtype=torch.bool)
+    if h is not None:
+        silent = silent_latents(autoencoder, h).cpu()
     for panel, instance in enumerate(instances):
         where = {"row": panel // columns + 1, "col": panel % columns + 1}
         for trace in _background(model, h, instance):
             fig.add_trace(trace, **where)
-        for trace in _direction_traces(W_enc[instance] if encoder else None, W_dec[instance]):
+        for trace in _direction_traces(
+            W_enc[instance] if encoder else None, W_dec[instance], silent[instance]
+        ):
             fig.add_trace(trace, **where)
     _square_axes(fig, _reach(model, h, instances))
-    for trace in _legend(encoder, model is not None):
+    for trace in _legend(encoder, model is not None, bool(silent[instances].any())):
         fig.add_trace(trace, row=1, col=1)
     styled(fig, title=title, width=columns * side + 60, height=rows * (side + 20) + 110)
     fig.update_layout(
         margin={"l": 20, "r": 20, "t": 80 if title else 45, "b": 50},
         legend={"orientation": "h", "y": -0.03, "x": 0.5, "xanchor": "center", "itemclick": False},
     )
+    counts = ", ".join(map(str, silent[instances].sum(dim=-1).tolist()))
     return with_alt(
         fig,
         f"Decoder directions as arrows{' and encoder directions as dotted lines' if encoder else ''}"
-        f" for {W_dec.shape[1]} latents in {len(instances)} panels.{_recovery_in_words(model, W_dec, instances)}",
+        f" for {W_dec.shape[1]} latents in {len(instances)} panels."
+        f"{f' Latents that never fire, drawn pale: {counts}.' if h is not None else ''}"
+        f"{_recovery_in_words(model, W_dec, instances)}",
     )
 
 
@@ -346,25 +367,28 @@ def plot_encoder_decoder_similarity(
         firing_rates: `n_instances n_hidden_ae`; latents with rate 0 are drawn as "dead" in gray.
         title: a title for the figure.
     """
-    similarity = encoder_decoder_similarity(autoencoder).flatten().cpu()
+    similarity = encoder_decoder_similarity(autoencoder).detach().flatten().cpu().float()
     dead = torch.zeros_like(similarity, dtype=torch.bool)
     if firing_rates is not None:
         dead = firing_rates.flatten().cpu() == 0
     fig = go.Figure()
+    # Counted here: the last bin ends at 1, and has the cosines of exactly 1, or a rounding error above it.
+    edges = torch.linspace(-1, 1, 41)
     for name, chosen, color in (("alive", ~dead, COLORS[0]), ("dead", dead, GRAY)):
         if chosen.any():
-            fig.add_trace(
-                go.Histogram(
-                    x=rounded(similarity[chosen]),
-                    name=name,
-                    marker={"color": color, "line": {"width": 0}},
-                    xbins={"start": -1, "end": 1.0001, "size": 0.05},
-                )
+            bars = go.Bar(
+                x=rounded((edges[:-1] + edges[1:]) / 2),
+                y=torch.histogram(similarity[chosen].clamp(-1, 1), edges).hist.int().tolist(),
+                width=rounded(edges.diff()),
+                name=name,
+                marker={"color": color, "line": {"width": 0}},
+                hovertemplate="cosine around %{x}: %{y} latents",
             )
+            fig.add_trace(bars)
     styled(fig, title=title, width=700, height=360)
-    fig.update_xaxes(title_text="cosine similarity of encoder column and decoder row", range=[-1, 1.05])
+    fig.update_xaxes(title_text="cosine similarity of encoder column and decoder row", range=[-1.02, 1.02])
     fig.update_yaxes(title_text="latents")
-    fig.update_layout(barmode="stack", showlegend=bool(dead.any()))
+    fig.update_layout(barmode="stack", bargap=0, showlegend=bool(dead.any()))
     median = float(similarity[~dead].median()) if (~dead).any() else math.nan
     return with_alt(
         fig,
@@ -376,7 +400,7 @@ def plot_encoder_decoder_similarity(
 def plot_sweep(
     results: Sequence[Recovery], *, x_title: str, log_x: bool = False, title: str | None = None
 ) -> go.Figure:
-    """Share of features recovered, L0 and reconstruction loss against one setting.
+    """Share of features recovered, L0 on the inputs that are not empty, and reconstruction loss against one setting.
 
     Args:
         results: one for each value of the setting, from `part_utils.recovery`; `Recovery.setting` is the value.
@@ -391,7 +415,7 @@ def plot_sweep(
             [100 * r.recovered for r in results],
             [[100 * v for v in r.per_seed] for r in results],
         ),
-        ("L0: latents that fire", [r.l0 for r in results], None),
+        ("L0 where a feature is present", [r.l0 for r in results], None),
         ("L2: reconstruction error", [r.l2 for r in results], None),
     )
     fig = make_subplots(rows=1, cols=3, subplot_titles=[name for name, *_ in panels], horizontal_spacing=0.09)
@@ -418,7 +442,10 @@ def plot_sweep(
     points = "; ".join(
         f"{r.setting}: {100 * r.recovered:.0f} %, L0 {r.l0:.2f}, L2 {r.l2:.3g}" for r in results
     )
-    return with_alt(fig, f"Features recovered, L0 and reconstruction error against {x_title}. {points}.")
+    return with_alt(
+        fig,
+        f"Features recovered, L0 where a feature is present, and reconstruction error against {x_title}. {points}.",
+    )
 
 
 def plot_recovery(results: Sequence[Recovery], *, title: str | None = None) -> go.Figure:
@@ -504,6 +531,8 @@ def animate_directions(
 ) -> go.Figure:
     """Decoder directions over training, with a slider and a play button; resampled latents get a ring.
 
+    The slider stands at the end of the training; the play button starts at its beginning.
+
     Args:
         log: what `AutoEncoder.optimize` returned.
         model: the toy model whose features are drawn.
@@ -513,29 +542,34 @@ def animate_directions(
         until: the last step that is shown; all when left out.
         title: a title for the figure.
     """
-    n_instances, _, n_input_ae = log["W_dec"][0].shape
+    n_instances, n_latents, n_input_ae = log["W_dec"][0].shape
     _need_2d(n_input_ae)
     instances = _chosen(instances, n_instances, 4)
     fig, rows, columns, side = _panels(len(instances), [f"instance {i}" for i in instances])
+    chosen = frame_records(log, max_frames, until)
+    pictures = []
+    for previous, record in zip([0, *chosen], chosen, strict=False):
+        fresh = log["n_resampled"][record] > log["n_resampled"][previous]
+        pictures.append([_decoder_ends(log["W_dec"][record][i], fresh[i]) for i in instances])
+
+    # The figure stands at the end of the training: that is what is seen where nothing can be played.
     moving: list[int] = []
-    for panel, instance in enumerate(instances):
+    for panel, (instance, ends) in enumerate(zip(instances, pictures[-1], strict=True)):
         where = {"row": panel // columns + 1, "col": panel % columns + 1}
         for trace in _background(model, h, instance):
             fig.add_trace(trace, **where)
-        arrows, rings = _arrows(log["W_dec"][0][instance], torch.zeros(log["W_dec"][0].shape[1]))
-        for trace in (arrows, rings):
+        for end, look in zip(ends, _decoder_looks(n_latents), strict=True):
             moving.append(len(fig.data))
-            fig.add_trace(trace, **where)
-
-    chosen = frame_records(log, max_frames, until)
-    frames = []
-    for previous, record in zip([0, *chosen], chosen, strict=False):
-        fresh = log["n_resampled"][record] > log["n_resampled"][previous]
-        data: list[go.Scatter] = []
-        for instance in instances:
-            data.extend(_arrows(log["W_dec"][record][instance], fresh[instance]))
-        frames.append(go.Frame(data=data, traces=moving, name=str(log.steps[record])))
-    fig.frames = frames
+            fig.add_trace(go.Scatter(**end, **look), **where)
+    # A frame holds the positions only; the looks stay.
+    fig.frames = [
+        go.Frame(
+            data=[go.Scatter(**end) for ends in picture for end in ends],
+            traces=moving,
+            name=str(log.steps[record]),
+        )
+        for record, picture in zip(chosen, pictures, strict=True)
+    ]
 
     _square_axes(fig, _reach(model, h, instances))
     styled(fig, title=title, width=columns * side + 60, height=rows * (side + 20) + 190)
@@ -557,11 +591,12 @@ def animate_directions(
         ],
         sliders=[
             {
+                "active": len(chosen) - 1,
                 "x": 0.2, "len": 0.8, "y": 0, "pad": {"t": 20}, "currentvalue": {"prefix": "step "},
                 "steps": [
                     {"label": frame.name, "method": "animate",
                      "args": [[frame.name], {**settings, "frame": {"duration": 0, "redraw": False}}]}
-                    for frame in frames
+                    for frame in fig.frames
                 ],
             }
         ],
@@ -617,69 +652,86 @@ def _background(model: ToyModel | None, h: Tensor | None, instance: int) -> list
     traces = [_unit_circle().update(showlegend=False)]
     if h is not None:
         present = h[h[:, instance].abs().sum(dim=-1) > 0][:300]
-        traces.append(_points(present[:, instance]).update(showlegend=False))
+        points = _points(present[:, instance]).update(showlegend=False)
+        points.marker.opacity = 0.35  # so that the lines of the features can be seen among them
+        traces.append(points)
     if model is not None:
         W = model.W[instance].detach().cpu()
         for feature in range(W.shape[1]):
             x, y = rounded(W[:, feature])
-            traces.append(_line(0, 0, x, y, GRAY, dash="dash", text=f"feature {feature}"))
+            line = _line(0, 0, x, y, GRAY, dash="dash", text=f"feature {feature}")
+            line.line.width = 1.5
+            traces.append(line)
     return traces
 
 
-def _direction_traces(W_enc: Tensor | None, W_dec: Tensor) -> list[go.Scatter]:
+def _direction_traces(W_enc: Tensor | None, W_dec: Tensor, silent: Tensor) -> list[go.Scatter]:
     traces = []
     for latent, row in enumerate(W_dec):
+        is_silent = bool(silent[latent])
+        words = ", never fires" if is_silent else ""
+        its_traces = []
         if W_enc is not None:
             column = W_enc[:, latent]
             x, y = rounded(column / column.norm().clamp_min(1e-8))
-            traces.append(_line(0, 0, x, y, _color(latent), dash="dot", text=f"latent {latent}, encoder"))
+            text = f"latent {latent}, encoder{words}"
+            its_traces.append(_line(0, 0, x, y, _color(latent), dash="dot", text=text))
         x, y = rounded(row)
-        traces.append(_arrow(x, y, _color(latent), f"latent {latent}, decoder"))
+        arrow = _arrow(x, y, _color(latent), f"latent {latent}, decoder{words}")
+        arrow.line.dash = "dot" if is_silent else "solid"
+        its_traces.append(arrow)
+        for trace in its_traces:
+            trace.opacity = PALE if is_silent else 1
+        traces += its_traces
     return traces
 
 
-def _arrows(W_dec: Tensor, fresh: Tensor) -> tuple[go.Scatter, go.Scatter]:
-    """All decoder rows as one trace (one color per latent needs markers), and rings around the fresh ones."""
-    ends = W_dec.detach().cpu()
-    x: list[float | None] = []
-    y: list[float | None] = []
-    for row_x, row_y in rounded(ends):
-        x += [0, row_x, None]
-        y += [0, row_y, None]
-    colors = [_color(latent) for latent in range(len(ends)) for _ in range(3)]
-    lines = go.Scatter(
-        x=x,
-        y=y,
-        mode="lines+markers",
-        line={"color": GRAY, "width": 2},
-        marker={"size": [0, 13, 0] * len(ends), "color": colors},
-        hoverinfo="skip",
-    )
-    chosen = rounded(ends[fresh.bool().cpu()])
-    rings = go.Scatter(
-        x=[p[0] for p in chosen],
-        y=[p[1] for p in chosen],
-        mode="markers",
-        marker={"symbol": "circle-open", "size": 26, "color": COLORS[3], "line": {"width": 4}},
-        hoverinfo="skip",
-    )
-    return lines, rings
+def _decoder_ends(W_dec: Tensor, fresh: Tensor) -> list[dict[str, list[float | None]]]:
+    """What moves in the animation: a line for each decoder row, and the rings around the fresh ones."""
+    ends = rounded(W_dec)
+    # Places without a ring are None: Plotly would leave the rings of the last frame where a list is empty.
+    rings = [end if is_fresh else (None, None) for end, is_fresh in zip(ends, fresh.tolist(), strict=True)]
+    return [
+        *({"x": [0, x], "y": [0, y]} for x, y in ends),
+        {"x": [x for x, _ in rings], "y": [y for _, y in rings]},
+    ]
 
 
-def _legend(encoder: bool, features: bool) -> list[go.Scatter]:
+def _decoder_looks(n_latents: int) -> list[dict[str, Any]]:
+    """How these lines and rings look, in every frame."""
+    lines = [
+        {
+            "mode": "lines+markers",
+            "line": {"color": _color(latent), "width": 3},
+            "marker": {"size": [0, 13], "color": _color(latent), "opacity": 1, "line": {"width": 0}},
+            "hoverinfo": "skip",
+        }
+        for latent in range(n_latents)
+    ]
+    rings = {
+        "mode": "markers",
+        "marker": {"symbol": "circle-open", "size": 26, "color": COLORS[3], "line": {"width": 4}},
+        "hoverinfo": "skip",
+    }
+    return [*lines, rings]
+
+
+def _legend(encoder: bool, features: bool, silent: bool) -> list[go.Scatter]:
     """What the kinds of lines mean, as traces without points."""
     kinds = [
-        ("decoder row", "solid", True),
-        ("encoder direction", "dot", encoder),
-        ("toy feature", "dash", features),
+        ("decoder row", "solid", 3, 1, True),
+        ("never fires", "dot", 3, PALE, silent),
+        ("encoder direction", "dot", 2, 1, encoder),
+        ("toy feature", "dash", 1.5, 1, features),
     ]
     return [
         go.Scatter(
-            x=[None], y=[None], mode="lines", name=name, line={"color": GRAY, "dash": dash, "width": 2.5}
+            x=[None], y=[None], mode="lines", name=name, opacity=opacity,
+            line={"color": GRAY, "dash": dash, "width": width},
         )
-        for name, dash, shown in kinds
+        for name, dash, width, opacity, shown in kinds
         if shown
-    ]
+    ]  # fmt: skip
 
 
 def _line(
@@ -704,7 +756,14 @@ def _arrow(x: float, y: float, color: str, name: str, showlegend: bool = False) 
         y=[0, y],
         mode="lines+markers",
         line={"color": color, "width": 3},
-        marker={"symbol": "arrow", "angleref": "previous", "size": [0, 13], "color": color},
+        marker={
+            "symbol": "arrow",
+            "angleref": "previous",
+            "size": [0, 13],
+            "color": color,
+            "opacity": 1,
+            "line": {"width": 0},
+        },
         name=name,
         hovertext=name,
         hoverinfo="text",

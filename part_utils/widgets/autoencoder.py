@@ -11,7 +11,7 @@ from torch import Tensor
 
 from part_utils.autoencoder import AutoEncoder, AutoEncoderConfig
 from part_utils.hidden_states import hidden_states
-from part_utils.plots.autoencoder import plot_directions_2d
+from part_utils.plots.autoencoder import plot_directions_2d, silent_latents
 from part_utils.toy_model import ToyModel
 from part_utils.training import TrainingLog
 from part_utils.widgets.toy_model import debounced
@@ -33,11 +33,13 @@ def autoencoder_figure(
     h: Float[Tensor, "batch n_instances n_input_ae"] | None = None,
 ) -> go.Figure:
     """Data, features, encoder and decoder directions of one instance at one record of the log."""
-    rates = log["frac_active"][record][instance]
-    title = f"instance {instance}, step {log.steps[record]}: {int((rates == 0).sum())} of {len(rates)} latents silent"
-    figure = plot_directions_2d(
-        autoencoder_at(log, record), model=model, h=h, instances=[instance], titles=[""], title=title
+    autoencoder = autoencoder_at(log, record)
+    silent = log["frac_active"][record] == 0 if h is None else silent_latents(autoencoder, h)
+    title = (
+        f"instance {instance}, step {log.steps[record]}: {int(silent[instance].sum())} of"
+        f" {autoencoder.cfg.n_hidden_ae} latents silent"
     )
+    figure = plot_directions_2d(autoencoder, model=model, h=h, instances=[instance], titles=[""], title=title)
     figure.update_layout(width=520, height=520, title_font_size=15)
     return figure
 
