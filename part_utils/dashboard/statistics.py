@@ -361,14 +361,14 @@ def describe_contexts(
         return max(place - cfg.before, 0), min(place + cfg.after + 1, seq)
 
     # Attention looks back only, so a row is read up to the token after the last one shown. Rows that end alike
-    # go together.
+    # go together, the longest first: whatever comes later fits into memory that was used before.
     ends = {row: min(max(shown(key)[1] for key in keys) + 1, seq) for row, keys in by_row.items()}
-    order = sorted(ends, key=lambda row: (ends[row], row))
+    order = sorted(ends, key=lambda row: (-ends[row], row))
     result: dict[_Key, Context] = {}
     direction = autoencoder.normalize_and_return_W_dec()[instance]
     for start in range(0, len(order), cfg.batch_rows):
         rows = order[start : start + cfg.batch_rows]
-        tokens = text.tokens[rows, : ends[rows[-1]]]
+        tokens = text.tokens[rows, : ends[rows[0]]]
         batch = [(index, key) for index, row in enumerate(rows) for key in by_row[row]]
         window = torch.zeros(len(batch), tokens.shape[1], dtype=torch.bool)
         for mask, (_, key) in zip(window, batch, strict=True):
