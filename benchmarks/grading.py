@@ -1,8 +1,10 @@
 """Times `course grade` against `nbgrader autograde` on the same notebooks, in the same run.
 
     python benchmarks/grading.py [--chapter 02] [--submissions 100] [--nbgrader 5] [--workers 2]
+    python benchmarks/grading.py --memory 10 50 200 [--chapter 02] [--workers 2]
 
-nbgrader is serial and slow, so it gets the first few submissions only; its time for one is compared with ours.
+nbgrader is serial and slow, so it gets the first few submissions only; its time for one is compared with ours. With
+`--memory` nothing is compared: classes of these sizes are graded, and the peak memory of each run is printed.
 """
 
 from __future__ import annotations
@@ -57,16 +59,52 @@ def timed(command: list[str], folder: Path) -> tuple[float, float]:
     return seconds, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
 
 
+# Runs a command of the course, and then says how much memory it and the largest of its processes have used at most.
+MEASURED = """
+import resource, sys
+from part_utils.course.cli import app
+code = app(sys.argv[1:], standalone_mode=False)
+own, below = (resource.getrusage(who).ru_maxrss / 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+print(f"\\n{own:.1f} {below:.1f}")
+sys.exit(code or 0)
+"""
+
+
+def peak_memory(place: Path, chapter: str, workers: int) -> tuple[float, float]:
+    """The most memory in MB that `course grade` has used itself, and that the largest process below it has used."""
+    command = [sys.executable, "-c", MEASURED, "grade", "submitted", "--chapter", chapter, "--seed", "1"]
+    done = subprocess.run(
+        [*command, "--workers", str(workers)], cwd=place, capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        sys.exit(f"course grade failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+    own, below = done.stdout.split()[-2:]
+    return float(own), float(below)
+
+
+def report_memory(sizes: list[int], chapter: str, slug: str, workers: int) -> None:
+    print(f"course grade --workers {workers}: peak memory of the grader, and of the largest process below it")
+    for size in sizes:
+        with tempfile.TemporaryDirectory() as scratch:
+            make_class(Path(scratch, "submitted"), slug, size)
+            own, below = peak_memory(Path(scratch), chapter, workers)
+            print(f"{size:6} submissions  {own:6.1f} MB  {below:6.1f} MB", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--chapter", default="02")
     parser.add_argument("--submissions", type=int, default=100)
     parser.add_argument("--nbgrader", type=int, default=5)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--memory", type=int, nargs="+", metavar="SUBMISSIONS")
     arguments = parser.parse_args()
     from part_utils.exercises import chapter
 
     slug = chapter(arguments.chapter).slug
+    if arguments.memory:
+        report_memory(arguments.memory, arguments.chapter, slug, arguments.workers)
+        return
     with tempfile.TemporaryDirectory() as scratch:
         ours, theirs = Path(scratch, "ours"), Path(scratch, "theirs")
         make_class(ours / "submitted", slug, arguments.submissions)

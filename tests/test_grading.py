@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import csv
+import gc
 import io
 import itertools
 import json
 import shutil
 import struct
 import sys
+import weakref
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,13 +22,14 @@ import torch
 from safetensors.torch import save
 
 from part_utils.course.errors import CourseError
+from part_utils.course.grading import grade as grade_module
 from part_utils.course.grading import wire
 from part_utils.course.grading.classroom import collect, export, grade_class, read_grades, results_of
 from part_utils.course.grading.grade import Graded, nothing_for, seed_for
 from part_utils.course.grading.gradebook import Gradebook, autograded_path, write_autograded
 from part_utils.course.grading.jail import LAYERS, available_layers, require, tier_of
 from part_utils.course.grading.report import feedback, statistics, write_grades
-from part_utils.course.grading.submissions import find_submissions, safe_name
+from part_utils.course.grading.submissions import Submission, find_submissions, safe_name
 from part_utils.exercises import chapter
 from part_utils.exercises.learner import Handle
 
@@ -568,6 +572,55 @@ def test_nothing_to_export_is_a_sentence(platform: Path) -> None:
         export(ZERO, platform, "xml", platform / "out.csv")
     with pytest.raises(CourseError, match="Nothing of chapter 01"):
         export(chapter("01"), platform, "csv", platform / "out.csv")
+
+
+# Memory
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_memory_does_not_grow_with_the_class(
+    workers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Notebooks and results come and go one by one, and the gradebook keeps no learner in memory."""
+
+    class Notebook(bytes):
+        """Bytes that say when they are gone."""
+
+        def __del__(self) -> None:
+            gone.append(1)
+
+    read_ones: list[int] = []
+    gone: list[int] = []
+    results: list[weakref.ref[Graded]] = []
+    tracked: list[int] = []
+
+    def read(submission: Submission) -> tuple[bytes, str]:
+        read_ones.append(1)
+        return Notebook(UNTOUCHED), ""
+
+    def heard(graded: Graded) -> None:
+        results.append(weakref.ref(graded))
+        assert sum(result() is not None for result in results) <= 2 * workers + 1
+        assert len(read_ones) - len(gone) <= 2 * workers + 2
+        if len(results) in (8, 24):
+            gc.collect()
+            tracked.append(len(gc.get_objects()))
+
+    def grade(task: Any, settings: Any) -> Graded:
+        return replace(some_result(task[0]), key="")
+
+    monkeypatch.setattr(Submission, "read", read)
+    monkeypatch.setattr(grade_module, "grade_task", grade)
+    monkeypatch.setattr(grade_module, "grade_submission", lambda jail, *task: grade(task[:3], task[3]))
+    monkeypatch.setattr(
+        grade_module, "ProcessPoolExecutor", lambda workers, mp_context: ThreadPoolExecutor(workers)
+    )
+    for number in range(24):
+        put(tmp_path / "in" / f"learner{number:02}.ipynb", b"{}")
+    report = grade_class(tmp_path / "in", ZERO, tmp_path, tier="none", workers=workers, heard=heard)
+    assert report.graded_now == 24
+    # A submission's rows in the gradebook are more than ten objects for each of its three exercises.
+    assert tracked[1] - tracked[0] < 16 * 10
 
 
 def test_grading_stays_out_of_other_commands() -> None:
