@@ -373,9 +373,12 @@ def test_what_people_wrote_reaches_the_learner(
     with NbgraderGradebook(f"sqlite:///{tmp_path / 'gradebook.db'}", "superposition") as book:
         book.find_grade("check_0_1", ZERO.slug, ZERO.slug, "ben").manual_score = 0.5
         book.find_comment("exercise_0_1", ZERO.slug, ZERO.slug, "ben").manual_comment = "<i>Nearly.</i>"
+        book.update_or_create_student("ben", first_name="Ben", last_name="<Okri>")
+        book.update_or_create_student("dora")
         book.db.commit()
     report = grade_class(class_of_three, ZERO, tmp_path, tier=tier)
-    assert (report.graded_now, report.kept) == (0, 3)
+    assert (report.graded_now, report.kept, report.missing) == (0, 3, ["dora"])
+    assert "Ben &lt;Okri&gt; (ben)" in page.read_text()
     assert "Your instructor gave 0.5 of 1 points." in page.read_text()
     assert "&lt;i&gt;Nearly.&lt;/i&gt;" in page.read_text()
     assert "0.5 of 3 points" in page.read_text()

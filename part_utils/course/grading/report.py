@@ -52,9 +52,10 @@ def feedback(graded: Graded, chapter: Chapter, marks: Marks | None = None) -> st
         by_hand = _by_hand(result, marks) if marks else ""
         if by_hand or not graded.problem:
             body += [result.html(), by_hand]
+    full_name = f"{marks.first_name} {marks.last_name}".strip() if marks else ""
     return _PAGE.format(
         title=html.escape(f"Chapter {int(chapter.number)} · {chapter.title}"),
-        student=html.escape(graded.student),
+        student=html.escape(f"{full_name} ({graded.student})" if full_name else graded.student),
         points=marks.score if marks else graded.points,
         max_points=graded.max_points,
         body="\n".join(part for part in body if part),
