@@ -472,6 +472,14 @@ def test_the_answer_shown_is_the_one_that_counts(tmp_path: Path) -> None:
     assert "<script" not in text
 
 
+def test_a_notebook_with_very_many_cells_is_cut(tmp_path: Path) -> None:
+    cells = [{"cell_type": "code", "source": "1"}] * 2000
+    write_autograded(tmp_path, some_result("anna"), json.dumps({"cells": cells}).encode())
+    cells = shown(tmp_path, "anna")
+    assert len(cells) < 1010
+    assert any("more cells" in cell.source for cell in cells)
+
+
 def test_the_courses_own_text_looks_as_it_does_in_the_chapter(course: Path) -> None:
     texts = [cell.source for cell in shown(course, "ben") if cell.cell_type == "markdown"]
     assert any("<details>" in text for text in texts)

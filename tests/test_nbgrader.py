@@ -1,18 +1,29 @@
-"""nbgrader's own commands work on what the build makes, with the committed configuration."""
+"""nbgrader's own commands work on what the build makes, with the committed configuration, and give the same scores."""
+
+from __future__ import annotations
 
 import csv
+import json
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from part_utils.course.build import ROOT, learner_path, solved_path
-from part_utils.exercises import chapter
+from part_utils.course.grading.classroom import grade_class
+from part_utils.course.grading.gradebook import Gradebook
+from part_utils.course.grading.jail import available_layers, tier_of
+from part_utils.course.notebooks import solution_grade_id
+from part_utils.exercises import CHAPTERS, chapter
+from part_utils.exercises.catalogue import Chapter
 
 pytestmark = pytest.mark.slow
+TIER = tier_of(available_layers())
 
 
 def nbgrader(folder: Path, *arguments: str) -> str:
@@ -29,13 +40,18 @@ def nbgrader(folder: Path, *arguments: str) -> str:
     return done.stdout + done.stderr
 
 
-def test_release_and_autograde(tmp_path):
+def release(item: Chapter, folder: Path) -> Path:
+    """The learner's notebook, made by nbgrader in a folder with the committed configuration."""
+    shutil.copy(ROOT / "nbgrader_config.py", folder)
+    (folder / "solutions" / item.slug).mkdir(parents=True)
+    shutil.copy(solved_path(item), folder / "solutions" / item.slug)
+    nbgrader(folder, "generate_assignment", item.slug, "--create")
+    return folder / "chapters" / item.slug / f"{item.slug}.ipynb"
+
+
+def test_release_and_autograde(tmp_path: Path) -> None:
     item = chapter("00")
-    shutil.copy(ROOT / "nbgrader_config.py", tmp_path)
-    (tmp_path / "solutions" / item.slug).mkdir(parents=True)
-    shutil.copy(solved_path(item), tmp_path / "solutions" / item.slug)
-    nbgrader(tmp_path, "generate_assignment", item.slug, "--create")
-    released = tmp_path / "chapters" / item.slug / f"{item.slug}.ipynb"
+    released = release(item, tmp_path)
     assert released.read_text() == learner_path(item).read_text()
     for student, notebook in (("solved", solved_path(item)), ("untouched", released)):
         folder = tmp_path / "submitted" / student / item.slug
@@ -49,3 +65,56 @@ def test_release_and_autograde(tmp_path):
         }
     total = float(sum(exercise.points for exercise in item.exercises))
     assert scores == {"solved": (total, total), "untouched": (0.0, total)}
+
+
+def grade_id(cell: dict[str, Any]) -> str:
+    return cell["metadata"].get("nbgrader", {}).get("grade_id", "")
+
+
+def submission(item: Chapter, is_solved: Callable[[int], bool]) -> str:
+    """A learner's notebook in which the exercises of these positions are solved.
+
+    From chapter 1 on without the cells that train and plot, which take nbgrader minutes and bring no points.
+    """
+    book = json.loads(learner_path(item).read_text())
+    answers = {grade_id(cell): cell["source"] for cell in json.loads(solved_path(item).read_text())["cells"]}
+    for position, exercise in enumerate(item.exercises):
+        name = solution_grade_id(exercise.id)
+        for cell in book["cells"]:
+            if grade_id(cell) == name and is_solved(position):
+                cell["source"] = answers[name]
+    if item.number != "00":
+        imports = next(cell for cell in book["cells"] if "import check\n" in "".join(cell["source"]))
+        book["cells"] = [imports, *(cell for cell in book["cells"] if grade_id(cell))]
+    return json.dumps(book)
+
+
+@pytest.mark.skipif(TIER == "none", reason="this machine cannot jail")
+@pytest.mark.parametrize("number", [item.number for item in CHAPTERS])
+def test_honest_submissions_get_the_same_from_both(number: str, tmp_path: Path) -> None:
+    """Exercise by exercise the same scores from `nbgrader autograde` and from `course grade`."""
+    item = chapter(number)
+    kinds: dict[str, Callable[[int], bool]] = {
+        "solved": lambda position: True,
+        "half": lambda position: position % 2 == 0,
+        "untouched": lambda position: False,
+    }
+    release(item, tmp_path)
+    for student, is_solved in kinds.items():
+        folder = tmp_path / "submitted" / student / item.slug
+        folder.mkdir(parents=True)
+        (folder / f"{item.slug}.ipynb").write_text(submission(item, is_solved))
+    nbgrader(tmp_path, "autograde", item.slug)
+    ours = tmp_path / "ours"
+    grade_class(tmp_path / "submitted", item, ours, tier=TIER, workers=2)
+    expected = {
+        student: {e.id: float(e.points) * is_solved(n) for n, e in enumerate(item.exercises)}
+        for student, is_solved in kinds.items()
+    }
+    for folder in (tmp_path, ours):
+        with Gradebook(folder) as book:
+            found = {marks.student: marks for marks in book.marks(item)}
+        assert {student: marks.by_exercise for student, marks in found.items()} == expected
+        assert {student: marks.score for student, marks in found.items()} == {
+            student: sum(points.values()) for student, points in expected.items()
+        }

@@ -166,7 +166,9 @@ def write_autograded(course: Path, graded: Graded, notebook: bytes) -> None:
     import nbformat
     from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-    handed_in = list(itertools.islice(_cells_of(notebook), MOST_CELLS))
+    handed_in = list(itertools.islice(_cells_of(notebook), MOST_CELLS + 1))
+    is_cut = len(handed_in) > MOST_CELLS
+    del handed_in[MOST_CELLS:]
     answers = _answers(handed_in, graded)
     own_text = _text_of_the_course(graded.chapter)
     cells = []
@@ -182,6 +184,10 @@ def write_autograded(course: Path, graded: Graded, notebook: bytes) -> None:
             cells.append(new_markdown_cell(_PICTURE.sub(r"*Picture: \1*", source)))
         else:
             cells.append(new_markdown_cell(f"{_PLAIN}{html.escape(source, quote=False)}</pre>"))
+    if is_cut:
+        cells.append(
+            new_markdown_cell(f"*The notebook has more cells. Only the first {MOST_CELLS} are shown.*")
+        )
     shown = {cell.metadata["nbgrader"]["grade_id"] for cell in cells if "nbgrader" in cell.metadata}
     for result in graded.results:
         if check_grade_id(result.id) not in shown:
