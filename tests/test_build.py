@@ -120,3 +120,13 @@ def test_every_exercise_has_a_complete_set_of_cells(exercise):
     assert exercise.id in check.source
     assert hints_text(exercise).count("<details>") == len(exercise.hints) >= 2
     assert "@check_shapes" not in solution.source
+
+
+def test_a_warning_does_not_get_into_a_solved_notebook():
+    cell = nbformat.v4.new_code_cell(
+        "plot()",
+        outputs=[nbformat.v4.new_output("stream", name="stderr", text="a\nno browser\n")],
+        id="code-plot",
+    )
+    with pytest.raises(CourseError, match=r"00_start_here: the cell code-plot writes to .* \(no browser\)"):
+        build._tidy_outputs(nbformat.v4.new_notebook(cells=[cell]), chapter("00"))

@@ -292,10 +292,21 @@ def _execute(notebook: nbformat.NotebookNode, chapter: Chapter) -> None:
     finally:
         os.environ.clear()
         os.environ.update(previous)
+    _tidy_outputs(notebook, chapter)
+
+
+def _tidy_outputs(notebook: nbformat.NotebookNode, chapter: Chapter) -> None:
+    """Outputs as they are kept. Raises a CourseError where one is a warning that no learner should see."""
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.metadata.pop("execution", None)
             for output in cell.outputs:
+                if output.output_type == "stream" and output.name == "stderr":
+                    last = output.text.strip().splitlines()[-1]
+                    raise CourseError(
+                        f"{chapter.slug}: the cell {cell.id} writes to the error stream ({last}). If it was the "
+                        "browser that draws the pictures, build again when the machine is less busy."
+                    )
                 _add_alternative_text(output)
 
 

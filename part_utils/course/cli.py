@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import functools
 import signal
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
+from part_utils.command_line import complaints, sentences_for
 from part_utils.course.errors import CourseError
 from part_utils.course.grading.commands import COMMANDS, examine_grading
 from part_utils.dashboard.commands import app as dashboard
@@ -25,21 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 console = Console()
-complaints = Console(stderr=True)
-
-
-def sentences_for_errors(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Answer bad input with its sentence and exit code 2, not with a traceback."""
-
-    @functools.wraps(command)
-    def wrapped(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return command(*args, **kwargs)
-        except (CourseError, UnknownExercise) as error:
-            complaints.print(escape(str(error)), style="red", highlight=False, soft_wrap=True)
-            raise typer.Exit(2) from None
-
-    return wrapped
+sentences_for_errors = sentences_for(CourseError, UnknownExercise)
 
 
 @app.command("check")

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from part_utils.pretraining.commands import sentences_for_errors
+from part_utils.command_line import sentences_for
 
 app = typer.Typer(help="Look at the latents of an autoencoder.", no_args_is_help=True)
 
@@ -28,7 +28,7 @@ def parse_latents(text: str) -> Iterator[int]:
 
 
 @app.command("dashboard")
-@sentences_for_errors
+@sentences_for(ValueError, ConnectionError)
 def dashboard_command(
     latents: Annotated[
         str, typer.Option(help="Which latents: a range, or a list, such as 3,17,40:44.")

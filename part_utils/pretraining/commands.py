@@ -2,34 +2,21 @@
 
 from __future__ import annotations
 
-import functools
 import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
+
+from part_utils.command_line import sentences_for
 
 app = typer.Typer(help="Make and measure the bundled model, autoencoders and text.", no_args_is_help=True)
 
 RUNS = Path("runs")
 DATA = Path(__file__).parents[1] / "data"
 Device = Annotated[str, typer.Option(help="Where it runs: cpu, cuda, mps.")]
+sentences_for_errors = sentences_for(ValueError, ConnectionError)
 Progress = Annotated[bool, typer.Option(help="Show a progress bar.")]
-
-
-def sentences_for_errors(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Answers bad input with its sentence and exit code 2, not with a traceback."""
-
-    @functools.wraps(command)
-    def wrapped(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return command(*args, **kwargs)
-        except (ValueError, ConnectionError) as error:
-            typer.echo(str(error), err=True)
-            raise typer.Exit(2) from None
-
-    return wrapped
 
 
 @app.command("corpus")
