@@ -499,6 +499,18 @@ def test_a_lost_notebook_comes_back(class_of_three: Path, course: Path, tier: st
         assert book.marks_of(ZERO, "anna").score == 3
 
 
+def test_a_lost_gradebook_comes_back_from_a_part_of_the_class(
+    course: Path, tier: str, tmp_path: Path
+) -> None:
+    shutil.copytree(course, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "gradebook.db").unlink()
+    shutil.rmtree(tmp_path / "submitted" / "anna")
+    # The course's folder itself: what is in submitted/ is meant, and not what was made of it.
+    report = grade_class(tmp_path, ZERO, tmp_path, tier=tier)
+    assert (report.graded_now, report.kept) == (0, 2)
+    assert read_grades(report.grades) == {"anna": 3, "ben": 0, "carl": 0}
+
+
 # Platforms
 
 

@@ -68,6 +68,9 @@ def grade_class(
 
     Raises CourseError where there is nothing to grade, or where the machine cannot jail at the tier.
     """
+    if place.resolve() == course.resolve() and (place / "submitted").is_dir():
+        # The course's folder holds what is made of the submissions, too.
+        place = place / "submitted"
     submissions = find_submissions(place, chapter)
     settings = Settings(chapter.number, _course_seed(course, course_seed), tier, limits or Limits())
     by_student = {submission.student: submission for submission in submissions}
@@ -103,6 +106,10 @@ def grade_class(
                 write_autograded(course, graded, submission.read()[0])
 
         grade_all(submissions, settings, is_done, commit, workers, scheduler)
+        for graded in results_of(course, chapter):
+            # A gradebook that was lost, of which this batch held a part only.
+            if not book.has(chapter, graded.student):
+                book.save(graded, _timestamp(course, graded.student, chapter))
         grades = write_tables(course, chapter, book)
         write_pages(course, chapter, book)
         handed_in = {graded.student for graded in results_of(course, chapter)}
@@ -220,7 +227,7 @@ def collect(place: Path, chapter: Chapter, course: Path) -> tuple[int, dict[str,
 def _keep_submitted(submission: Submission, chapter: Chapter, course: Path) -> str:
     """Put a notebook where nbgrader expects it, if it lies elsewhere. Returns why it cannot be read, or nothing."""
     folder = course / "submitted" / submission.student / chapter.slug
-    lies_there = not submission.archive and Path(submission.path).resolve().parent == folder.resolve()
+    lies_there = not submission.archive and Path(submission.path).resolve().is_relative_to(folder.resolve())
     data, problem = submission.read()
     if problem or lies_there:
         return problem

@@ -108,6 +108,16 @@ class Gradebook:
         """Everybody's name: those of the class list, and those who have handed in anything."""
         return sorted(student.id for student in self._book.students)
 
+    def has(self, chapter: Chapter, student: str) -> bool:
+        """Whether the learner has handed in the chapter."""
+        from nbgrader.api import MissingEntry
+
+        try:
+            self._book.find_submission(chapter.slug, student)
+        except MissingEntry:
+            return False
+        return True
+
     def marks(self, chapter: Chapter) -> Iterator[Marks]:
         """Everybody's marks in a chapter, sorted by learner. Only one learner's are in memory at a time."""
         from nbgrader.api import Assignment, Student, SubmittedAssignment
