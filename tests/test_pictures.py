@@ -13,6 +13,7 @@ from part_utils.exercises import get_exercise, run_check
 from part_utils.exercises.checking import Check, Mistake, drawn
 from part_utils.exercises.learner import DirectLearner
 from part_utils.exercises.pictures import highlighted, side_by_side
+from part_utils.exercises.results import CheckResult
 from part_utils.exercises.running import cell_names
 
 
@@ -177,3 +178,19 @@ def test_highlighted_tokens():
     assert " &lt;b&gt;" in picture
     assert "ALT↵" in picture
     assert highlighted([], []).count("<figure") == 2
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        (
+            "the norm of each *row*, not of a *whole matrix*",
+            "the norm of each <em>row</em>, not of a <em>whole matrix</em>",
+        ),
+        ("`a *b* c` and *d*", "<code>a *b* c</code> and <em>d</em>"),
+        ("2 * 3 * 4, x*y*z, and a ` alone", "2 * 3 * 4, x*y*z, and a ` alone"),
+        ("*<b>*", "*&lt;b&gt;*"),
+    ],
+)
+def test_messages_show_code_and_emphasis(message: str, shown: str) -> None:
+    assert f">{shown}</div>" in CheckResult("1.1", "f", "t", "failed", 0, 1, message).html()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -70,13 +71,13 @@ class CheckResult:
             f'<span style="float:right;opacity:.7">{self.points:g} of {self.max_points:g} points</span></div>',
         ]
         if self.message:
-            text = _inline_code(html.escape(self.message)).replace("\n", "<br>")
+            text = _inline_markup(html.escape(self.message)).replace("\n", "<br>")
             parts.append(f'<div style="margin-top:.3em">{text}</div>')
         if self.details:
             lines = "\n".join(map(html.escape, self.details))
             parts.append(f'<pre style="margin:.3em 0 0;font-size:12px;background:none">{lines}</pre>')
         if self.claims:
-            items = "".join(f"<div>✓ {_inline_code(html.escape(claim))}</div>" for claim in self.claims)
+            items = "".join(f"<div>✓ {_inline_markup(html.escape(claim))}</div>" for claim in self.claims)
             parts.append(f'<div style="margin-top:.3em;opacity:.85;font-size:13px">{items}</div>')
         if self.printed:
             parts.append(
@@ -86,8 +87,15 @@ class CheckResult:
         return "".join(parts) + "</div>"
 
 
-def _inline_code(escaped: str) -> str:
+def _inline_markup(escaped: str) -> str:
+    """`code` and *emphasis*, as in Markdown. A backquote or star without its partner stays as it is."""
     pieces = escaped.split("`")
     if len(pieces) % 2 == 0:
-        return escaped
-    return "".join(f"<code>{piece}</code>" if index % 2 else piece for index, piece in enumerate(pieces))
+        return _emphasis(escaped)
+    return "".join(
+        f"<code>{piece}</code>" if index % 2 else _emphasis(piece) for index, piece in enumerate(pieces)
+    )
+
+
+def _emphasis(escaped: str) -> str:
+    return re.sub(r"(?<![*\w])\*(?=\w)([^*\n]+)(?<=\w)\*(?![*\w])", r"<em>\1</em>", escaped)
