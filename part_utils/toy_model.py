@@ -330,9 +330,9 @@ class ToyModel(nn.Module):
 
         Random numbers are nearly half of the work of a step. The batches are the same as if drawn one by one.
         """
-        at_once = min(16, max(1, 2**18 // (batch_size * self.feature_probability.numel())))
-        probability = self.feature_probability.repeat(at_once, 1)
-        draw = functools.partial(draw_features, probability, batch_size, generator)
+        at_once = min(16, max(1, 2**19 // (batch_size * self.feature_probability.numel())))
+        slope = -1 / self.feature_probability.clamp(min=1e-12).repeat(at_once, 1)
+        draw = functools.partial(_draw, slope, batch_size, generator)
         upcoming = pool.submit(draw)
         while True:
             batches, upcoming = upcoming.result(), pool.submit(draw)
@@ -352,12 +352,22 @@ def draw_features(
     `torch.rand` spends most of its time on one call of the generator for each number. Here one call makes a 64-bit
     integer, and the low 24 bits of either half make two numbers, as fine as those of `torch.rand`.
     """
-    shape, device = (*probability.shape, batch_size), probability.device
-    pairs = torch.empty(-(-math.prod(shape) // 2), dtype=torch.int64, device=device).random_(
-        generator=generator
-    )
-    u = pairs.view(torch.int32).bitwise_and_(0xFFFFFF)[: math.prod(shape)].view(shape).float()  # times 2^24
-    return u.mul_(-(2**-24) / probability.clamp(min=1e-12).unsqueeze(2)).add_(1).relu_()
+    return _draw(-1 / probability.clamp(min=1e-12), batch_size, generator)
+
+
+def _draw(
+    slope: Float[Tensor, "instances features"], batch_size: int, generator: torch.Generator | None
+) -> Float[Tensor, "instances features batch"]:
+    """ReLU(1 + slope u), with u uniform between 0 and 1."""
+    shape = (*slope.shape, batch_size)
+    n = math.prod(shape)
+    pairs = torch.empty(-(-n // 2), dtype=torch.int64, device=slope.device).random_(generator=generator)
+    u = pairs.view(torch.int32).bitwise_and_(0xFFFFFF)[:n].view(shape).float()  # times 2^24
+    return u.mul_(slope.unsqueeze(2) * 2**-24).add_(1).relu_()
+
+
+# In place, where the public function makes a new tensor.
+_threshold_backward = torch.ops.aten.threshold_backward.grad_input
 
 
 def loss_and_gradients(
@@ -384,9 +394,9 @@ def loss_and_gradients(
     hidden = torch.bmm(W, batch)
     out = torch.baddbmm(b_final.unsqueeze(2), W.mT, hidden).relu_()
     error = out - batch
-    out_grad = error * (importance * (2 / batch[0].numel())).unsqueeze(2)
+    out_grad = error * (importance * (2 / (batch.shape[1] * batch.shape[2]))).unsqueeze(2)
     loss = torch.dot(out_grad.view(-1), error.view(-1)) / 2
-    out_grad = torch.ops.aten.threshold_backward(out_grad, out, 0)  # zero where the ReLU is
+    _threshold_backward(out_grad, out, 0, grad_input=out_grad)  # zero where the ReLU is
     torch.bmm(hidden, out_grad.mT, out=W_grad).baddbmm_(torch.bmm(W, out_grad), batch.mT)
     torch.sum(out_grad, dim=2, out=b_grad)
     return loss
