@@ -58,7 +58,7 @@ class DashboardConfig:
     """Neurons named, the largest first."""
     n_similar: int = 5
     """Similar latents named, for each instance and kind of similarity."""
-    sample_rows: int = 256
+    sample_rows: int = 200
     """Rows, evenly spaced, on which all latents are computed: for correlations and the histogram of rates."""
     batch_rows: int = 32
     """Rows read at a time."""
