@@ -42,7 +42,9 @@ def test_every_exercise_of_these_chapters_has_enough_of_both():
 @pytest.mark.parametrize("exercise", all_exercises(), ids=lambda e: f"{e.id} {e.name}")
 def test_reference_passes_whatever_the_seed(exercise):
     learner = reference_learner()
+    # From chapter 4 on a check runs a language model, and takes a second.
+    seeds = 200 if exercise.id < "4" else 50
     failures = [
-        (seed, r.message) for seed in range(200) if not (r := run_check(exercise, learner, seed)).passed
+        (seed, r.message) for seed in range(seeds) if not (r := run_check(exercise, learner, seed)).passed
     ]
     assert failures == []
