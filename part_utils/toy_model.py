@@ -348,9 +348,6 @@ def draw_features(
 
     One draw u serves for both presence and value. The feature is present if u < p, and 1 - u / p is then uniform
     between 0 and 1. Where the feature is absent 1 - u / p is negative, and a ReLU makes it zero.
-
-    `torch.rand` spends most of its time on one call of the generator for each number. Here one call makes a 64-bit
-    integer, and the low 24 bits of either half make two numbers, as fine as those of `torch.rand`.
     """
     return _draw(-1 / probability.clamp(min=1e-12), batch_size, generator)
 
@@ -358,7 +355,11 @@ def draw_features(
 def _draw(
     slope: Float[Tensor, "instances features"], batch_size: int, generator: torch.Generator | None
 ) -> Float[Tensor, "instances features batch"]:
-    """ReLU(1 + slope u), with u uniform between 0 and 1."""
+    """ReLU(1 + slope u), with u uniform between 0 and 1.
+
+    `torch.rand` spends most of its time on one call of the generator for each number. Here one call makes a 64-bit
+    integer, and the low 24 bits of either half make two numbers, as fine as those of `torch.rand`.
+    """
     shape = (*slope.shape, batch_size)
     n = math.prod(shape)
     pairs = torch.empty(-(-n // 2), dtype=torch.int64, device=slope.device).random_(generator=generator)

@@ -302,7 +302,7 @@ def _tidy_outputs(notebook: nbformat.NotebookNode, chapter: Chapter) -> None:
             cell.metadata.pop("execution", None)
             for output in cell.outputs:
                 if output.output_type == "stream" and output.name == "stderr":
-                    last = output.text.strip().splitlines()[-1]
+                    last = output.text.strip().rpartition("\n")[2]
                     raise CourseError(
                         f"{chapter.slug}: the cell {cell.id} writes to the error stream ({last}). If it was the "
                         "browser that draws the pictures, build again when the machine is less busy."

@@ -15,8 +15,8 @@ app = typer.Typer(help="Make and measure the bundled model, autoencoders and tex
 RUNS = Path("runs")
 DATA = Path(__file__).parents[1] / "data"
 Device = Annotated[str, typer.Option(help="Where it runs: cpu, cuda, mps.")]
-sentences_for_errors = sentences_for(ValueError, ConnectionError)
 Progress = Annotated[bool, typer.Option(help="Show a progress bar.")]
+sentences_for_errors = sentences_for(ValueError, ConnectionError)
 
 
 @app.command("corpus")
