@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -107,11 +108,19 @@ def load_tokens(split: str = "train", model: TransformerBridge | None = None) ->
 
     if split not in SPLITS:
         raise ValueError(f"There is no split {split!r}: choose one of {', '.join(SPLITS)}.")
+    if model is not None and model.tokenizer is not None:
+        text = _bundled_text_in_tokens_of(model.tokenizer, split, model.cfg.n_ctx)
+        return TokenizedText(text.tokens.clone(), text.labels.clone(), text.label_names)
     path = verified(DATA / f"tokens_{split}.safetensors")
     with safe_open(path, "pt") as file:
         names = tuple(json.loads(file.metadata()["labels"]))
-        text = TokenizedText(file.get_tensor("tokens").long(), file.get_tensor("labels").long(), names)
-    return text if model is None else in_tokens_of(model, text)
+        return TokenizedText(file.get_tensor("tokens").long(), file.get_tensor("labels").long(), names)
+
+
+@lru_cache(maxsize=len(SPLITS))
+def _bundled_text_in_tokens_of(tokenizer: PreTrainedTokenizerFast, split: str, n_ctx: int) -> TokenizedText:
+    """Remembered, since tokenizing the training text takes seconds."""
+    return _retokenized(load_tokens(split), tokenizer, n_ctx)
 
 
 def in_tokens_of(model: TransformerBridge, text: TokenizedText) -> TokenizedText:
@@ -123,8 +132,12 @@ def in_tokens_of(model: TransformerBridge, text: TokenizedText) -> TokenizedText
     Raises:
         ValueError: the text is shorter than a row.
     """
-    bundled, tokenizer = _bundled_tokenizer(), model.tokenizer
-    if tokenizer is None or tokenizer.get_vocab() == bundled.get_vocab():
+    return text if model.tokenizer is None else _retokenized(text, model.tokenizer, model.cfg.n_ctx)
+
+
+def _retokenized(text: TokenizedText, tokenizer: PreTrainedTokenizerFast, n_ctx: int) -> TokenizedText:
+    bundled = _bundled_tokenizer()
+    if tokenizer.get_vocab() == bundled.get_vocab():
         return text
     bos = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
     # Rows follow one another at random, so each is a text of its own, and so is each document that starts inside one.
@@ -136,7 +149,7 @@ def in_tokens_of(model: TransformerBridge, text: TokenizedText) -> TokenizedText
     flat = torch.tensor([token for piece in encoded for token in (bos, *piece)])
     lengths = torch.tensor([1 + len(piece) for piece in encoded])
     flat_labels = torch.stack([label[-1] for label in labels.tensor_split(cuts)]).repeat_interleave(lengths)
-    length = min(model.cfg.n_ctx, text.tokens.shape[1]) - 1
+    length = min(n_ctx, text.tokens.shape[1]) - 1
     rows = len(flat) // length
     if rows == 0:
         raise ValueError(f"The text has {len(flat)} tokens, fewer than one row of {length}; use more of it.")

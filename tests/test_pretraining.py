@@ -1,6 +1,7 @@
 """How the bundled files are made: text, language model, autoencoders; resuming, several processes."""
 
 import json
+import math
 import struct
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 from transformer_lens.model_bridge import TransformerBridge
 
+from part_utils.language_models import TokenizedText
 from part_utils.pretraining import shipping
 from part_utils.pretraining.autoencoders import load_trained_model, load_weights, train_autoencoder
 from part_utils.pretraining.corpus import (
@@ -24,7 +26,12 @@ from part_utils.pretraining.corpus import (
     strings_of_r_vectors,
 )
 from part_utils.pretraining.language_model import train_language_model
-from part_utils.pretraining.model import LanguageModelConfig, OneLayerModel, next_token_loss
+from part_utils.pretraining.model import (
+    LanguageModelConfig,
+    OneLayerModel,
+    causal_attention,
+    next_token_loss,
+)
 from part_utils.pretraining.muon import Muon, orthogonalize
 from part_utils.pretraining.sparse_training import (
     BatchOrder,
@@ -81,6 +88,34 @@ def test_rows_start_with_bos_and_hold_the_text(corpus: Path) -> None:
         assert (tokens[:, 0] == tokenizer.bos_token_id).all()
         text = tokenizer.decode(tokens[0, 1:], skip_special_tokens=True)
         assert set(text.split()[1:-1]) <= set(WORDS) | {a + b for a in WORDS for b in WORDS}
+
+
+def test_losses_are_means_over_the_tokens_of_a_group() -> None:
+    from part_utils.pretraining.report import loss_by_kind
+
+    class Model:
+        """Gives token 0 the probability 1/2 and tokens 1 to 4 an eighth each."""
+
+        def __call__(self, rows: torch.Tensor, return_type: str) -> torch.Tensor:
+            return torch.tensor([0.5, *[0.125] * 4]).log().expand(*rows.shape, 5)
+
+    tokens = torch.tensor([[0, 0, 0, 1], [0, 2, 3, 0]])
+    labels = torch.tensor([[0, 0, 1, 2], [3, 3, 3, 3]], dtype=torch.uint8)
+    text = TokenizedText(tokens, labels, ["Wikipedia: a", "Python: b", "django: c", "other: d"])
+    losses = loss_by_kind(Model(), text)  # type: ignore[arg-type]
+    bits = {kind: round(loss / math.log(2), 5) for kind, loss in losses.items()}
+    wanted = {"all": 2, "core": 5 / 3, "Python": 1, "Wikipedia": 1, "django": 3, "other": 7 / 3}
+    assert bits == {kind: round(value, 5) for kind, value in wanted.items()}
+
+
+def test_attention_in_low_precision_is_the_same_attention() -> None:
+    parts = torch.randn(3, 2, 3, 8, 4, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    gradients = []
+    for dtype in (torch.float32, torch.bfloat16):
+        result = causal_attention(*parts.to(dtype)).float()
+        gradients.append((result.detach(), *torch.autograd.grad(result.square().sum(), parts)))
+    for exact, low in zip(*gradients, strict=True):
+        assert (exact - low).norm() < 0.02 * exact.norm()
 
 
 def test_strings_of_an_r_database() -> None:

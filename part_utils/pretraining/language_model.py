@@ -94,7 +94,7 @@ def train_language_model(
     matrices = [p for name, p in model.named_parameters() if name.startswith("layers") and p.ndim == 2]
     others = [p for name, p in model.named_parameters() if not (name.startswith("layers") and p.ndim == 2)]
     optimizers: list[tuple[torch.optim.Optimizer, float]] = [
-        (Muon(matrices, lr=lr_matrices, weight_decay=weight_decay), lr_matrices),
+        (Muon(matrices, lr=lr_matrices, weight_decay=weight_decay, dtype=dtype), lr_matrices),
         (torch.optim.Adam(others, lr=lr_other, betas=(0.9, 0.95), fused=True), lr_other),
     ]
     checkpoint = run_dir / "checkpoint.pt"
@@ -106,7 +106,13 @@ def train_language_model(
         first_step = state["step"]
     main = processes.rank == 0
     log = ProgressLog(
-        run_dir / "log.jsonl", first_step, steps, batch_rows * cfg.n_ctx, every=20, show=progress and main
+        run_dir / "log.jsonl",
+        first_step,
+        steps,
+        batch_rows * cfg.n_ctx,
+        every=20,
+        show=progress and main,
+        write=main,
     )
     threads = ThreadChooser()
     average = torch.zeros((), device=device)
@@ -137,7 +143,7 @@ def train_language_model(
                     "optimizers": [optimizer.state_dict() for optimizer, _ in optimizers],
                 },
             )
-    loss_now = validation_loss(model, validation, dtype)
+    loss_now = validation_loss(model, validation, torch.float32)
     if main:
         save_file(model.state_dict(), run_dir / "model.safetensors")
         summary = {"settings": settings, "steps": steps, "precision": str(dtype), "validation_loss": loss_now}

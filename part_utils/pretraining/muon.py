@@ -1,7 +1,7 @@
 """Muon (Jordan et al. 2024): momentum whose update is made orthogonal by a Newton-Schulz iteration.
 
-PyTorch has one since 2.9; the course supports older versions. This one iterates in the parameters' own
-precision, where PyTorch's iterates in bfloat16, which many processors have no fast products for.
+PyTorch has one since 2.9; the course supports older versions. This one iterates in the precision that it
+is given, where PyTorch's iterates in bfloat16, which many processors have no fast products for.
 """
 
 from __future__ import annotations
@@ -28,9 +28,15 @@ class Muon(torch.optim.Optimizer):
     """Muon with Nesterov momentum and decoupled weight decay, for parameters that are matrices."""
 
     def __init__(
-        self, params: Iterable[Tensor], lr: float, momentum: float = 0.95, weight_decay: float = 0.1
+        self,
+        params: Iterable[Tensor],
+        lr: float,
+        momentum: float = 0.95,
+        weight_decay: float = 0.1,
+        dtype: torch.dtype = torch.float32,
     ) -> None:
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+        self.dtype = dtype
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> Any:
@@ -45,7 +51,8 @@ class Muon(torch.optim.Optimizer):
                 if not state:
                     state["momentum"] = torch.zeros_like(parameter)
                 state["momentum"].lerp_(parameter.grad, 1 - group["momentum"])
-                update = orthogonalize(parameter.grad.lerp(state["momentum"], group["momentum"]))
+                direction = parameter.grad.lerp(state["momentum"], group["momentum"])
+                update = orthogonalize(direction.to(self.dtype)).to(parameter.dtype)
                 scale = max(1.0, parameter.shape[0] / parameter.shape[1]) ** 0.5
                 parameter.mul_(1 - group["lr"] * group["weight_decay"])
                 parameter.add_(update, alpha=-group["lr"] * scale)

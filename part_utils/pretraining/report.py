@@ -24,22 +24,29 @@ if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
 KINDS = ("Wikipedia", "Austen", "Python", "django")
+CORE_KINDS = ("Wikipedia", "Python", "django")
+"""The kinds of text whose loss together is comparable between corpora that hold them and more."""
 
 
 @torch.no_grad()
 def loss_by_kind(model: "TransformerBridge", text: TokenizedText) -> dict[str, float]:
-    """Mean loss in nats per token of each kind of text, the part of a label before the colon, and of all."""
+    """Mean loss in nats per token of each kind of text, the part of a label before the colon, and of all.
+
+    `"core"` is the mean over the tokens of `CORE_KINDS`.
+    """
     losses = []
     for rows in text.tokens.split(32):
         log_probabilities = model(rows, return_type="logits")[:, :-1].log_softmax(dim=-1)
         losses.append(-log_probabilities.gather(-1, rows[:, 1:, None])[..., 0])
     loss, labels = torch.cat(losses), text.labels[:, 1:]
-    result = {"all": loss.mean().item()}
-    for kind in sorted({name.split(":")[0] for name in text.label_names}):
-        wanted = torch.tensor([i for i, name in enumerate(text.label_names) if name.split(":")[0] == kind])
-        mask = torch.isin(labels, wanted.to(labels.device))
+    kinds = sorted({name.split(":")[0] for name in text.label_names})
+    groups = {"all": kinds, "core": CORE_KINDS} | {kind: [kind] for kind in kinds}
+    result = {}
+    for group, members in groups.items():
+        wanted = [i for i, name in enumerate(text.label_names) if name.split(":")[0] in members]
+        mask = torch.isin(labels, torch.tensor(wanted, dtype=labels.dtype, device=labels.device))
         if mask.any():
-            result[kind] = loss[mask].mean().item()
+            result[group] = loss[mask].mean().item()
     return result
 
 
@@ -101,7 +108,7 @@ def print_report(
     table = Table("text", "loss, nats per token")
     losses = loss_by_kind(model, text)
     for kind, loss in losses.items():
-        table.add_row(kind, f"{loss:.4f}")
+        table.add_row(f"{', '.join(CORE_KINDS)} together" if kind == "core" else kind, f"{loss:.4f}")
     console.print(f"Language model on {text.tokens.numel():,} tokens of the split {split}", table)
     for kind in KINDS if samples else ():
         rows = text.tokens[text.has_label(kind).all(dim=1)]

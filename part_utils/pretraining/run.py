@@ -119,13 +119,22 @@ def load_checkpoint(path: Path, settings: dict[str, Any]) -> dict[str, Any] | No
 class ProgressLog:
     """A progress bar, and a line of JSON in `log.jsonl` every `every` steps: loss, tokens per second, time left."""
 
-    def __init__(self, path: Path, first_step: int, steps: int, tokens_per_step: int, every: int, show: bool):
+    def __init__(
+        self,
+        path: Path,
+        first_step: int,
+        steps: int,
+        tokens_per_step: int,
+        every: int,
+        show: bool,
+        write: bool = True,
+    ) -> None:
         self.path, self.steps, self.every, self.tokens_per_step = path, steps, every, tokens_per_step
         self.bar = tqdm(
             total=steps, initial=first_step, file=sys.stdout, leave=False, mininterval=0.5, disable=not show
         )
         self.since, self.since_step = time.perf_counter(), first_step
-        self.show = show
+        self.write = write
 
     def update(self, step: int, **values: float) -> None:
         """Notes the values of step number `step` (from 1)."""
@@ -143,6 +152,6 @@ class ProgressLog:
             "minutes_left": round(seconds * (self.steps - step) / 60, 1),
         }
         self.bar.set_postfix_str(" ".join(f"{name} {value:.4g}" for name, value in values.items()))
-        if self.show:
+        if self.write:
             with self.path.open("a") as file:
                 file.write(json.dumps(entry) + "\n")

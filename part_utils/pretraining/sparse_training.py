@@ -297,7 +297,13 @@ def train_stage(
         first_step, l1_coeff, l0 = state["step"], state["l1_coeff"], state["l0"]
     main = processes.rank == 0
     log = ProgressLog(
-        run_dir / "log.jsonl", first_step, cfg.steps, cfg.batch_size, every=20, show=progress and main
+        run_dir / "log.jsonl",
+        first_step,
+        cfg.steps,
+        cfg.batch_size,
+        every=20,
+        show=progress and main,
+        write=main,
     )
     threads = ThreadChooser()
     order = BatchOrder(len(acts), cfg.batch_size, 3 * cfg.seed + STAGES.index(cfg.stage))
