@@ -192,7 +192,8 @@ class _LinearCrossEntropy(torch.autograd.Function):
         for start in range(0, n, chunk):
             rows, target = x[start : start + chunk].to(dtype), targets[start : start + chunk, None]
             probability = F.linear(rows, weight_low).float().add_(bias).softmax(-1)
-            total -= probability.gather(-1, target).log().sum()
+            # A probability that is too small for float32 shall not make the loss infinite.
+            total -= probability.gather(-1, target).clamp_min(1e-37).log().sum()
             grad = probability.scatter_add_(-1, target, probability.new_full(target.shape, -1.0))
             grad_bias += grad.sum(0)
             grad_low = grad.to(dtype)
