@@ -108,7 +108,7 @@ def load_tokens(split: str = "train", model: TransformerBridge | None = None) ->
 
     if split not in SPLITS:
         raise ValueError(f"There is no split {split!r}: choose one of {', '.join(SPLITS)}.")
-    if model is not None and model.tokenizer is not None:
+    if model is not None and not _reads_bundled_tokens(model):
         text = _bundled_text_in_tokens_of(model.tokenizer, split, model.cfg.n_ctx)
         return TokenizedText(text.tokens.clone(), text.labels.clone(), text.label_names)
     path = verified(DATA / f"tokens_{split}.safetensors")
@@ -132,13 +132,17 @@ def in_tokens_of(model: TransformerBridge, text: TokenizedText) -> TokenizedText
     Raises:
         ValueError: the text is shorter than a row.
     """
-    return text if model.tokenizer is None else _retokenized(text, model.tokenizer, model.cfg.n_ctx)
+    if _reads_bundled_tokens(model):
+        return text
+    return _retokenized(text, model.tokenizer, model.cfg.n_ctx)
+
+
+def _reads_bundled_tokens(model: TransformerBridge) -> bool:
+    return model.tokenizer is None or model.tokenizer.get_vocab() == _bundled_tokenizer().get_vocab()
 
 
 def _retokenized(text: TokenizedText, tokenizer: PreTrainedTokenizerFast, n_ctx: int) -> TokenizedText:
     bundled = _bundled_tokenizer()
-    if tokenizer.get_vocab() == bundled.get_vocab():
-        return text
     bos = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
     # Rows follow one another at random, so each is a text of its own, and so is each document that starts inside one.
     tokens, labels = text.tokens.flatten(), text.labels.flatten()

@@ -15,7 +15,7 @@ from part_utils.files import write_atomically
 from part_utils.hypotheses import first_rows
 from part_utils.language_models import load_autoencoder, load_language_model, load_tokens
 from part_utils.pretraining.latents import table_of_latents
-from part_utils.pretraining.report import CORE_KINDS, bars
+from part_utils.pretraining.report import CORE_NAME, bars
 
 
 def files_table(data: Path) -> list[str]:
@@ -43,8 +43,7 @@ def text_table(data: Path) -> list[str]:
 def loss_lines(metrics: Mapping[str, Any]) -> list[str]:
     """The losses of the language model on held-out text."""
     kinds = {kind: loss for kind, loss in metrics["loss_by_kind"].items() if kind != "all"}
-    together = " and ".join([", ".join(CORE_KINDS[:-1]), CORE_KINDS[-1]]) + " together"
-    listed = ", ".join(f"{together if kind == 'core' else kind} {loss:.3f}" for kind, loss in kinds.items())
+    listed = ", ".join(f"{CORE_NAME if kind == 'core' else kind} {loss:.3f}" for kind, loss in kinds.items())
     autoencoders = metrics["autoencoders"]
     return [
         f"Loss on the held-out text, in nats per token: **{metrics['loss_clean']:.3f}** ({listed}).",

@@ -39,11 +39,12 @@ def rows_of_step(n_rows: int, batch_rows: int, step: int, seed: int) -> Int[Tens
 
 
 @torch.no_grad()
-def validation_loss(model: OneLayerModel, tokens: Int[Tensor, "rows seq"], dtype: torch.dtype) -> float:
+def validation_loss(model: OneLayerModel, tokens: Int[Tensor, "rows seq"]) -> float:
     """Mean cross-entropy over all rows, in nats per token."""
     device = model.head.weight.device
     losses = [
-        next_token_loss(model, rows.to(device).long(), dtype).item() * len(rows) for rows in tokens.split(64)
+        next_token_loss(model, rows.to(device).long(), torch.float32).item() * len(rows)
+        for rows in tokens.split(64)
     ]
     return sum(losses) / len(tokens)
 
@@ -143,7 +144,7 @@ def train_language_model(
                     "optimizers": [optimizer.state_dict() for optimizer, _ in optimizers],
                 },
             )
-    loss_now = validation_loss(model, validation, torch.float32)
+    loss_now = validation_loss(model, validation)
     if main:
         save_file(model.state_dict(), run_dir / "model.safetensors")
         summary = {"settings": settings, "steps": steps, "precision": str(dtype), "validation_loss": loss_now}

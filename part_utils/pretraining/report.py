@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 KINDS = ("Wikipedia", "Austen", "Python", "django")
 CORE_KINDS = ("Wikipedia", "Python", "django")
 """The kinds of text whose loss together is comparable between corpora that hold them and more."""
+CORE_NAME = "Wikipedia, Python and django together"
 
 
 @torch.no_grad()
@@ -108,7 +109,7 @@ def print_report(
     table = Table("text", "loss, nats per token")
     losses = loss_by_kind(model, text)
     for kind, loss in losses.items():
-        table.add_row(f"{', '.join(CORE_KINDS)} together" if kind == "core" else kind, f"{loss:.4f}")
+        table.add_row(CORE_NAME if kind == "core" else kind, f"{loss:.4f}")
     console.print(f"Language model on {text.tokens.numel():,} tokens of the split {split}", table)
     for kind in KINDS if samples else ():
         rows = text.tokens[text.has_label(kind).all(dim=1)]

@@ -127,7 +127,7 @@ class ProgressLog:
         tokens_per_step: int,
         every: int,
         show: bool,
-        write: bool = True,
+        write: bool,
     ) -> None:
         self.path, self.steps, self.every, self.tokens_per_step = path, steps, every, tokens_per_step
         self.bar = tqdm(
