@@ -138,7 +138,7 @@ def score_hypothesis(
     )
 
 
-DETECTIVE_LATENTS = (988, 1156, 2608, 2899, 3741)
+DETECTIVE_LATENTS = (2480, 2520, 3533, 420, 813)
 """The latents of encoder-A that the cases 1 to 5 of the detective are about.
 
 `python -m part_utils.hypotheses` finds them: for each reference rule the latent that it predicts best.

@@ -45,12 +45,13 @@ def test_few_latents_fire_on_a_token(scene: Scene) -> None:
     assert 30 < (scene.acts > 0).sum(dim=1).float().mean() < 120
 
 
-def test_the_histogram_has_a_hill_a_frequent_group_and_a_thin_tail(scene: Scene) -> None:
+def test_the_histogram_has_a_hill_a_frequent_group_and_a_long_tail(scene: Scene) -> None:
     rare, frequent = scene.rates < 1e-4, scene.rates > 0.04
     counts, edges, _ = evaluation.log_frequency_histogram(scene.rates, 40)
-    assert -3.5 < edges[counts.argmax()] < -2
+    assert -3.5 < scene.rates[~rare & ~frequent].log10().median() < -2.5
     assert 200 < frequent.sum() < 1200
-    assert rare.float().mean() < 0.1
+    assert 0.1 < rare.float().mean() < 0.35
+    assert (~rare & ~frequent).float().mean() > 0.5
     assert scene.rates[frequent].sum() > 0.5 * scene.rates.sum()
     # A valley lies between the hill and the frequent group.
     valley = counts[(edges[:-1] > -2) & (edges[:-1] < -1.2)].min()
@@ -79,17 +80,18 @@ def test_frequent_latents_are_single_neurons(scene: Scene) -> None:
     assert len(largest.indices[frequent].unique()) > 0.8 * scene.h.shape[1]
 
 
-def test_rare_latents_share_no_decoder_direction_and_agree_a_little_in_the_encoder(scene: Scene) -> None:
+def test_rare_latents_share_no_direction_and_lean_away_from_the_mean_input(scene: Scene) -> None:
     W_dec = scene.encoder_a.normalize_and_return_W_dec()[0].detach()
     W_enc = scene.encoder_a.W_enc[0].mT.detach()
     decoder = evaluation.rare_direction_similarity(W_dec, scene.rates)
     encoder = evaluation.rare_direction_similarity(W_enc, scene.rates)
-    assert decoder.rare.mean() < 0.35
-    assert decoder.rare.mean() < encoder.rare.mean() < 0.75
+    assert decoder.rare.mean() < 0.1
+    assert decoder.rare.max() < 0.7
+    assert decoder.rare.mean() < encoder.rare.mean() < encoder.all.mean() + 0.1
     center = scene.h.mean(dim=0) - scene.encoder_a.b_dec[0].detach()
     lean = F.cosine_similarity(W_enc, center[None], dim=-1)
     rare, frequent = scene.rates < 1e-4, scene.rates > 0.04
-    assert lean[rare].mean() < lean[~rare & ~frequent].mean() < lean[frequent].mean()
+    assert lean[~rare & ~frequent].mean() < lean[rare].mean() < 0 < lean[frequent].mean()
 
 
 def test_reconstruction_is_good_and_norms_differ(scene: Scene) -> None:
@@ -177,10 +179,16 @@ def test_names_are_numbers_of_latents(scene: Scene) -> None:
 @pytest.mark.slow
 def test_half_a_minute_makes_an_autoencoder(scene: Scene) -> None:
     own, log = activations.train_on_activations(
-        load_tokens("train").tokens, scene.model, factor=2, l1_coeff=3e-4, steps=256, lr=3e-3, progress=False
+        load_tokens("train").tokens,
+        scene.model,
+        factor=2,
+        l1_coeff=1.5e-4,
+        steps=256,
+        lr=3e-3,
+        progress=False,
     )
     result = evaluation.evaluate(scene.tokens[:32], scene.model, own)
     assert log["loss"][-1] < 0.3 * log["loss"][0]
     assert result.fvu[0] < 0.5
-    assert result.recovered[0] > 0.7
+    assert result.recovered[0] > 0.6
     assert 20 < result.l0[0] < 150

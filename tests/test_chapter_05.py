@@ -69,8 +69,8 @@ def test_the_top_is_clearer_than_the_rest(setting):
     assert is_raise[top.indices[:, 0], top.indices[:, 1]].float().mean() >= 0.9
     groups = quantile_groups(setting.raise_acts)
     shares = [is_raise[group.indices[:, 0], group.indices[:, 1]].float().mean().item() for group in groups]
-    assert shares[0] > 0.8
-    assert shares[-1] < 0.3
+    assert shares[0] > 0.9
+    assert shares[-1] < 0.5
     assert sorted(shares, reverse=True) == shares
 
 
@@ -139,7 +139,7 @@ def test_a_few_latents_explain_most_of_a_token_and_an_error_remains(setting):
     h = get_activations(setting.text.tokens[batch : batch + 1], setting.model)[0, seq]
     apart = interpretation.decompose_activation(h, setting.autoencoder)
     torch.testing.assert_close(apart.contributions.sum(0) + apart.bias + apart.error, h, atol=1e-4, rtol=0)
-    assert setting.raise_latent in apart.features[:3].tolist()
+    assert setting.raise_latent in apart.features[:8].tolist()
     rest = h - apart.bias
     assert (rest - apart.contributions[:10].sum(0)).norm() ** 2 < 0.5 * rest.norm() ** 2
     assert 0 < apart.error.norm() ** 2 < 0.25 * rest.norm() ** 2

@@ -78,7 +78,7 @@ def test_a_planted_latent_is_found_by_its_rule() -> None:
         few.b_enc.copy_(both.b_enc[:, chosen])
         few.b_dec.copy_(both.b_dec)
     detective = FeatureDetective()
-    found = latents_for_rules([detective.case_1, lambda context, label: False], model, few, rows=64)
+    found = latents_for_rules([detective.case_1, lambda context, label: False], model, few, rows=200)
     assert found[0][0] == 0
     assert found[0][1] > 0.5
     assert found[1][1] == 0

@@ -95,6 +95,9 @@ def test_first_cells_an_exercise_and_the_browser_of_features(jupyterlab: str) ->
             expect(prompt).to_have_text(re.compile(r"\[\d+\]"), timeout=180_000)
             return cell.locator(".jp-OutputArea")
 
+        # JupyterLab draws the cells below the window when it has time.
+        for text in (f"def {EXERCISE}(", "feature_browser("):
+            code_cells.filter(has_text=text).last.wait_for(state="attached")
         names = code_cells.all_inner_texts()
         definition = next(i for i, text in enumerate(names) if f"def {EXERCISE}(" in text)
         check = next(i for i in range(definition, len(names)) if "check(" in names[i])

@@ -377,10 +377,11 @@ def test_another_name_is_all_that_changes(stand_in: torch.Tensor, bundled) -> No
     text, as_stored = load_tokens("held_out", model), load_tokens("held_out")
     assert load_latent_names("gelu-1l") == {}
     there, here = (
-        evaluate(its_text.tokens[:16], *both)
+        evaluate(its_text.tokens[:96], *both)
         for its_text, *both in ((text, model, autoencoder), (as_stored, bundled, load_autoencoder()))
     )
-    assert there.loss_clean == pytest.approx(here.loss_clean, rel=0.1)
+    # Its rows begin anew where one of the stored rows did, so that there is less to predict from.
+    assert here.loss_clean < there.loss_clean < 1.2 * here.loss_clean
     assert there.fvu == pytest.approx(here.fvu, rel=0.2)
     assert there.recovered == pytest.approx(here.recovered, abs=0.02)
     ((latent, f1),) = latents_for_rules(

@@ -25,7 +25,7 @@ from part_utils.pretraining.corpus import (
     split_documents,
     strings_of_r_vectors,
 )
-from part_utils.pretraining.language_model import train_language_model
+from part_utils.pretraining.language_model import silence_unseen_tokens, train_language_model
 from part_utils.pretraining.model import (
     LanguageModelConfig,
     OneLayerModel,
@@ -61,14 +61,22 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_every_document_is_in_one_split() -> None:
+def test_every_document_is_read_or_held_out() -> None:
     documents = sentences("A", 200) + sentences("BB", 100)
-    splits = split_documents(documents, seed=0, share=0.1)
-    assert sorted(map(repr, documents)) == sorted(repr(d) for split in splits.values() for d in split)
-    for split in ("validation", "held_out"):
-        assert 15 <= sum(document.label.startswith("A") for document in splits[split]) <= 25
-    assert split_documents(documents, seed=0, share=0.1) == splits
-    assert split_documents(documents, seed=1, share=0.1) != splits
+    read, held_out = split_documents(documents, seed=0, share=0.1)
+    assert sorted(map(repr, documents)) == sorted(map(repr, read + held_out))
+    assert 15 <= sum(document.label.startswith("A") for document in held_out) <= 25
+    assert 7 <= sum(document.label.startswith("BB") for document in held_out) <= 13
+    assert split_documents(documents, seed=0, share=0.1) == (read, held_out)
+    assert split_documents(documents, seed=1, share=0.1) != (read, held_out)
+
+
+def test_a_document_larger_than_the_share_is_read() -> None:
+    documents = [Document("A", "long " * 1000), *sentences("A", 50)]
+    for seed in range(5):
+        _, held_out = split_documents(documents, seed, share=0.1)
+        assert held_out
+        assert sum(len(document.text) for document in held_out) <= 0.1 * sum(len(d.text) for d in documents)
 
 
 def test_rare_labels_are_merged() -> None:
@@ -90,6 +98,16 @@ def test_rows_start_with_bos_and_hold_the_text(corpus: Path) -> None:
         assert set(text.split()[1:-1]) <= set(WORDS) | {a + b for a in WORDS for b in WORDS}
 
 
+def test_no_passage_is_in_two_splits(corpus: Path) -> None:
+    rows = {
+        split: set(map(tuple, load_file(corpus / f"{split}.safetensors")["tokens"].tolist()))
+        for split in ("train", "validation", "held_out")
+    }
+    assert all(rows.values())
+    assert not rows["train"] & rows["validation"]
+    assert not (rows["train"] | rows["validation"]) & rows["held_out"]
+
+
 def test_losses_are_means_over_the_tokens_of_a_group() -> None:
     from part_utils.pretraining.report import loss_by_kind
 
@@ -106,6 +124,17 @@ def test_losses_are_means_over_the_tokens_of_a_group() -> None:
     bits = {kind: round(loss / math.log(2), 5) for kind, loss in losses.items()}
     wanted = {"all": 2, "core": 5 / 3, "Python": 1, "Wikipedia": 1, "django": 3, "other": 7 / 3}
     assert bits == {kind: round(value, 5) for kind, value in wanted.items()}
+
+
+def test_tokens_that_never_occur_are_never_predicted_and_in_no_direction() -> None:
+    model = OneLayerModel(CFG, seed=0)
+    tokens = torch.arange(16).repeat(2, 1) % 7
+    before = model(tokens).detach()
+    silence_unseen_tokens(model, tokens.to(torch.uint16))
+    after = model(tokens).detach()
+    torch.testing.assert_close(after[..., :7], before[..., :7])
+    assert after.softmax(dim=-1)[..., 7:].sum(dim=-1).max() < 0.01
+    torch.testing.assert_close(model.head.weight[7:], model.head.weight[:7].mean(dim=0).expand(293, -1))
 
 
 def test_attention_in_low_precision_is_the_same_attention() -> None:

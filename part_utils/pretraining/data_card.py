@@ -41,14 +41,20 @@ def text_table(data: Path) -> list[str]:
 
 
 def loss_lines(metrics: Mapping[str, Any]) -> list[str]:
-    """The losses of the language model on held-out text."""
-    kinds = {kind: loss for kind, loss in metrics["loss_by_kind"].items() if kind != "all"}
-    listed = ", ".join(f"{CORE_NAME if kind == 'core' else kind} {loss:.3f}" for kind, loss in kinds.items())
+    """The losses of the language model on unseen documents and on unseen passages, in nats per token."""
+    losses = metrics["loss_by_kind"]
     autoencoders = metrics["autoencoders"]
+    names = {"core": f"**{CORE_NAME}**"}
     return [
-        f"Loss on the held-out text, in nats per token: **{metrics['loss_clean']:.3f}** ({listed}).",
-        f"With the MLP's activations set to zero {autoencoders['loss_zero_ablated']:.3f}, to their mean "
-        f"{autoencoders['loss_mean_ablated']:.3f}. Mean squared activation: "
+        "| text | unseen documents (`held_out`) | unseen passages (`validation`) |",
+        "|---|---|---|",
+        *(
+            f"| {names.get(kind, kind)} | {loss:.3f} | {losses['validation'][kind]:.3f} |"
+            for kind, loss in losses["held_out"].items()
+        ),
+        "",
+        f"On the unseen documents with the MLP's activations set to zero {autoencoders['loss_zero_ablated']:.3f}, "
+        f"to their mean {autoencoders['loss_mean_ablated']:.3f}. Mean squared activation: "
         f"{autoencoders['mean_squared_activation']:.4f}.",
     ]
 

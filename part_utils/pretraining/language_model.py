@@ -49,6 +49,20 @@ def validation_loss(model: OneLayerModel, tokens: Int[Tensor, "rows seq"]) -> fl
     return sum(losses) / len(tokens)
 
 
+@torch.no_grad()
+def silence_unseen_tokens(model: OneLayerModel, tokens: Int[Tensor, "rows seq"]) -> None:
+    """Gives tokens that never occur the mean unembedding of those that do, and a very low bias.
+
+    Training only ever pushes their logits down, all in the same directions. Without this they lead the list of
+    tokens that a latent favors or suppresses, though the model never predicts them either way.
+    """
+    seen = torch.zeros(len(model.head.weight), dtype=torch.bool)
+    seen[tokens.int().unique()] = True
+    seen = seen.to(model.head.weight.device)
+    model.head.weight[~seen] = model.head.weight[seen].mean(dim=0)
+    model.head.bias[~seen] = model.head.bias[seen].mean() - 10
+
+
 def train_language_model(
     corpus: Path,
     run_dir: Path,
@@ -59,6 +73,7 @@ def train_language_model(
     lr_matrices: float = 0.02,
     lr_other: float = 3e-3,
     weight_decay: float = 0.1,
+    weight_decay_embeddings: float = 0.05,
     seed: int = 0,
     device: str = "cpu",
     checkpoint_every: int = 200,
@@ -66,7 +81,8 @@ def train_language_model(
 ) -> float:
     """Trains the one-layer model on the shards in `corpus` and writes it to `run_dir/model.safetensors`.
 
-    Muon for the block's matrices, Adam for embeddings, unembedding, biases and LayerNorms. Goes on from
+    Muon for the block's matrices, AdamW for embeddings and unembedding (whose decay keeps rare tokens from long
+    vectors that nothing in the text asks for), Adam for biases and LayerNorms. Goes on from
     `run_dir/checkpoint.pt` where there is one. Under `torchrun` each process takes its share of every batch.
 
     Returns:
@@ -87,16 +103,22 @@ def train_language_model(
         "lr_matrices": lr_matrices,
         "lr_other": lr_other,
         "weight_decay": weight_decay,
+        "weight_decay_embeddings": weight_decay_embeddings,
         "seed": seed,
     }
     run_dir.mkdir(parents=True, exist_ok=True)
     dtype = fastest_dtype(device)
     model = OneLayerModel(cfg, seed=seed).to(device)
-    matrices = [p for name, p in model.named_parameters() if name.startswith("layers") and p.ndim == 2]
-    others = [p for name, p in model.named_parameters() if not (name.startswith("layers") and p.ndim == 2)]
+    block = [p for name, p in model.named_parameters() if name.startswith("layers") and p.ndim == 2]
+    embeddings = [model.tok_embed.weight, model.pos.weight, model.head.weight]
+    vectors = [p for p in model.parameters() if p.ndim == 1]
+    groups: list[dict[str, Any]] = [
+        {"params": embeddings, "weight_decay": weight_decay_embeddings},
+        {"params": vectors},
+    ]
     optimizers: list[tuple[torch.optim.Optimizer, float]] = [
-        (Muon(matrices, lr=lr_matrices, weight_decay=weight_decay, dtype=dtype), lr_matrices),
-        (torch.optim.Adam(others, lr=lr_other, betas=(0.9, 0.95), fused=True), lr_other),
+        (Muon(block, lr=lr_matrices, weight_decay=weight_decay, dtype=dtype), lr_matrices),
+        (torch.optim.AdamW(groups, lr=lr_other, betas=(0.9, 0.95), weight_decay=0.0, fused=True), lr_other),
     ]
     checkpoint = run_dir / "checkpoint.pt"
     first_step = 0
@@ -129,7 +151,8 @@ def train_language_model(
             processes.average(value, *gradients)
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             for optimizer, lr in optimizers:
-                optimizer.param_groups[0]["lr"] = lr * warm_up_hold_decay(step, steps)
+                for group in optimizer.param_groups:
+                    group["lr"] = lr * warm_up_hold_decay(step, steps)
                 optimizer.step()
                 optimizer.zero_grad(set_to_none=True)
         average = value if step == first_step else average.lerp(value, 0.05)
@@ -144,6 +167,7 @@ def train_language_model(
                     "optimizers": [optimizer.state_dict() for optimizer, _ in optimizers],
                 },
             )
+    silence_unseen_tokens(model, tokens)
     loss_now = validation_loss(model, validation)
     if main:
         save_file(model.state_dict(), run_dir / "model.safetensors")

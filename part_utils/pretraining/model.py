@@ -33,7 +33,7 @@ BRIDGE_NAMES = {
 class LanguageModelConfig:
     """The sizes of the bundled model; `as_bridge_config` gives them TransformerLens's names."""
 
-    d_model: int = 256
+    d_model: int = 384
     n_heads: int = 8
     d_mlp: int = 512
     d_vocab: int = 4096

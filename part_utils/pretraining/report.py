@@ -102,15 +102,23 @@ def print_report(
     if not console.is_terminal:
         console = Console(width=120)
     model = load_language_model(device=device)
-    text = load_tokens(split)
-    text = TokenizedText(
-        text.tokens[:max_rows].to(device), text.labels[:max_rows].to(device), text.label_names
+    texts = {}
+    for name in (split, "validation"):
+        loaded = load_tokens(name)
+        texts[name] = TokenizedText(
+            loaded.tokens[:max_rows].to(device), loaded.labels[:max_rows].to(device), loaded.label_names
+        )
+    text = texts[split]
+    losses = {name: loss_by_kind(model, text) for name, text in texts.items()}
+    table = Table("text", *(f"{name}: {text.tokens.numel():,} tokens" for name, text in texts.items()))
+    for kind in losses[split]:
+        label = CORE_NAME if kind == "core" else kind
+        table.add_row(label, *(f"{loss[kind]:.4f}" if kind in loss else "" for loss in losses.values()))
+    console.print(
+        "Loss of the language model in nats per token. held_out: documents that it never saw; "
+        "validation: unseen passages of documents whose other passages it saw.",
+        table,
     )
-    table = Table("text", "loss, nats per token")
-    losses = loss_by_kind(model, text)
-    for kind, loss in losses.items():
-        table.add_row(CORE_NAME if kind == "core" else kind, f"{loss:.4f}")
-    console.print(f"Language model on {text.tokens.numel():,} tokens of the split {split}", table)
     for kind in KINDS if samples else ():
         rows = text.tokens[text.has_label(kind).all(dim=1)]
         for row in rows[:samples]:
@@ -136,7 +144,7 @@ def print_report(
 
 
 def save_metrics(
-    split: str, losses: dict[str, float], evaluations: dict[str, Evaluation], path: Path
+    split: str, losses: dict[str, dict[str, float]], evaluations: dict[str, Evaluation], path: Path
 ) -> None:
     """Writes all measures but the firing rates as JSON."""
     first = evaluations["encoder-"]
