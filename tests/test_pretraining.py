@@ -41,6 +41,7 @@ from part_utils.pretraining.sparse_training import (
     first_weights,
     gradients,
     reconstruct,
+    resample,
     train_stage,
 )
 
@@ -198,6 +199,34 @@ def test_chunked_loss_has_the_gradients_of_the_plain_one() -> None:
     torch.nn.functional.cross_entropy(logits, tokens[:, 1:].flatten()).backward()
     for mine, parameter in zip(ours, model.parameters(), strict=True):
         torch.testing.assert_close(mine, parameter.grad, atol=1e-6, rtol=1e-4)
+
+
+def test_resampled_latents_say_what_was_unexplained_and_fire_seldom() -> None:
+    generator = torch.Generator().manual_seed(0)
+    sample = torch.randn(2000, 6, generator=generator) * torch.tensor([9.0, 1, 1, 1, 1, 1])
+    weights = first_weights(sample, 8, seed=0)
+    weights.encoder[:4], weights.encoder[4:] = torch.eye(6)[1:5], 0.0
+    weights.decoder[:4], weights.b_enc[:] = torch.eye(6)[1:5], -0.5
+    before = weights.clone()
+    optimizer = torch.optim.Adam([tensor.requires_grad_() for tensor in weights.tensors()])
+    for tensor in weights.tensors():
+        tensor.grad = torch.ones_like(tensor)
+    optimizer.step()
+    with torch.no_grad():
+        for tensor, value in zip(weights.tensors(), before.tensors(), strict=True):
+            tensor.copy_(value)
+    chosen = torch.arange(8) >= 4
+    resample(weights, optimizer, chosen, sample, torch.float32, seed=0)
+    assert (weights.decoder[chosen, 0].abs() > 0.9).all()  # the large part, which no latent had
+    torch.testing.assert_close(weights.decoder[chosen].norm(dim=1), torch.ones(4))
+    fires = (sample - weights.b_dec) @ weights.encoder.mT + weights.b_enc > 0
+    assert (fires[:, chosen].sum(dim=0) <= len(sample) / 500).all()
+    for tensor, value in zip(weights.tensors()[:3], before.tensors()[:3], strict=True):
+        assert torch.equal(tensor[~chosen], value[~chosen])
+        assert (optimizer.state[tensor]["exp_avg"][chosen] == 0).all()
+        assert (optimizer.state[tensor]["exp_avg"][~chosen] != 0).all()
+    resample(weights, optimizer, torch.ones(8, dtype=torch.bool), sample, torch.float32, seed=0)
+    assert torch.equal(weights.decoder[0], before.decoder[0])  # with all chosen there is no size to go by
 
 
 def test_muon_steps_along_orthogonal_matrices() -> None:
