@@ -170,11 +170,17 @@ def read_documents(packages: Path) -> list[Document]:
     return list(reversed(unique.values()))
 
 
-def merge_rare_labels(documents: list[Document], smallest: int = 40_000) -> list[Document]:
-    """Gives labels with fewer than `smallest` characters in all the label `<kind>: modules` instead."""
+def characters_by_label(documents: list[Document]) -> dict[str, int]:
+    """How much text there is under each label."""
     characters: dict[str, int] = {}
     for document in documents:
         characters[document.label] = characters.get(document.label, 0) + len(document.text)
+    return characters
+
+
+def merge_rare_labels(documents: list[Document], smallest: int = 40_000) -> list[Document]:
+    """Gives labels with fewer than `smallest` characters in all the label `<kind>: modules` instead."""
+    characters = characters_by_label(documents)
     return [
         document
         if characters[document.label] >= smallest
@@ -212,9 +218,7 @@ def _without_surplus(chosen: list[Document], documents: list[Document], share: f
 
     Documents come whole, so by chance a label can fill much of a small split: the tables of `encodings`, say.
     """
-    sizes: dict[str, int] = {}
-    for document in documents:
-        sizes[document.label] = sizes.get(document.label, 0) + len(document.text)
+    sizes = characters_by_label(documents)
     kept = []
     taken = dict.fromkeys(sizes, 0)
     for document in chosen:
