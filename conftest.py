@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from part_utils.course.errors import CourseError
-from part_utils.course.notebooks import NotebookCode, read_notebook_code
+from coursekit.errors import CourseError
+from coursekit.notebooks.learners_code import NotebookCode, read_notebook_code
 
 NOTEBOOK = pytest.StashKey[NotebookCode | None]()
 

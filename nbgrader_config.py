@@ -11,7 +11,7 @@ from nbgrader.preprocessors import (
     SaveCells,
 )
 
-from part_utils.course.preprocessors import ClearNamedSolutions, FoldSolutions, PlainMetadata
+from coursekit.notebooks.preprocessors import ClearNamedSolutions, FoldSolutions, PlainMetadata
 
 c = get_config()  # type: ignore[name-defined]
 

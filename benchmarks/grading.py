@@ -62,7 +62,7 @@ def timed(command: list[str], folder: Path) -> tuple[float, float]:
 # Runs a command of the course, and then says how much memory it and the largest of its processes have used at most.
 MEASURED = """
 import resource, sys
-from part_utils.course.cli import app
+from coursekit.commands.cli import app
 code = app(sys.argv[1:], standalone_mode=False)
 own, below = (resource.getrusage(who).ru_maxrss / 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
 print(f"\\n{own:.1f} {below:.1f}")
@@ -99,7 +99,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--memory", type=int, nargs="+", metavar="SUBMISSIONS")
     arguments = parser.parse_args()
-    from part_utils.exercises import chapter
+    from coursekit import chapter
 
     slug = chapter(arguments.chapter).slug
     if arguments.memory:
@@ -111,7 +111,7 @@ def main() -> None:
         grade = [
             sys.executable,
             "-m",
-            "part_utils.course.cli",
+            "coursekit.commands.cli",
             "grade",
             "submitted",
             "--chapter",

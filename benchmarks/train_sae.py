@@ -56,8 +56,8 @@ class Batches:
 def train_ours(
     acts: torch.Tensor, d_sae: int, k: int, steps: int, folder: Path
 ) -> tuple[float, dict[str, Any]]:
-    from part_utils.pretraining.run import fastest_dtype
-    from part_utils.pretraining.sparse_training import SparseTrainingConfig, train_stage
+    from pretraining.run import fastest_dtype
+    from pretraining.sparse_training import SparseTrainingConfig, train_stage
 
     dtype = fastest_dtype("cpu")
     cfg = SparseTrainingConfig("topk", steps, batch_size=BATCH, n_hidden_ae=d_sae, k=k, lr=2e-3)
@@ -253,7 +253,7 @@ def main() -> None:
         print(
             f"{name:20s} {rates[name]:8.0f} tokens/s  FVU {fvu:.4f}  L0 {l0:.1f}  ours is {times:.1f} times as fast"
         )
-    from part_utils.pretraining.run import fastest_dtype, matmul_rate
+    from pretraining.run import fastest_dtype, matmul_rate
 
     dtype = fastest_dtype("cpu")
     rate = matmul_rate(dtype, "cpu", seconds=2)

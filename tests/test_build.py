@@ -3,11 +3,11 @@
 import nbformat
 import pytest
 
-from part_utils.course import build
-from part_utils.course.cells import exercise_cells, hints_text, solution_source
-from part_utils.course.errors import CourseError
-from part_utils.course.preprocessors import without_markers
-from part_utils.exercises import CHAPTERS, all_exercises, chapter, get_exercise
+from coursekit import CHAPTERS, all_exercises, chapter, get_exercise
+from coursekit.authoring import build
+from coursekit.errors import CourseError
+from coursekit.notebooks.cells import exercise_cells, hints_text, solution_source
+from coursekit.notebooks.preprocessors import without_markers
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def small_course(tmp_path, monkeypatch):
     source.write_text(
         "---\nkernelspec:\n  display_name: Python 3\n  language: python\n  name: python3\n---\n\n"
         "Welcome.\n\n```{code-cell} ipython3\nimport einops\nfrom jaxtyping import Float\nfrom torch import Tensor\n\n"
-        "from part_utils.exercises import check\n```\n\n"
+        "from coursekit import check\n```\n\n"
         "```{exercise} 0.1\n```\n\n```{question} Why?\nBecause.\n```\n\n"
         "```{exercise} 0.2\n```\n\n```{exercise} 0.3\n```\n"
     )
@@ -106,7 +106,11 @@ def test_the_address_of_the_repository_stands_in_one_place():
         "CITATION.cff",
         "requirements.txt",
         "nbgrader_config.py",
-        *build.ROOT.glob("part_utils/**/*.py"),
+        *(
+            path
+            for name in ("part_utils", "coursekit", "pretraining")
+            for path in build.ROOT.glob(f"{name}/**/*.py")
+        ),
     ]
     assert [str(name) for name in tracked if address in (build.ROOT / name).read_text()] == []
 

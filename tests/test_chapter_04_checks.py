@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 import torch
 
+from coursekit import get_exercise
+from coursekit.checking import fixtures
+from coursekit.checking.running import check
+from coursekit.notebooks.learners_code import read_notebook_code
+from coursekit.notebooks.stubs import stub_source
+from coursekit.work.check import check_in_notebook
 from part_utils.autoencoder import AutoEncoder, AutoEncoderConfig
-from part_utils.course.check import check_in_notebook
-from part_utils.course.notebooks import read_notebook_code
-from part_utils.course.stubs import stub_source
-from part_utils.exercises import fixtures, get_exercise
-from part_utils.exercises.running import check
 
 BOTH = stub_source(get_exercise("4.6"))
 SOLVED = """

@@ -3,11 +3,12 @@
 import pytest
 import torch
 
+from coursekit import Exercise, run_check
+from coursekit.checking.door import DirectLearner
+from coursekit.checking.fixtures import Parameters, adam, adam_state
+from coursekit.exercises import chapter_02, chapter_03
+from coursekit.notebooks.cells import solution_source
 from part_utils.autoencoder import AutoEncoder, AutoEncoderConfig
-from part_utils.course.cells import solution_source
-from part_utils.exercises import Exercise, chapter_02, chapter_03, run_check
-from part_utils.exercises.fixtures import Parameters, adam, adam_state
-from part_utils.exercises.learner import DirectLearner
 
 EXERCISES = [
     item

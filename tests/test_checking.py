@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from part_utils.exercises.checking import Check, Mistake, agree, compare, shape_text, variations
-from part_utils.exercises.learner import DirectLearner, Handle
+from coursekit.checking.claims import Check, Mistake, agree, compare, shape_text, variations
+from coursekit.checking.door import DirectLearner, Handle
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ import nbformat
 import pytest
 from typer.testing import CliRunner
 
-from part_utils.course.build import ROOT, learner_path, solved_path
-from part_utils.course.cli import app
-from part_utils.exercises import CHAPTERS, chapter
+from coursekit import CHAPTERS, chapter
+from coursekit.authoring.build import ROOT, learner_path, solved_path
+from coursekit.commands.cli import app
 
 runner = CliRunner()
 
@@ -83,7 +83,7 @@ def test_doctor_finds_this_machine_ready():
 
 
 def test_doctor_says_what_to_do(monkeypatch):
-    from part_utils.course import doctor
+    from coursekit.work import doctor
 
     monkeypatch.setattr(doctor.sys, "version_info", (3, 9, 1))
     monkeypatch.setitem(doctor.MODULES, "no_such_module", "no-such-package")

@@ -9,9 +9,11 @@ import torch.nn.functional as F
 from transformer_lens.model_bridge import TransformerBridge
 from typer.testing import CliRunner
 
+from coursekit.checking import fixtures
+from coursekit.commands.cli import app
+from coursekit.commands.dashboard import parse_latents
 from part_utils.activations import get_activations
 from part_utils.autoencoder import AutoEncoder, AutoEncoderConfig
-from part_utils.course.cli import app
 from part_utils.dashboard import (
     Dashboard,
     DashboardConfig,
@@ -20,13 +22,11 @@ from part_utils.dashboard import (
     latent_panel_html,
     make_dashboard,
 )
-from part_utils.dashboard.commands import parse_latents
 from part_utils.dashboard.panels import percent, visible
 from part_utils.dashboard.reading import RESIDUAL_HOOK, activations_at, reader_for
 from part_utils.dashboard.statistics import Context, concentration, token_string
 from part_utils.dashboard.streaming import N_BINS, Histograms, RunningCorrelation, RunningStatistics
 from part_utils.evaluation import get_feature_probability
-from part_utils.exercises import fixtures
 from part_utils.interpretation import (
     ablate_feature,
     feature_activations,

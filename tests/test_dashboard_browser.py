@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
+from coursekit.checking import fixtures
 from part_utils.dashboard import Dashboard, DashboardConfig, DashboardStatistics, collect_statistics
-from part_utils.exercises import fixtures
 from part_utils.language_models import TokenizedText
 from tests.browser import launched_browser
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from part_utils.language_models import DATA
-from part_utils.pretraining.data_card import files_table, replaced
+from pretraining.data_card import files_table, replaced
 
 TEXT = "Before.\n<!-- loss -->\nold\n<!-- end -->\nBetween.\n<!-- files -->\n<!-- end -->\nAfter.\n"
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from part_utils.course.check import check_notebook
-from part_utils.course.errors import CourseError
-from part_utils.exercises import catalogue, get_exercise
-from part_utils.exercises.catalogue import UnknownExercise
+from coursekit import catalogue, get_exercise
+from coursekit.catalogue import UnknownExercise
+from coursekit.errors import CourseError
+from coursekit.work.check import check_notebook
 from tests.field_notebooks.cases import CASES, chapter, notebook
 
 # Loads what torch needs for it, which can take longer than the time limit in these tests.

@@ -21,17 +21,17 @@ import pytest
 import torch
 from safetensors.torch import save
 
-from part_utils.course.errors import CourseError
-from part_utils.course.grading import grade as grade_module
-from part_utils.course.grading import wire
-from part_utils.course.grading.classroom import collect, export, grade_class, read_grades, results_of
-from part_utils.course.grading.grade import Graded, nothing_for, seed_for
-from part_utils.course.grading.gradebook import Gradebook, autograded_path, write_autograded
-from part_utils.course.grading.jail import LAYERS, available_layers, require, tier_of
-from part_utils.course.grading.report import feedback, statistics, write_grades
-from part_utils.course.grading.submissions import Submission, find_submissions, safe_name
-from part_utils.exercises import chapter
-from part_utils.exercises.learner import Handle
+from coursekit import chapter
+from coursekit.checking.door import Handle
+from coursekit.errors import CourseError
+from coursekit.grading import grade as grade_module
+from coursekit.grading import wire
+from coursekit.grading.classroom import collect, export, grade_class, read_grades, results_of
+from coursekit.grading.grade import Graded, nothing_for, seed_for
+from coursekit.grading.gradebook import Gradebook, autograded_path, write_autograded
+from coursekit.grading.jail import LAYERS, available_layers, require, tier_of
+from coursekit.grading.report import feedback, statistics, write_grades
+from coursekit.grading.submissions import Submission, find_submissions, safe_name
 
 ROOT = Path(__file__).resolve().parents[1]
 ZERO = chapter("00")
@@ -649,7 +649,7 @@ def test_memory_does_not_grow_with_the_class(
 def test_grading_stays_out_of_other_commands() -> None:
     import subprocess
 
-    code = "import sys, part_utils.course.cli; print([m for m in ('nbgrader', 'distributed') if m in sys.modules])"
+    code = "import sys, coursekit.commands.cli; print([m for m in ('nbgrader', 'distributed') if m in sys.modules])"
     said = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
     )

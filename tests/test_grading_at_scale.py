@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from part_utils.course.check import check_in_notebook
-from part_utils.course.cli import app
-from part_utils.course.grading.classroom import grade_class, read_grades, results_of
-from part_utils.course.grading.grade import Graded, Settings, grade_submission, modules_of
-from part_utils.course.grading.gradebook import Gradebook
-from part_utils.course.grading.jail import Jail, available_layers, tier_of
-from part_utils.course.notebooks import read_notebook_code
-from part_utils.exercises import CHAPTERS, chapter
+from coursekit import CHAPTERS, chapter
+from coursekit.commands.cli import app
+from coursekit.grading.classroom import grade_class, read_grades, results_of
+from coursekit.grading.grade import Graded, Settings, grade_submission, modules_of
+from coursekit.grading.gradebook import Gradebook
+from coursekit.grading.jail import Jail, available_layers, tier_of
+from coursekit.notebooks.learners_code import read_notebook_code
+from coursekit.work.check import check_in_notebook
 
 ROOT = Path(__file__).resolve().parents[1]
 ZERO = chapter("00")
@@ -77,8 +77,8 @@ def test_killed_without_a_word_and_started_again(
     """The process kills itself after the third result, as `kill -9` would; the second run ends with the same grades."""
     code = (
         "import os, sys\nfrom pathlib import Path\n"
-        "from part_utils.course.grading.classroom import grade_class\n"
-        "from part_utils.exercises import chapter\n"
+        "from coursekit.grading.classroom import grade_class\n"
+        "from coursekit import chapter\n"
         "done = []\n"
         "def heard(graded):\n    done.append(graded)\n    len(done) == 3 and os.kill(os.getpid(), 9)\n"
         "place, course, tier = sys.argv[1:]\n"

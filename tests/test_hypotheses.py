@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from coursekit.exercises.chapter_05 import CASES, NEEDED_F1, _evidence
 from part_utils.autoencoder import AutoEncoder
-from part_utils.exercises.chapter_05 import CASES, NEEDED_F1, _evidence
 from part_utils.hypotheses import (
     DETECTIVE_LATENTS,
     ActivatedText,

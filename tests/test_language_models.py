@@ -10,11 +10,11 @@ from safetensors.torch import load_file
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
+from coursekit.checking import fixtures
 from part_utils import language_models
 from part_utils.activations import MLP_HOOK, get_activations
 from part_utils.dashboard import make_dashboard
 from part_utils.evaluation import evaluate
-from part_utils.exercises import fixtures
 from part_utils.hypotheses import latents_for_rules, record_feature
 from part_utils.language_models import (
     GELU_1L,

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from part_utils.exercises.learner import DirectLearner, Handle, LearnerError, NotAttempted, describe_exception
+from coursekit.checking.door import DirectLearner, Handle, LearnerError, NotAttempted, describe_exception
 from part_utils.toy_model import ToyModelConfig
 
 

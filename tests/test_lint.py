@@ -7,11 +7,11 @@ import shutil
 import pytest
 from typer.testing import CliRunner
 
-from part_utils.course import lint as lint_module
-from part_utils.course.build import ROOT
-from part_utils.course.cli import app
-from part_utils.course.lint import catalogue_problems, exercise_problems, link_problems, lint
-from part_utils.exercises import CHAPTERS, chapter, get_exercise
+from coursekit import CHAPTERS, chapter, get_exercise
+from coursekit.authoring import lint as lint_module
+from coursekit.authoring.build import ROOT
+from coursekit.authoring.lint import catalogue_problems, exercise_problems, link_problems, lint
+from coursekit.commands.cli import app
 
 runner = CliRunner()
 CHAPTER = chapter("00")

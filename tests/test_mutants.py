@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from part_utils.exercises import all_exercises, reference_learner, run_check
+from coursekit import all_exercises, reference_learner, run_check
 from tests.mutants import all_answers
 
 # What a message must not reveal. An error quotes the learner's own line.

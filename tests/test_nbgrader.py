@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest
 
-from part_utils.course.build import ROOT, learner_path, solved_path
-from part_utils.course.grading.classroom import grade_class
-from part_utils.course.grading.gradebook import Gradebook
-from part_utils.course.grading.jail import available_layers, tier_of
-from part_utils.course.notebooks import solution_grade_id
-from part_utils.exercises import CHAPTERS, chapter
-from part_utils.exercises.catalogue import Chapter
+from coursekit import CHAPTERS, chapter
+from coursekit.authoring.build import ROOT, learner_path, solved_path
+from coursekit.catalogue import Chapter
+from coursekit.grading.classroom import grade_class
+from coursekit.grading.gradebook import Gradebook
+from coursekit.grading.jail import available_layers, tier_of
+from coursekit.notebooks.learners_code import solution_grade_id
 
 pytestmark = pytest.mark.slow
 TIER = tier_of(available_layers())

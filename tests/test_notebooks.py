@@ -4,8 +4,8 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from part_utils.course.build import learner_path, solved_path
-from part_utils.exercises import CHAPTERS
+from coursekit import CHAPTERS
+from coursekit.authoring.build import learner_path, solved_path
 
 pytestmark = pytest.mark.slow
 

@@ -9,12 +9,12 @@ import pytest
 import torch
 from PIL import Image
 
-from part_utils.exercises import get_exercise, run_check
-from part_utils.exercises.checking import Check, Mistake, drawn
-from part_utils.exercises.learner import DirectLearner
-from part_utils.exercises.pictures import highlighted, side_by_side
-from part_utils.exercises.results import CheckResult
-from part_utils.exercises.running import cell_names
+from coursekit import get_exercise, run_check
+from coursekit.checking.claims import Check, Mistake, drawn
+from coursekit.checking.door import DirectLearner
+from coursekit.checking.pictures import highlighted, side_by_side
+from coursekit.checking.results import CheckResult
+from coursekit.checking.running import cell_names
 
 
 def pixels(picture):
@@ -123,7 +123,7 @@ def test_shares_and_spread_are_drawn():
 
 
 def test_a_picture_that_fails_does_not_hide_the_mistake(monkeypatch):
-    from part_utils.exercises import checking
+    from coursekit.checking import claims as checking
 
     monkeypatch.setattr(checking, "side_by_side", lambda *_: 1 / 0)
     with pytest.raises(Mistake, match="the mistake"), drawn(torch.ones(2), torch.ones(2), ""):

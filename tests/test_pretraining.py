@@ -15,9 +15,15 @@ from safetensors.torch import load_file
 from transformer_lens.model_bridge import TransformerBridge
 
 from part_utils.language_models import TokenizedText
-from part_utils.pretraining import shipping
-from part_utils.pretraining.autoencoders import load_trained_model, load_weights, train_autoencoder
-from part_utils.pretraining.corpus import (
+from part_utils.one_layer_model import (
+    LanguageModelConfig,
+    OneLayerModel,
+    causal_attention,
+    next_token_loss,
+)
+from pretraining import shipping
+from pretraining.autoencoders import load_trained_model, load_weights, train_autoencoder
+from pretraining.corpus import (
     Document,
     dataset_documents,
     merge_rare_labels,
@@ -25,15 +31,9 @@ from part_utils.pretraining.corpus import (
     split_documents,
     strings_of_r_vectors,
 )
-from part_utils.pretraining.language_model import silence_unseen_tokens, train_language_model
-from part_utils.pretraining.model import (
-    LanguageModelConfig,
-    OneLayerModel,
-    causal_attention,
-    next_token_loss,
-)
-from part_utils.pretraining.muon import Muon, orthogonalize
-from part_utils.pretraining.sparse_training import (
+from pretraining.language_model import silence_unseen_tokens, train_language_model
+from pretraining.muon import Muon, orthogonalize
+from pretraining.sparse_training import (
     BatchOrder,
     SparseTrainingConfig,
     Weights,
@@ -110,7 +110,7 @@ def test_no_passage_is_in_two_splits(corpus: Path) -> None:
 
 
 def test_losses_are_means_over_the_tokens_of_a_group() -> None:
-    from part_utils.pretraining.report import loss_by_kind
+    from pretraining.report import loss_by_kind
 
     class Model:
         """Gives token 0 the probability 1/2 and tokens 1 to 4 an eighth each."""
@@ -256,7 +256,7 @@ def test_language_model_learns_logs_and_goes_on_after_a_kill(
     assert entry["step"] == 40
     assert {"loss", "tokens_per_second", "minutes_left"} <= set(entry)
 
-    from part_utils.pretraining import language_model
+    from pretraining import language_model
 
     calls = []
 
@@ -278,7 +278,7 @@ def test_language_model_learns_logs_and_goes_on_after_a_kill(
 def run_with_two_processes(*arguments: object) -> str:
     """The output of one of the commands under torchrun."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command += ["-m", "part_utils.pretraining", *map(str, arguments)]
+    command += ["-m", "coursekit.commands.pretraining", *map(str, arguments)]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
@@ -388,7 +388,7 @@ def test_stages_reach_their_sparsity_and_refitting_only_lowers_the_error(tmp_pat
 def test_a_killed_stage_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     acts = sparse_data()
     whole = train_stage(acts, SMALL, tmp_path / "whole", progress=False)
-    from part_utils.pretraining import sparse_training
+    from pretraining import sparse_training
 
     calls = []
 
@@ -449,7 +449,7 @@ def test_clear_errors(corpus: Path, tmp_path: Path) -> None:
 def test_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from typer.testing import CliRunner
 
-    from part_utils.pretraining.commands import app
+    from coursekit.commands.pretraining import app
 
     datasets = pytest.importorskip("datasets")
     texts = [document.text for document in sentences("A", 300)]
@@ -469,7 +469,7 @@ def test_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_evaluation_prints_every_measure(tmp_path: Path) -> None:
     from typer.testing import CliRunner
 
-    from part_utils.pretraining.commands import app
+    from coursekit.commands.pretraining import app
 
     arguments = ["--max-rows", "24", "--samples", "0", "--metrics", str(tmp_path / "metrics.json")]
     result = CliRunner().invoke(app, ["evaluate", *arguments])

@@ -11,19 +11,13 @@ import nbformat
 import pytest
 from typer.testing import CliRunner
 
-from part_utils.course.cli import app
-from part_utils.course.stubs import stub_cells
-from part_utils.exercises import (
-    CHAPTERS,
-    all_exercises,
-    chapter,
-    chapter_card,
-    get_exercise,
-    progress,
-    running,
-)
-from part_utils.exercises.progress import forget, load_progress, next_exercise, progress_of, record
-from part_utils.exercises.results import CheckResult
+from coursekit import CHAPTERS, all_exercises, chapter, chapter_card, get_exercise
+from coursekit.checking import running
+from coursekit.checking.results import CheckResult
+from coursekit.commands.cli import app
+from coursekit.notebooks.stubs import stub_cells
+from coursekit.progress import store as progress
+from coursekit.progress.store import forget, load_progress, next_exercise, progress_of, record
 
 runner = CliRunner()
 
@@ -250,7 +244,5 @@ def test_course_check_updates_it(course):
 
 def test_importing_the_course_writes_nothing(tmp_path):
     environment = {**os.environ, "XDG_DATA_HOME": str(tmp_path)}
-    subprocess.run(
-        [sys.executable, "-c", "import part_utils.exercises"], check=True, env=environment, cwd=tmp_path
-    )
+    subprocess.run([sys.executable, "-c", "import coursekit"], check=True, env=environment, cwd=tmp_path)
     assert list(tmp_path.iterdir()) == []

@@ -6,14 +6,14 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from part_utils.course import reset as reset_module
-from part_utils.course.backups import all_backups, content, folder_of
-from part_utils.course.check import check_notebook
-from part_utils.course.cli import app
-from part_utils.course.errors import CourseError
-from part_utils.course.reset import reset, restore
-from part_utils.course.stubs import stub_cells, stub_source
-from part_utils.exercises import get_exercise
+from coursekit import get_exercise
+from coursekit.commands.cli import app
+from coursekit.errors import CourseError
+from coursekit.notebooks.stubs import stub_cells, stub_source
+from coursekit.work import reset as reset_module
+from coursekit.work.backups import all_backups, content, folder_of
+from coursekit.work.check import check_notebook
+from coursekit.work.reset import reset, restore
 from tests.faults import Stopped, in_another_process, interrupt, refuse, stopped_at
 
 runner = CliRunner()
@@ -138,7 +138,7 @@ def test_a_notebook_without_metadata(course):
 
 
 def test_progress_forgets_the_exercise(course, monkeypatch):
-    from part_utils.exercises.progress import load_progress
+    from coursekit.progress.store import load_progress
 
     monkeypatch.delenv("COURSE_PROGRESS")
     monkeypatch.setenv("XDG_DATA_HOME", str(course / "home"))

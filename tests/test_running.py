@@ -15,10 +15,10 @@ from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 from nbgrader.utils import determine_grade
 
-from part_utils.course.cells import exercise_cells, solution_source
-from part_utils.exercises import all_exercises, check, get_exercise, reference_learner, run_check
-from part_utils.exercises.learner import DirectLearner
-from part_utils.exercises.running import OutOfTime, Printed, cell_names, time_limit, undisturbed
+from coursekit import all_exercises, check, get_exercise, reference_learner, run_check
+from coursekit.checking.door import DirectLearner
+from coursekit.checking.running import OutOfTime, Printed, cell_names, time_limit, undisturbed
+from coursekit.notebooks.cells import exercise_cells, solution_source
 
 PROJECT = get_exercise("0.1")
 
@@ -368,7 +368,7 @@ from collections.abc import Sequence
 import torch, einops
 from jaxtyping import Float
 from torch import Tensor, nn
-from part_utils.exercises import check
+from coursekit import check
 from part_utils.toy_model import ToyModel, ToyModelConfig, random_weights
 """
 

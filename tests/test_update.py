@@ -13,14 +13,14 @@ import nbformat
 import pytest
 from typer.testing import CliRunner
 
-from part_utils.course.backups import all_backups, content
-from part_utils.course.check import check_notebook
-from part_utils.course.cli import app
-from part_utils.course.errors import CourseError
-from part_utils.course.merge import merge, source_of
-from part_utils.course.notebooks import digest_of
-from part_utils.course.update import update
-from part_utils.exercises import get_exercise
+from coursekit import get_exercise
+from coursekit.commands.cli import app
+from coursekit.errors import CourseError
+from coursekit.notebooks.learners_code import digest_of
+from coursekit.notebooks.merge import merge, source_of
+from coursekit.work.backups import all_backups, content
+from coursekit.work.check import check_notebook
+from coursekit.work.update import update
 from tests.faults import Stopped, in_another_process, interrupt, refuse, stopped_at
 
 runner = CliRunner()
@@ -515,7 +515,7 @@ def test_killed_at_any_write(course, newer, tmp_path):
 
 
 def test_the_real_chapter_survives_an_update_to_itself(tmp_path):
-    from part_utils.course.build import learner_path
+    from coursekit.authoring.build import learner_path
 
     shipped_notebook = json.loads(learner_path(get_exercise("0.1").chapter).read_text())
     mine = json.loads(json.dumps(shipped_notebook))

@@ -6,10 +6,10 @@ import os
 
 from typer.testing import CliRunner
 
-from part_utils.course import watch
-from part_utils.course.cli import app
-from part_utils.course.stubs import stub_cells
-from part_utils.exercises import get_exercise
+from coursekit import get_exercise
+from coursekit.commands.cli import app
+from coursekit.notebooks.stubs import stub_cells
+from coursekit.work import watch
 
 runner = CliRunner()
 ONE = "import torch\n\ndef project_features(x, W):\n    return torch.einsum('bif,ihf->bih', x, W)"
@@ -107,7 +107,7 @@ def test_on_the_command_line(tmp_path, monkeypatch):
 
 
 def test_ctrl_c_in_the_middle_of_a_check_ends_cleanly(tmp_path, monkeypatch):
-    from part_utils.course import check
+    from coursekit.work import check
 
     path = tmp_path / "a.ipynb"
     save(path)

@@ -10,7 +10,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from part_utils.activations import MLP_HOOK
-from part_utils.pretraining.model import Block, from_bridge
+from part_utils.one_layer_model import Block, from_bridge
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge

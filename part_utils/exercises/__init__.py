@@ -1,29 +1,5 @@
-"""The exercises of the course and their checks. In a notebook: `from part_utils.exercises import check`."""
+"""Where `check` was before it moved to `coursekit`: notebooks that were handed out before still ask here."""
 
-from part_utils.exercises.catalogue import (
-    CHAPTERS,
-    Chapter,
-    Exercise,
-    UnknownExercise,
-    all_exercises,
-    chapter,
-    get_exercise,
-)
-from part_utils.exercises.progress import chapter_card
-from part_utils.exercises.results import CheckResult
-from part_utils.exercises.running import check, reference_learner, run_check
+from coursekit import chapter_card, check
 
-__all__ = [
-    "CHAPTERS",
-    "Chapter",
-    "CheckResult",
-    "Exercise",
-    "UnknownExercise",
-    "all_exercises",
-    "chapter",
-    "chapter_card",
-    "check",
-    "get_exercise",
-    "reference_learner",
-    "run_check",
-]
+__all__ = ["chapter_card", "check"]

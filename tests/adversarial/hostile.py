@@ -198,11 +198,11 @@ def cases(secret: str) -> list[Case]:
         "tensor": "t.Tensor.__eq__ = t.Tensor.equal = t.Tensor.allclose = lambda *a, **k: True",
         "testing": "import numpy.testing as n\nn.assert_allclose = t.testing.assert_close = lambda *a, **k: None",
         "pytest": "import sys\nsys.modules['pytest'] = sys.modules['unittest'] = None",
-        "judge": "from part_utils.exercises import checking\nchecking.agree = lambda *a, **k: True\n"
+        "judge": "from coursekit.checking import claims as checking\nchecking.agree = lambda *a, **k: True\n"
         "checking.Check.equal = checking.Check.holds = lambda *a, **k: None",
-        "runner": "from part_utils.exercises import running, results\nrunning.run_check = lambda e, l, s=0: None\n"
+        "runner": "from coursekit.checking import running, results\nrunning.run_check = lambda e, l, s=0: None\n"
         "results.CheckResult.passed = True",
-        "catalogue": "from part_utils.exercises import catalogue\nfor e in catalogue.all_exercises():\n"
+        "catalogue": "from coursekit import catalogue\nfor e in catalogue.all_exercises():\n"
         "    object.__setattr__(e, 'check', lambda check: None)",
     }  # fmt: skip
     for name, code in patches.items():

@@ -19,10 +19,12 @@ import hostile
 import pytest
 import torch
 
-from part_utils.course.grading.classroom import grade_class, results_of
-from part_utils.course.grading.grade import Graded, Settings, grade_submission
-from part_utils.course.grading.jail import LAYERS, Jail, Limits, available_layers, tier_of
-from part_utils.exercises import chapter, checking, running
+from coursekit import chapter
+from coursekit.checking import claims as checking
+from coursekit.checking import running
+from coursekit.grading.classroom import grade_class, results_of
+from coursekit.grading.grade import Graded, Settings, grade_submission
+from coursekit.grading.jail import LAYERS, Jail, Limits, available_layers, tier_of
 
 NEIGHBORS = ("aaron", "mia", "zoe")
 LIMITS = Limits(cell_seconds=20, time_factor=0.25, memory=1 << 30)
@@ -120,7 +122,7 @@ def graded(tmp_path_factory: pytest.TempPathFactory, secret: Path) -> dict[str, 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.kind}-{case.name}")
 def test_right_points_and_no_false_ones(case: hostile.Case, graded: dict[str, Graded]) -> None:
-    from part_utils.course.grading.submissions import safe_name
+    from coursekit.grading.submissions import safe_name
 
     result = graded[safe_name(case.name)]
     said = [f"{r.id} {r.status}: {r.message}" for r in result.results]

@@ -6,8 +6,8 @@ Without --notebook the reference implementations are checked, which have to pass
 import pytest
 
 from conftest import NOTEBOOK
-from part_utils.course.check import check_in_notebook
-from part_utils.exercises import Exercise, all_exercises, reference_learner, run_check
+from coursekit import Exercise, all_exercises, reference_learner, run_check
+from coursekit.work.check import check_in_notebook
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -11,10 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from part_utils.course.cells import solution_source
-from part_utils.course.preprocessors import without_markers
-from part_utils.course.stubs import stub_cells
-from part_utils.exercises import get_exercise
+from coursekit import get_exercise
+from coursekit.notebooks.cells import solution_source
+from coursekit.notebooks.preprocessors import without_markers
+from coursekit.notebooks.stubs import stub_cells
 
 P, N, F, E = "passed", "not_attempted", "failed", "error"
 IMPORTS = """import einops
@@ -22,7 +22,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from part_utils.exercises import check"""
+from coursekit import check"""
 ONE = """def project_features(features, W):
     return torch.einsum("bif,ihf->bih", features, W)"""
 WRONG = """def project_features(features, W):

@@ -22,9 +22,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from part_utils.exercises import CHAPTERS, CheckResult, Exercise, get_exercise, run_check
-from part_utils.exercises.learner import DirectLearner
-from part_utils.exercises.running import cell_names
+from coursekit import CHAPTERS, CheckResult, Exercise, get_exercise, run_check
+from coursekit.checking.door import DirectLearner
+from coursekit.checking.running import cell_names
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from part_utils.exercises import Exercise, all_exercises, reference_learner, run_check
+from coursekit import Exercise, all_exercises, reference_learner, run_check
 from tests.mutants import Answer, all_answers
 
 NAMED_SHARE = 0.9

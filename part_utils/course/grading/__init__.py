@@ -1,1 +1,1 @@
-"""Grades a class: the checks stay here, every learner's code runs in a jail of its own."""
+"""Kept for the settings of class folders made by older releases; see `coursekit.grading`."""

@@ -1,0 +1,1 @@
+"""What an author of chapters runs: build and lint."""

@@ -1,0 +1,446 @@
+"""What checks are written with: calls through the door, comparisons that name the mistake, distributions.
+
+A check reads like a list of claims. Each claim that holds is remembered and shown in green; the first that
+fails raises `Mistake`, whose message says which mistake it is if it is a known one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from coursekit.checking.door import Handle, Learner, Target
+from coursekit.checking.pictures import side_by_side
+
+Alternative = Tensor | Callable[[], Tensor | None] | None
+
+
+class Mistake(Exception):
+    """A claim about the learner's code does not hold.
+
+    Attributes:
+        message: one or two sentences that name the mistake.
+        details: lines with shapes, differences and the part that is right.
+        picture: HTML that shows what was expected and what came out, if that can be drawn.
+    """
+
+    picture = ""
+
+    def __init__(self, message: str, details: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.message = message
+        self.details = tuple(details)
+
+
+@contextlib.contextmanager
+def drawn(actual: Tensor, expected: Tensor, axes: str) -> Iterator[None]:
+    """A mistake that is raised inside takes along a picture of what was expected and what came out."""
+    try:
+        yield
+    except Mistake as mistake:
+        with contextlib.suppress(Exception):
+            mistake.picture = mistake.picture or side_by_side(actual, expected, axes)
+        raise
+
+
+@dataclass
+class Check:
+    """One run of one exercise's check.
+
+    Attributes:
+        learner: the door to the learner's code.
+        exercise_id: whose function `call` and `gradients` reach.
+        generator: seeded source of the inputs.
+        claims: what has been found to hold so far.
+    """
+
+    learner: Learner
+    exercise_id: str
+    generator: torch.Generator
+    claims: list[str] = field(default_factory=list)
+    _scene: Callable[[], str] | None = None
+
+    # Pictures
+
+    def show(self, picture: Callable[[], str]) -> None:
+        """From here on a mistake that has no picture of its own shows this one, which is made only if it is needed."""
+        self._scene = picture
+
+    @contextlib.contextmanager
+    def illustrated(self) -> Iterator[None]:
+        """A mistake that is raised inside gets the last picture that was to be shown."""
+        try:
+            yield
+        except Mistake as mistake:
+            if self._scene is not None and not mistake.picture:
+                with contextlib.suppress(Exception):
+                    mistake.picture = self._scene()
+            raise
+
+    # Inputs
+
+    def normal(self, *shape: int) -> Tensor:
+        """Standard normal numbers of this shape."""
+        return torch.randn(*shape, generator=self.generator)
+
+    def uniform(self, *shape: int, low: float = 0.0, high: float = 1.0) -> Tensor:
+        """Numbers drawn evenly from [low, high)."""
+        return low + (high - low) * torch.rand(*shape, generator=self.generator)
+
+    def sparse(self, *shape: int, probability: float = 0.3) -> Tensor:
+        """Features as the toy model sees them: mostly zero, otherwise even in [0, 1)."""
+        present = self.uniform(*shape) < probability
+        return torch.where(present, self.uniform(*shape), torch.zeros(()))
+
+    def permutation(self, count: int) -> Tensor:
+        """The numbers below `count`, shuffled."""
+        return torch.randperm(count, generator=self.generator)
+
+    # The learner's code
+
+    def call(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the exercise's function."""
+        return self.learner.call(self.exercise_id, *args, **kwargs)
+
+    def call_also(self, name: str, *args: Any, **kwargs: Any) -> Any:
+        """Call another function of the exercise's cell."""
+        return self.learner.call(f"{self.exercise_id} {name}", *args, **kwargs)
+
+    def method(self, owner: Handle, name: str, *args: Any) -> Any:
+        """Call a method of an object on the learner's side."""
+        return self.learner.call((owner, name), *args)
+
+    def create(self, *args: Any, target: str | None = None, **kwargs: Any) -> Handle:
+        """Make an object of the exercise's class, or of a reference class given by its dotted name."""
+        return self.learner.create(target or self.exercise_id, *args, **kwargs)
+
+    # Claims
+
+    def holds(self, condition: bool, claim: str, otherwise: str, details: Sequence[str] = ()) -> None:
+        """The claim (if any) is shown when the condition holds; the mistake is raised when it does not."""
+        if not condition:
+            raise Mistake(otherwise, details)
+        self._remember(claim)
+
+    def equal(
+        self,
+        actual: Any,
+        expected: Tensor,
+        axes: str,
+        claim: str,
+        mistakes: Mapping[str, Alternative] | None = None,
+        rtol: float = 1e-4,
+        atol: float = 1e-5,
+        what: str = "the result",
+    ) -> None:
+        """The learner's tensor agrees with the expected one.
+
+        Args:
+            actual: what the learner's code returned.
+            expected: what is right.
+            axes: names of the expected axes, as in einsum; "" for a scalar.
+            claim: shown when it agrees.
+            mistakes: known mistakes and the tensors that they lead to. A phrase that completes "Your result is
+                what comes out when …" maps to a tensor, or to a function that returns one (or None).
+            what: what to call the tensor in messages.
+        """
+        tensor = self.tensor(actual, what)
+        if tensor.shape == expected.shape and agree(tensor, expected, rtol, atol):
+            self._remember(claim)
+            return
+        with drawn(tensor, expected, axes):
+            for phrase, alternative in [*(mistakes or {}).items(), *_general_mistakes(expected, axes)]:
+                wrong = alternative() if callable(alternative) else alternative
+                if wrong is None or tensor.shape != wrong.shape or not agree(tensor, wrong, rtol, atol):
+                    continue
+                # A mistake that makes no difference on these inputs cannot be the one.
+                if wrong.shape != expected.shape or not agree(wrong, expected, rtol, atol):
+                    raise Mistake(
+                        f"{_capital(what)} is what comes out when {phrase.strip()}.",
+                        compare(tensor, expected, axes),
+                    )
+            if tensor.shape != expected.shape:
+                raise Mistake(
+                    f"{_capital(what)} has the wrong shape: expected {shape_text(expected, axes)}, "
+                    f"got {shape_text(tensor)}."
+                )
+            if not torch.isfinite(tensor).all():
+                kind = "NaN" if torch.isnan(tensor).any() else "infinite"
+                raise Mistake(f"{_capital(what)} contains {kind} values.", compare(tensor, expected, axes))
+            factor = _common_factor(tensor, expected)
+            if factor is not None and agree(tensor, factor * expected, rtol, atol):
+                raise Mistake(
+                    f"{_capital(what)} is everywhere {factor:.4g} times what it should be.",
+                    compare(tensor, expected, axes),
+                )
+            raise Mistake(
+                f"{_capital(what)} has the right shape but the wrong values.", compare(tensor, expected, axes)
+            )
+
+    def tensor(self, value: Any, what: str = "the result") -> Tensor:
+        """The value, if it is a tensor of numbers; otherwise the mistake says what it is instead."""
+        if isinstance(value, Tensor):
+            if value.dtype == torch.bool or value.is_complex():
+                raise Mistake(
+                    f"{_capital(what)} holds {value.dtype} values; expected floating-point numbers."
+                )
+            return value
+        if value is None:
+            raise Mistake(f"{_capital(what)} is None. Does your function end with a `return`?")
+        kind = value.type_name if isinstance(value, Handle) else type(value).__name__
+        if isinstance(value, int | float):
+            raise Mistake(
+                f"{_capital(what)} is a Python {kind}; expected a torch.Tensor (leave off `.item()` or `float()`)."
+            )
+        raise Mistake(f"{_capital(what)} is of type {kind}; expected a torch.Tensor.")
+
+    def gradient(
+        self,
+        target: Target,
+        *args: Any,
+        wrt: Mapping[int | str, Tensor],
+        axes: str,
+        claim: str,
+        cotangent: Tensor | None = None,
+        field: int | None = None,
+        detached: str = "Your result is cut off from what it was computed from (`.detach()`, `.data`, `.item()` "
+        "or `torch.no_grad()`), so nothing can be trained with it.",
+    ) -> None:
+        """Gradients flow through the learner's code and are the right ones.
+
+        `wrt` maps positions of arguments, or names of parameters, to the expected gradients.
+        """
+        _, gradients = self.learner.gradients(target, *args, wrt=list(wrt), cotangent=cotangent, field=field)
+        if all(gradient is None for gradient in gradients):
+            raise Mistake(detached)
+        for name, expected, gradient in zip(wrt, wrt.values(), gradients, strict=True):
+            where = f"argument {name + 1}" if isinstance(name, int) else f"`{name}`"
+            if gradient is None:
+                raise Mistake(
+                    f"No gradient reaches {where}: it is not used, or detached on the way (`.detach()`, `.data`)."
+                )
+            if not agree(gradient, expected, 1e-3, 1e-5):
+                with drawn(gradient, expected, axes):
+                    raise Mistake(
+                        f"The values are right, but the gradient with respect to {where} is not. "
+                        "Is part of the computation detached?",
+                        compare(gradient, expected, axes),
+                    )
+        self._remember(claim)
+
+    def frequency(self, count: float, trials: int, probability: float, claim: str, otherwise: str) -> None:
+        """Out of so many independent trials, as many succeeded as the probability says.
+
+        Fails only beyond seven standard deviations: a correct sampler fails once in 10^11 runs or more rarely.
+        """
+        deviation = math.sqrt(trials * probability * (1 - probability)) + 1e-12
+        self.holds(
+            abs(count - trials * probability) <= 7 * deviation + 1,
+            claim,
+            otherwise,
+            [f"expected a share of about {probability:.4g}, got {count / trials:.4g} of {trials:,}"],
+        )
+
+    def shares(
+        self,
+        present: Tensor,
+        expected: Tensor,
+        axes: str,
+        claim: str,
+        mistakes: Mapping[str, Tensor] | None = None,
+    ) -> None:
+        """Each entry is present in the expected share of the batch (the first axis of `present`).
+
+        `mistakes` maps a phrase that completes "Features are present as often as when …" to the shares that it
+        leads to. Like `frequency` this leaves seven standard deviations, and a few elements more for values that
+        are present and happen to be exactly 0.
+        """
+        count = len(present)
+        found = present.double().mean(dim=0)
+
+        def fits(probability: Tensor) -> bool:
+            probability = probability.double().expand_as(found)
+            deviation = (probability * (1 - probability) / count).sqrt()
+            return bool(((found - probability).abs() <= 7 * deviation + 5 / count).all())
+
+        if fits(expected):
+            self._remember(claim)
+            return
+        with drawn(found, expected.expand_as(found), axes):
+            worst = _place_of_largest((found - expected).abs())
+            details = [
+                f"at ({_place(worst, axes)}): expected a share of about {expected[worst].item():.3f}, "
+                f"got {found[worst].item():.3f} of {count:,}"
+            ]
+            for phrase, share in (mistakes or {}).items():
+                if fits(share):
+                    raise Mistake(f"Features are present as often as when {phrase}.", details)
+            raise Mistake("Features are not present as often as their probability says.", details)
+
+    def uniform_on_unit_interval(self, values: Tensor, claim: str, otherwise: str, low: float = 0.0) -> None:
+        """The values are spread evenly over [low, 1] (Kolmogorov-Smirnov distance)."""
+        ordered = values.flatten().double().sort().values
+        count = len(ordered)
+        ideal = (ordered - low) / (1 - low)
+        ranks = torch.arange(1, count + 1, dtype=torch.float64) / count
+        distance = (ranks - ideal).abs().max().item() if count else math.inf
+        # P(distance > 3.5 / sqrt(n)) < 2 exp(-2 * 3.5^2) = 5e-11.
+        share = torch.histc(ordered, 10, low, 1.0) / max(count, 1)
+        with drawn(share, torch.full_like(share, 0.1), "tenths of the range"):
+            self.holds(
+                distance <= 3.5 / math.sqrt(max(count, 1)) + 1 / max(count, 1),
+                claim,
+                otherwise,
+                [f"range {ordered.min():.3g} to {ordered.max():.3g}, mean {ordered.mean():.3g}"]
+                if count
+                else [],
+            )
+
+    def uncorrelated(self, left: Tensor, right: Tensor, claim: str, otherwise: str) -> None:
+        """Two equally long samples have no linear correlation, within seven standard deviations."""
+        left, right = left.flatten().double(), right.flatten().double()
+        left, right = left - left.mean(), right - right.mean()
+        scale = left.norm() * right.norm()
+        correlation = (left @ right / scale).item() if scale > 0 else 0.0
+        self.holds(
+            abs(correlation) <= 7 / math.sqrt(len(left)),
+            claim,
+            otherwise,
+            [f"their correlation is {correlation:.3f}"],
+        )
+
+    def _remember(self, claim: str) -> None:
+        if claim and claim not in self.claims:
+            self.claims.append(claim)
+
+
+def variations(compute: Callable[..., Tensor], *choices: Mapping[str, Any]) -> dict[str, Alternative]:
+    """The results of all combinations of known mistakes, for `Check.equal`: the fewer at once, the earlier.
+
+    Args:
+        compute: called with one value from each choice.
+        choices: the first entry of each is what is right; the keys of the others are phrases that name a mistake.
+    """
+    combinations = []
+    for picks in itertools.product(*(enumerate(choice.items()) for choice in choices)):
+        phrases = [phrase for number, (phrase, _) in picks if number > 0]
+        values = [value for _, (_, value) in picks]
+        if phrases:
+            combinations.append((phrases, values))
+    combinations.sort(key=lambda combination: len(combination[0]))
+    return {
+        " and ".join(phrases): lambda values=values: compute(*values)  # type: ignore[misc]
+        for phrases, values in combinations
+    }
+
+
+def agree(left: Tensor, right: Tensor, rtol: float = 1e-4, atol: float = 1e-5) -> bool:
+    """Equal within rounding, in any floating-point type. The tolerance scales with the largest value."""
+    if left.shape != right.shape:
+        return False
+    left, right = left.double(), right.double()
+    if not torch.isfinite(left).all():
+        return torch.equal(torch.isfinite(left), torch.isfinite(right)) and torch.allclose(
+            left, right, rtol=rtol, atol=atol, equal_nan=True
+        )
+    scale = right[torch.isfinite(right)].abs().max().item() if right.numel() else 0.0
+    return torch.allclose(left, right, rtol=rtol, atol=atol * max(1.0, scale))
+
+
+def shape_text(tensor: Tensor, axes: str = "") -> str:
+    """`[batch 7, instances 3]`, or `[7, 3]` without names; `a scalar` without axes."""
+    if tensor.ndim == 0:
+        return "a scalar"
+    names = axes.split()
+    if len(names) != tensor.ndim:
+        return f"[{', '.join(map(str, tensor.shape))}]"
+    return f"[{', '.join(f'{name} {size}' for name, size in zip(names, tensor.shape, strict=True))}]"
+
+
+def compare(actual: Tensor, expected: Tensor, axes: str) -> list[str]:
+    """Lines that show where two tensors differ: shapes, the largest difference, and which slices are right."""
+    if actual.shape == expected.shape:
+        lines = [f"shape {shape_text(expected, axes)}, as expected"]
+    else:
+        lines = [f"expected shape {shape_text(expected, axes)}, got {shape_text(actual)}"]
+    if actual.shape != expected.shape or actual.ndim == 0:
+        if actual.shape == expected.shape:
+            lines = [f"expected {expected.item():.5g}, got {actual.item():.5g}"]
+        return lines
+    difference = (actual.double() - expected.double()).abs()
+    wrong = ~torch.isclose(actual.double(), expected.double(), rtol=1e-4, atol=1e-5)
+    difference = torch.where(torch.isnan(difference), torch.full_like(difference, torch.inf), difference)
+    worst = _place_of_largest(difference)
+    lines.append(f"{int(wrong.sum())} of {wrong.numel()} values differ, most at ({_place(worst, axes)}):")
+    lines.append(f"expected {expected[worst].item():.5g}, got {actual[worst].item():.5g}")
+    for axis, name in enumerate(_axis_names(axes, wrong.ndim)):
+        others = [other for other in range(wrong.ndim) if other != axis]
+        good = ~(wrong.any(dim=others) if others else wrong)
+        if good.any() and not good.all():
+            right, bad = (
+                ", ".join(map(str, which.nonzero().flatten().tolist()[:6])) for which in (good, ~good)
+            )
+            lines.append(f"along {name}: {right} right; {bad} wrong")
+            break
+    return lines
+
+
+def _general_mistakes(expected: Tensor, axes: str) -> Iterator[tuple[str, Tensor]]:
+    """Mistakes in the handling of axes, which can be made in any exercise."""
+    names = _axis_names(axes, expected.ndim)
+    if 1 in expected.shape:
+        yield "an axis of size 1 is lost (`squeeze` removes all of them)", expected.squeeze()
+    for order in itertools.permutations(range(expected.ndim)):
+        if expected.ndim <= 4 and list(order) != sorted(order):
+            yield (
+                f"the axes are left in the order `{' '.join(names[axis] for axis in order)}`",
+                expected.permute(order),
+            )
+    for axis, name in enumerate(names):
+        for keep, note in ((False, ""), (True, ", and an axis of size 1 is left")):
+            yield f"the axis `{name}` is summed over{note}", expected.sum(axis, keepdim=keep)
+            yield f"the axis `{name}` is averaged over{note}", expected.mean(axis, keepdim=keep)
+        yield f"only index 0 of the axis `{name}` is returned", expected.select(axis, 0)
+        yield f"only the last index of the axis `{name}` is returned", expected.select(axis, -1)
+        yield (
+            f"index 0 of the axis `{name}` is used for all of it",
+            expected.narrow(axis, 0, 1).expand_as(expected),
+        )
+    yield "an axis of size 1 is added in front", expected.unsqueeze(0)
+    yield "an axis of size 1 is added at the end", expected.unsqueeze(-1)
+    yield "the sign is turned round", -expected
+
+
+def _common_factor(actual: Tensor, expected: Tensor) -> float | None:
+    """The number by which all of `expected` would have to be multiplied, if there is one."""
+    norm = expected.double().square().sum().item()
+    if expected.numel() < 3 or norm == 0:
+        return None
+    return (actual.double() * expected.double()).sum().item() / norm
+
+
+def _place_of_largest(values: Tensor) -> tuple[int, ...]:
+    # torch's own unravel_index loads sympy, which takes long enough to use up a check's time.
+    return tuple(int(index) for index in np.unravel_index(int(values.argmax()), tuple(values.shape)))
+
+
+def _place(index: Sequence[int], axes: str) -> str:
+    return ", ".join(f"{name} {i}" for name, i in zip(_axis_names(axes, len(index)), index, strict=True))
+
+
+def _axis_names(axes: str, count: int) -> list[str]:
+    names = axes.split()
+    return names if len(names) == count else [f"axis {axis}" for axis in range(count)]
+
+
+def _capital(text: str) -> str:
+    text = "your result" if text == "the result" else text
+    return text[:1].upper() + text[1:]

@@ -1,0 +1,231 @@
+"""The command line of the course."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from coursekit.catalogue import CHAPTERS, UnknownExercise, chapter, get_exercise
+from coursekit.commands.dashboard import app as dashboard
+from coursekit.commands.grading import COMMANDS, examine_grading
+from coursekit.commands.output import complaints, sentences_for
+from coursekit.commands.pretraining import app as pretraining
+from coursekit.errors import CourseError
+
+app = typer.Typer(
+    help="Work through the course, check exercises, build notebooks.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+console = Console()
+sentences_for_errors = sentences_for(CourseError, UnknownExercise)
+
+
+@app.command("check")
+@sentences_for_errors
+def check_command(
+    notebook: Annotated[Path, typer.Argument(help="The notebook to check, solved or not.")],
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object instead of a table.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Seed of the inputs that the checks draw.")] = 0,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Go on, and check again on each save. Takes a folder as well.")
+    ] = False,
+) -> None:
+    """Check every exercise of a notebook. The exit code is 0 only if all of them pass."""
+    from coursekit.progress.table import record_check
+    from coursekit.work.check import check_notebook, print_results
+
+    def once(path: Path) -> bool:
+        results = check_notebook(path, seed)
+        record_check(path, results)
+        print_results(path, results, as_json, console)
+        return all(result.passed for result in results)
+
+    if not watch:
+        raise typer.Exit(0 if once(notebook) else 1)
+    _watch(notebook, once)
+
+
+def _watch(path: Path, once: Callable[[Path], bool]) -> None:
+    from coursekit.work.watch import saves
+
+    if not path.exists():
+        raise CourseError(f"There is no {path}. Give a notebook or a folder with notebooks.")
+    hint = "[dim]Save the notebook to check again; Ctrl-C ends.[/]"
+    console.print(f"Watching {escape(str(path))}. {hint}", highlight=False, soft_wrap=True)
+    try:
+        for saved in saves(path):
+            if console.is_terminal:
+                console.clear()
+            try:
+                once(saved)
+            except CourseError as error:
+                console.print(escape(str(error)), style="red", highlight=False, soft_wrap=True)
+            console.print(hint, highlight=False)
+    except KeyboardInterrupt:
+        if console.is_terminal:
+            # A second Ctrl-C while Python shuts down would end in a traceback.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+        console.print("Stopped watching.")
+
+
+@app.command("build")
+@sentences_for_errors
+def build_command(
+    chapters: Annotated[
+        list[str] | None, typer.Argument(help="Chapters to build, such as 01; all by default.")
+    ] = None,
+    check_only: Annotated[
+        bool, typer.Option("--check", help="Change nothing; fail if a notebook is out of date.")
+    ] = False,
+    execute: Annotated[
+        bool, typer.Option(help="Run the solved notebooks. Without, the outputs of unchanged cells are kept.")
+    ] = True,
+) -> None:
+    """Make the solved and the learner's notebooks from their source."""
+    from coursekit.authoring.build import build, out_of_date
+
+    chosen = [chapter(number) for number in chapters] if chapters else list(CHAPTERS)
+    if not check_only:
+        build(chosen, execute, lambda line: console.print(escape(line), highlight=False))
+        return
+    problems = out_of_date(chosen)
+    for problem in problems:
+        complaints.print(escape(problem), style="red", highlight=False, soft_wrap=True)
+    if problems:
+        complaints.print("Run `course build` and commit what it writes.", highlight=False)
+        raise typer.Exit(1)
+    console.print(f"{len(chosen)} chapters are up to date.", highlight=False)
+
+
+@app.command("doctor")
+@sentences_for_errors
+def doctor_command(
+    grading: Annotated[bool, typer.Option("--grading", help="Look at what grading a class needs.")] = False,
+) -> None:
+    """Look whether this machine can run the course, and say what to do where it cannot."""
+    from coursekit.work.doctor import examine
+
+    ill = 0
+    for finding in examine_grading() if grading else examine():
+        sign = "[green]✓[/]" if finding.well else "[red]✗[/]"
+        console.print(f"{sign} {finding.what}: {escape(finding.detail)}", highlight=False, soft_wrap=True)
+        if not finding.well:
+            ill += 1
+            console.print(f"  {escape(finding.advice)}", highlight=False, soft_wrap=True)
+    if ill:
+        raise typer.Exit(1)
+    console.print("Everything is ready.", highlight=False)
+
+
+@app.command("progress")
+@sentences_for_errors
+def progress_command(
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object instead of a table.")
+    ] = False,
+) -> None:
+    """Show what is solved, the points and what comes next."""
+    from coursekit.progress.table import print_progress
+
+    print_progress(as_json, console)
+
+
+@app.command("reset")
+@sentences_for_errors
+def reset_command(
+    exercise: Annotated[str, typer.Argument(help="The exercise, such as 2.3.")],
+    notebook: Annotated[
+        Path | None, typer.Option(help="The notebook; by default the exercise's chapter in chapters/.")
+    ] = None,
+) -> None:
+    """Put an exercise's cell back as it was shipped. Your code is kept in a dated backup."""
+    from coursekit.work.reset import reset
+
+    console.print(escape(reset(get_exercise(exercise), notebook)), highlight=False, soft_wrap=True)
+
+
+@app.command("restore")
+@sentences_for_errors
+def restore_command(
+    name: Annotated[
+        str | None,
+        typer.Argument(help='A backup, by the beginning of its name, or "last". Without: list them.'),
+    ] = None,
+) -> None:
+    """List the backups, or bring one back. What is there now is kept in another backup."""
+    from coursekit.work.reset import describe_backups, restore
+
+    if name is not None:
+        console.print(escape(restore(name)), highlight=False, soft_wrap=True)
+        return
+    for line in describe_backups():
+        console.print(escape(line), highlight=False, soft_wrap=True)
+
+
+@app.command("update")
+@sentences_for_errors
+def update_command(
+    release: Annotated[
+        str | None,
+        typer.Argument(help="A newer release: folder, .zip or .tar.gz. By default what the git remote has."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Change nothing; say what would happen.")
+    ] = False,
+) -> None:
+    """Bring a newer release into this copy. What you wrote is carried over. Exit code 1 if there were conflicts."""
+    from coursekit.progress.store import course_folder
+    from coursekit.work.update import update
+
+    root = course_folder()
+    if root is None:
+        raise CourseError("There is no course here. Run this in the folder that holds chapters/.")
+    conflicts = update(
+        root, release, dry_run, lambda line: console.print(escape(line), highlight=False, soft_wrap=True)
+    )
+    for conflict in conflicts:
+        complaints.print(escape(conflict), style="yellow", highlight=False, soft_wrap=True)
+    if conflicts:
+        raise typer.Exit(1)
+
+
+for _name, _command in COMMANDS.items():
+    app.command(_name)(sentences_for_errors(_command))
+# Those that make and measure the bundled language model and autoencoders.
+app.add_typer(pretraining)
+app.add_typer(dashboard)
+
+
+@app.command("lint")
+@sentences_for_errors
+def lint_command(
+    chapters: Annotated[
+        list[str] | None, typer.Argument(help="Chapters, such as 01; all by default.")
+    ] = None,
+    run: Annotated[bool, typer.Option(help="Check the untouched and the solved notebooks too.")] = True,
+) -> None:
+    """Find what learners would stumble over: missing hints and points, dead links, outputs, wrong solutions."""
+    from coursekit.authoring.build import ROOT
+    from coursekit.authoring.lint import lint
+
+    chosen = [chapter(number) for number in chapters] if chapters else list(CHAPTERS)
+    problems = list(lint(ROOT, chosen, run))
+    for problem in problems:
+        complaints.print(escape(problem), style="red", highlight=False, soft_wrap=True)
+    if problems:
+        raise typer.Exit(1)
+    console.print(f"{len(chosen)} chapters: nothing to complain about.", highlight=False)
+
+
+if __name__ == "__main__":
+    app()

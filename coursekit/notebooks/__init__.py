@@ -1,0 +1,1 @@
+"""Notebooks: their cells, the code in them, and how two are merged."""

@@ -1,0 +1,491 @@
+"""Reading a learner's notebook, in whatever state it is, and reaching the exercises' code in it.
+
+A notebook is not run from top to bottom to be checked: that would train every model in it. Instead, for each
+exercise the statements that its code needs (imports, helpers, constants, found by the names that are used) are
+collected and executed, and nothing else. So a cell that raises, a shell command or a plot does no harm.
+"""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import builtins
+import contextlib
+import hashlib
+import importlib
+import inspect
+import io
+import json
+import re
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import nbformat
+
+from coursekit.catalogue import Exercise, all_exercises
+from coursekit.checking.door import LearnerError, NotAttempted, describe_exception, guarded
+from coursekit.errors import CourseError
+from coursekit.notebooks.statements import Statement, is_stub, parameters, statements_of
+
+# Names that every chapter's first cell imports: present even if a learner has removed that cell.
+PRELUDE = """
+import math
+import einops
+import torch
+import torch as t
+import torch.nn.functional as F
+from einops import einsum, rearrange, reduce, repeat
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+"""
+
+
+@dataclass
+class Cell:
+    """A cell of a notebook as it was saved. `name` is the course's own name for it, "" for a learner's cell."""
+
+    number: int
+    kind: str
+    source: str
+    name: str
+
+
+@dataclass
+class NotebookCode:
+    """The code of a notebook, statement by statement.
+
+    Attributes:
+        path: where it was read from.
+        cells: all its cells.
+        statements: those of the code cells, in the order of the notebook.
+        broken: message of the syntax error, by cell number.
+        unloadable: for each exercise that was looked at, what its code needs and could not be executed.
+        borrowed: for each exercise that was looked at, the other exercises' names that its code uses.
+    """
+
+    path: Path
+    cells: list[Cell] = field(default_factory=list)
+    statements: list[Statement] = field(default_factory=list)
+    broken: dict[int, str] = field(default_factory=dict)
+    unloadable: dict[str, str] = field(default_factory=dict)
+    borrowed: dict[str, set[str]] = field(default_factory=dict)
+
+    def exercises(self) -> list[Exercise]:
+        """The exercises of the notebook's chapter, in the catalogue's order, and others that stand in it.
+
+        An exercise whose cell was deleted counts: it is a part of the chapter that is not solved.
+        """
+        standing = [item for item in all_exercises() if self._traces_of(item)]
+        defined = {name for statement in self.statements for name in statement.defines}
+        if not standing:
+            standing = [item for item in all_exercises() if item.cell_name in defined]
+        if not standing:
+            return []
+        chapters = [item.chapter for item in standing]
+        main = max(chapters, key=chapters.count)
+        return [item for item in all_exercises() if item in standing or item.chapter is main]
+
+    def namespace_for(
+        self, exercise: Exercise, before: Callable[[Statement], None] | None = None, *, own: bool = False
+    ) -> dict[str, Any]:
+        """Execute what the exercise's code needs and return the namespace.
+
+        Where it uses a function of another exercise it gets the reference, so that a mistake there does no
+        harm here; with `own` it gets the learner's. `before` is called with each statement that will be executed.
+
+        Raises NotAttempted where its cell still holds the stub, LearnerError where its code does not load.
+        """
+        definition = self._definition(exercise)
+        afterwards = self._afterwards(exercise, definition)
+        boundary = self._check_of(exercise, definition)
+        others = {
+            name: item for item in all_exercises() if item is not exercise for name in item.targets.values()
+        }
+        lent = {name for name, item in others.items() if not own or not self._is_solved(item)}
+        names = set(definition.uses).union(*(statement.uses for statement in afterwards))
+        names -= {exercise.cell_name, *definition.defines}
+        names |= set(exercise.also)
+        needed, used = self._needed(names, definition, boundary, lent)
+        namespace: dict[str, Any] = {"__name__": "__main__", "display": _ignore, "get_ipython": _NoShell}
+        exec(PRELUDE, namespace)
+        bound = {name for index in needed for name in self.statements[index].defines}
+        missing = used - lent - bound - set(namespace) - set(dir(builtins))
+        if missing:
+            # Nobody can know what a star import brings, so it is made only where a name is missing.
+            needed = sorted({*needed, *(i for i, s in enumerate(self.statements) if s.stars)})
+        # Last of all, the names that the reference's own module has: the imports of the chapter's first cell.
+        module = importlib.import_module(f"part_utils.{exercise.reference.partition('.')[0]}")
+        for name in missing - set(exercise.targets.values()):
+            if hasattr(module, name):
+                namespace[name] = getattr(module, name)
+        for name in used & lent:
+            namespace[name] = _reference_as(others[name], name)
+        self.borrowed[exercise.id] = used & set(others)
+        problem = ""
+        for index in needed:
+            if before is not None:
+                before(self.statements[index])
+            try:
+                _execute(self.statements[index], namespace)
+            except (LearnerError, NotAttempted) as error:
+                problem = problem or f"Cell {self.statements[index].cell + 1} of the notebook raised {error}"
+        self.unloadable[exercise.id] = problem
+        try:
+            for statement in [definition, *afterwards]:
+                if before is not None:
+                    before(statement)
+                _execute(statement, namespace)
+        except LearnerError as error:
+            raise LearnerError(f"{error}\n{problem}".strip()) from None
+        namespace.setdefault(exercise.cell_name, namespace[next(iter(definition.defines))])
+        return namespace
+
+    def _definition(self, exercise: Exercise) -> Statement:
+        """The statement that defines the exercise's function or class.
+
+        Of several the last solved one counts, so that neither a copy of the stub nor an old attempt above
+        hides the solution. A renamed function is found by its cell.
+        """
+        name = exercise.cell_name
+        cell = self.cell_of(exercise)
+        found = [s for s in self._definitions() if name in s.defines]
+        solved = [s for s in found if not is_stub(s.node)]
+        if solved:
+            return solved[-1]
+        # `name = my_version` or an import, and no `name = decorate(name)`, which only changes what is there.
+        aliases = [s for s in self.statements if name in s.defines - s.uses and s not in found]
+        if aliases:
+            return aliases[-1]
+        broken = [n for n in self.broken if n == cell or _defines_in_text(self.cells[n].source, name)]
+        if broken:
+            raise LearnerError(self.broken[broken[-1]])
+        if found:
+            return found[-1]
+        here = [s for s in self._definitions() if s.cell == cell and not is_stub(s.node)]
+        wanted = parameters(ast.parse(_signature_source(exercise)).body[0])
+        matching = [s for s in here if parameters(s.node) == wanted]
+        others = {item.cell_name for item in all_exercises()} | set(exercise.also)
+        if len(here) == 1 or matching:
+            renamed = (matching or here)[-1]
+            if not renamed.defines & others:
+                return renamed
+        raise NotAttempted(self._why_missing(exercise, cell))
+
+    def _is_solved(self, exercise: Exercise) -> bool:
+        with contextlib.suppress(LearnerError, NotAttempted):
+            return not is_stub(self._definition(exercise).node)
+        return False
+
+    def _why_missing(self, exercise: Exercise, number: int | None) -> str:
+        if number is not None and self.cells[number].kind != "code":
+            kind = {"markdown": "Markdown", "raw": "raw"}[self.cells[number].kind]
+            return (
+                f"The cell of `{exercise.cell_name}` has become a {kind} cell. Select it, press Esc and then Y to turn "
+                "it into code again."
+            )
+        return f"The notebook has no `{exercise.cell_name}`. `course reset {exercise.id}` puts its cell back."
+
+    def _definitions(self) -> Iterator[Statement]:
+        for statement in self.statements:
+            if isinstance(statement.node, ast.FunctionDef | ast.ClassDef):
+                yield statement
+
+    def cell_of(self, exercise: Exercise) -> int | None:
+        """The number of the cell where the exercise stands, or would stand."""
+        named = [cell for cell in self.cells if cell.name == exercise_name(exercise)]
+        code = [cell for cell in named if cell.kind == "code"]
+        if named:
+            return (code or named)[0].number
+        # Everything that names cells was stripped: the code above the check is the exercise's.
+        previous = None
+        for cell in self.cells:
+            if cell.kind != "code" or not cell.source.strip():
+                continue
+            if _is_check_cell(cell, exercise) and previous is not None:
+                return previous
+            # Another exercise's cell is not this one's, though its own may have been deleted.
+            previous = cell.number if _DEFINITION.search(cell.source) and not cell.name else None
+        return None
+
+    def _traces_of(self, exercise: Exercise) -> bool:
+        key = exercise.id.replace(".", "-")
+        names = {f"exercise-{key}", f"check-{key}", f"statement-{key}"}
+        return any(cell.name in names or _is_check_cell(cell, exercise) for cell in self.cells)
+
+    def _check_of(self, exercise: Exercise, definition: Statement) -> int:
+        """How many statements stand above the end of the exercise's check: what they define counts first."""
+        last = definition.cell
+        for cell in self.cells[definition.cell + 1 :]:
+            if _is_check_cell(cell, exercise):
+                last = cell.number
+                break
+        return sum(statement.cell <= last for statement in self.statements)
+
+    def _afterwards(self, exercise: Exercise, definition: Statement) -> list[Statement]:
+        """What changes the definition later: `f = decorate(f)`, `Model.scale = 2`."""
+        names = definition.defines | {exercise.cell_name}
+        position = self.statements.index(definition)
+        later = []
+        for index, statement in enumerate(self.statements):
+            if statement is definition or statement in self._definitions():
+                continue
+            rebinds = bool(statement.defines & statement.uses & names)
+            if (rebinds and index > position) or (
+                statement.changes & names and (index > position or is_stub(definition.node))
+            ):
+                later.append(statement)
+        return later
+
+    def _needed(
+        self, names: set[str], definition: Statement, boundary: int, lent: set[str]
+    ) -> tuple[list[int], set[str]]:
+        """Indices of the statements that the names need, in order, and all names that are used."""
+        needed: set[int] = set()
+        seen: set[str] = set()
+        waiting = set(names)
+        while waiting:
+            name = waiting.pop()
+            seen.add(name)
+            if name in lent:
+                continue
+            for index in self._binding(name, definition, boundary):
+                needed.add(index)
+                waiting |= self.statements[index].uses - seen - definition.defines
+        return sorted(needed), seen
+
+    def _binding(self, name: str, definition: Statement, boundary: int) -> list[int]:
+        """The statements that give a name its value: those above the check, or else those below it."""
+
+        def touching(indices: range) -> list[int]:
+            chosen = []
+            for index in reversed(indices):
+                statement = self.statements[index]
+                if statement is definition:
+                    continue
+                if name in statement.defines | statement.changes:
+                    chosen.append(index)
+                if name in statement.defines and statement.starts_afresh:
+                    break
+            binds = any(name in self.statements[index].defines for index in chosen)
+            return chosen if binds else []
+
+        return touching(range(boundary)) or touching(range(boundary, len(self.statements)))
+
+
+def exercise_name(exercise: Exercise) -> str:
+    """The course's name for the cell that a learner writes in."""
+    return f"exercise-{exercise.id.replace('.', '-')}"
+
+
+def solution_grade_id(exercise_id: str) -> str:
+    """nbgrader's name for an exercise's cell (letters, digits and underscores only)."""
+    return f"exercise_{exercise_id.replace('.', '_')}"
+
+
+def check_grade_id(exercise_id: str) -> str:
+    """nbgrader's name for the check's cell."""
+    return f"check_{exercise_id.replace('.', '_')}"
+
+
+_SHIPPED_NAME = re.compile(r"(statement|exercise|check|hints)-\d+-\d+|(text|code)-[0-9a-f]{10}")
+
+
+_DEFINITION = re.compile(r"^\s*(async def|def|class)\s", re.MULTILINE)
+
+
+def cell_name(cell: Any) -> str:
+    """The course's own name for a cell, from the metadata that survives where ids are not kept, or from its id."""
+    metadata = cell.get("metadata") if isinstance(cell.get("metadata"), dict) else {}
+    for key, entry in (("course", "cell"), ("nbgrader", "grade_id")):
+        facts = metadata.get(key)
+        name = facts.get(entry) if isinstance(facts, dict) else None
+        if isinstance(name, str) and _SHIPPED_NAME.fullmatch(name.replace("_", "-")):
+            return name.replace("_", "-")
+    identity = cell.get("id")
+    return identity if isinstance(identity, str) and _SHIPPED_NAME.fullmatch(identity) else ""
+
+
+def digest_of(source: str) -> str:
+    """A short name of a cell's text. Line ends and empty lines at the end, which editors change, do not count."""
+    return hashlib.sha256(joined(source).rstrip().encode()).hexdigest()[:16]
+
+
+def read_notebook(path: Path) -> nbformat.NotebookNode:
+    """A notebook in format 4. Raises CourseError if it is not there, not JSON or not a notebook.
+
+    Forgiving about everything that editors leave out or add: ids, metadata, outputs, unknown keys.
+    """
+    if not path.exists():
+        raise CourseError(f"There is no notebook {path}. Give the path of an .ipynb file.")
+    if path.is_dir():
+        raise CourseError(f"{path} is a folder. Give the path of an .ipynb file in it.")
+    try:
+        content = json.loads(path.read_bytes().decode("utf-8-sig"))
+        if content.get("nbformat") != 4:
+            raise CourseError(
+                f"{path} is in version {content.get('nbformat')} of the notebook format; expected version 4. Open it "
+                "in Jupyter and save it again."
+            )
+        cells = [_tidy_cell(cell) for cell in content["cells"]]
+        metadata = content.get("metadata")
+        return nbformat.from_dict(
+            {
+                **content,
+                "cells": cells,
+                "metadata": metadata if isinstance(metadata, dict) else {},
+                "nbformat_minor": content.get("nbformat_minor", 0),
+            }
+        )
+    except (OSError, UnicodeError, ValueError, AttributeError, KeyError, TypeError, RecursionError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise CourseError(
+            f"{path} is not a readable notebook ({reason[:120]}). Restore it from a backup or open it in Jupyter and "
+            "save it again."
+        ) from None
+
+
+def joined(source: Any) -> str:
+    """A cell's source, which a file holds as one string or as a list of lines."""
+    text = source if isinstance(source, str) else "".join(source)
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def read_notebook_code(path: Path) -> NotebookCode:
+    """The code of a notebook. Raises CourseError where it cannot be read or holds no exercise."""
+    code = parse_cells(path, read_notebook(path))
+    if not code.exercises():
+        raise CourseError(
+            f"{path} holds no exercise of this course. Give a notebook from chapters/, solved or not."
+        )
+    return code
+
+
+def parse_cells(path: Path, notebook: nbformat.NotebookNode) -> NotebookCode:
+    """The code of a notebook's cells, whether or not there is an exercise among them."""
+    code = NotebookCode(path)
+    flags = 0
+    for number, cell in enumerate(notebook.cells):
+        code.cells.append(Cell(number, cell.cell_type, cell.source, cell_name(cell)))
+        if cell.cell_type != "code":
+            continue
+        try:
+            statements = statements_of(cell.source, number, f"<cell {number + 1} of {path.name}>", flags)
+        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+            code.broken[number] = describe_exception(error)
+            continue
+        if statements:
+            flags = statements[-1].flags
+        code.statements += statements
+    return code
+
+
+@contextlib.contextmanager
+def beside(path: Path) -> Iterator[None]:
+    """As a notebook's kernel would be: in its folder, whose modules can be imported; nothing is asked or shown."""
+    folder = path.resolve().parent
+    before, modules = list(sys.path), set(sys.modules)
+    sys.path.insert(0, str(folder))
+    try:
+        with (
+            contextlib.chdir(folder),
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.redirect_stderr(io.StringIO()),
+            warnings.catch_warnings(),
+            _no_input(),
+        ):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        sys.path[:] = before
+        for name in set(sys.modules) - modules:
+            file = getattr(sys.modules[name], "__file__", None)
+            # A learner's helper module is read anew each time: it may have been edited.
+            if file and Path(file).resolve().parent == folder:
+                del sys.modules[name]
+
+
+@contextlib.contextmanager
+def _no_input() -> Iterator[None]:
+    previous, sys.stdin = sys.stdin, io.StringIO()
+    try:
+        yield
+    finally:
+        sys.stdin = previous
+
+
+def _tidy_cell(cell: dict[str, Any]) -> dict[str, Any]:
+    kind = cell["cell_type"]
+    if kind not in ("code", "markdown", "raw"):
+        raise ValueError(f"a cell of the type {kind!r}")
+    metadata = cell.get("metadata")
+    tidy = {
+        **cell,
+        "source": joined(cell.get("source", "")),
+        "metadata": metadata if isinstance(metadata, dict) else {},
+    }
+    if kind == "code":
+        outputs = cell.get("outputs")
+        tidy |= {
+            "outputs": outputs if isinstance(outputs, list) else [],
+            "execution_count": cell.get("execution_count"),
+        }
+    return tidy
+
+
+def _is_check_cell(cell: Cell, exercise: Exercise) -> bool:
+    """The check below the exercise: `check("1.2")`, without an answer handed over, which text shows as an example."""
+    if cell.name == f"check-{exercise.id.replace('.', '-')}":
+        return True
+    call = rf"^\s*check\(\s*[\"']{re.escape(exercise.id)}[\"']\s*\)"
+    return cell.kind == "code" and re.search(call, cell.source, re.MULTILINE) is not None
+
+
+def _defines_in_text(source: str, name: str) -> bool:
+    return re.search(rf"^\s*(def|class)\s+{name}\b", source, re.MULTILINE) is not None
+
+
+def _signature_source(exercise: Exercise) -> str:
+    from coursekit.notebooks.cells import solution_source
+
+    return solution_source(exercise)
+
+
+def _reference_as(exercise: Exercise, name: str) -> Any:
+    """The reference under a name of the exercise's cell: of a method's class a subclass of its own."""
+    reference = exercise.load_reference(name)
+    return type(exercise.cell_name, (reference,), {}) if exercise.class_name else reference
+
+
+def _execute(statement: Statement, namespace: dict[str, Any]) -> None:
+    def run(flags: int) -> None:
+        module = ast.Module([statement.node], type_ignores=[])
+        flags |= ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+        outcome = eval(compile(module, statement.filename, "exec", flags, dont_inherit=True), namespace)
+        if inspect.iscoroutine(outcome):
+            asyncio.run(outcome)
+
+    def run_leniently() -> None:
+        try:
+            run(statement.flags)
+        except NameError:
+            import __future__
+
+            # An annotation may use a name whose import was removed; no result depends on it.
+            run(statement.flags | __future__.annotations.compiler_flag)
+
+    guarded(run_leniently)
+
+
+def _ignore(*_: Any, **__: Any) -> None:
+    """What `display` does outside a notebook."""
+
+
+class _NoShell:
+    """What `get_ipython()` returns outside a notebook: magics in a function do nothing."""
+
+    def __getattr__(self, name: str) -> Any:
+        return _ignore

@@ -1,0 +1,135 @@
+"""Training of the bundled autoencoders on the bundled model's MLP (`course train-sae`)."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import torch
+from jaxtyping import Float, Int
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from part_utils.one_layer_model import LanguageModelConfig, OneLayerModel
+from pretraining.run import Processes, fastest_dtype
+from pretraining.sparse_training import SparseTrainingConfig, Weights, train_stage
+
+NAMES = ("encoder", "decoder", "b_enc", "b_dec")
+
+
+def load_trained_model(run_dir: Path, device: str = "cpu") -> OneLayerModel:
+    """The model that `course train-lm` wrote to `run_dir`, with weights rounded to float16 as they are shipped.
+
+    Raises a ValueError where the training has not ended yet.
+    """
+    summary = run_dir / "summary.json"
+    if not summary.exists():
+        raise ValueError(f"{run_dir} holds no finished language model: run `course train-lm` first.")
+    settings = json.loads(summary.read_text())["settings"]
+    names = LanguageModelConfig.__dataclass_fields__
+    model = OneLayerModel(LanguageModelConfig(**{name: settings[name] for name in names}))
+    weights = load_file(run_dir / "model.safetensors")
+    model.load_state_dict({name: value.half().float() for name, value in weights.items()})
+    return model.to(device).eval()
+
+
+@torch.no_grad()
+def collect_activations(
+    model: OneLayerModel,
+    tokens: Int[Tensor, "rows seq"],
+    path: Path,
+    processes: Processes,
+    batch_rows: int = 64,
+) -> Float[Tensor, "tokens d_mlp"]:
+    """The MLP activations of all tokens as float16 in a file of `path`, mapped into memory.
+
+    A file that is complete is used again. With several processes each writes its share of the rows.
+    """
+    size = model.cfg.d_mlp
+    n = tokens.numel()
+    done = path.with_suffix(".json")
+    description = {"tokens": n, "d_mlp": size, "weights": float(model.head.weight.double().abs().sum())}
+    if not (done.exists() and json.loads(done.read_text()) == description):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        acts = torch.from_file(str(path), shared=True, size=n * size, dtype=torch.float16).view(n, size)
+        offsets = torch.arange(len(tokens)).tensor_split(processes.count)[processes.rank]
+        for rows in offsets.split(batch_rows):
+            post = model.mlp_post(tokens[rows].long().to(model.head.weight.device)).flatten(0, 1)
+            start = int(rows[0]) * tokens.shape[1]
+            acts[start : start + len(post)] = post.half().cpu()
+        processes.wait()
+        if processes.rank == 0:
+            done.write_text(json.dumps(description))
+    return torch.from_file(str(path), shared=True, size=n * size, dtype=torch.float16).view(n, size)
+
+
+def save_weights(weights: Weights, path: Path) -> None:
+    """One autoencoder as safetensors, under the names of `Weights`' fields."""
+    save_file({name: getattr(weights, name).cpu().contiguous() for name in NAMES}, path)
+
+
+def load_weights(path: Path, device: str = "cpu") -> Weights:
+    """What `save_weights` wrote."""
+    loaded = load_file(path, device=device)
+    return Weights(*(loaded[name] for name in NAMES))
+
+
+def train_autoencoder(
+    model_dir: Path,
+    corpus: Path,
+    run_dir: Path,
+    *,
+    instance: int = 0,
+    n_hidden_ae: int = 4096,
+    k: int = 48,
+    target_l0: float = 72.0,
+    batch_size: int = 2048,
+    topk_steps: int = 700,
+    relu_steps: int = 700,
+    refit_steps: int = 200,
+    lr: float = 2e-3,
+    max_rows: int = 24_576,
+    seed: int = 0,
+    device: str = "cpu",
+    progress: bool = True,
+) -> Weights:
+    """Trains one instance in the three stages of `sparse_training` and writes its weights to `run_dir`.
+
+    `run_dir/topk_N.safetensors` and `run_dir/relu_N.safetensors` are the results for instance N. Stages
+    that are done are not repeated. Activations are collected from the first `max_rows` rows of the corpus.
+    """
+    processes = Processes(device)
+    dtype = fastest_dtype(device)
+    model = load_trained_model(model_dir, device)
+    tokens = load_file(corpus / "train.safetensors")["tokens"][:max_rows]
+    acts = collect_activations(model, tokens, run_dir / "activations.bin", processes)
+    common = SparseTrainingConfig(
+        "topk", topk_steps, batch_size, n_hidden_ae, k, target_l0, lr=lr, seed=2 * seed + instance
+    )
+    stages = [
+        common,
+        replace(common, stage="relu", steps=relu_steps, lr=lr / 2),
+        replace(common, stage="refit", steps=refit_steps, lr=lr / 2),
+    ]
+    weights: Weights | None = None
+    for cfg in stages:
+        result = run_dir / f"{cfg.stage}_{instance}.safetensors"
+        if result.exists():
+            weights = load_weights(result, device)
+            continue
+        weights = train_stage(
+            acts,
+            cfg,
+            run_dir / f"{cfg.stage}_{instance}",
+            start=weights,
+            device=device,
+            dtype=dtype,
+            progress=progress,
+            processes=processes,
+        )
+        if processes.rank == 0:
+            save_weights(weights, result)
+            (run_dir / f"{cfg.stage}_{instance}.json").write_text(json.dumps(asdict(cfg), indent=2) + "\n")
+    assert weights is not None
+    return weights

@@ -1,0 +1,88 @@
+"""From finished runs to the files in `part_utils/data`, and their manifest."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from part_utils.one_layer_model import LanguageModelConfig, bridge_name
+from pretraining.autoencoders import load_weights
+from pretraining.sparse_training import Weights
+
+
+def ship_language_model(run_dir: Path, corpus: Path, data: Path) -> None:
+    """Weights in float16 under TransformerLens's names, its configuration, and the tokenizer."""
+    weights = load_file(run_dir / "model.safetensors")
+    settings = json.loads((run_dir / "summary.json").read_text())["settings"]
+    cfg = LanguageModelConfig(**{field.name: settings[field.name] for field in fields(LanguageModelConfig)})
+    data.mkdir(parents=True, exist_ok=True)
+    save_file(
+        {bridge_name(name): value.half().contiguous() for name, value in weights.items()},
+        data / "language_model.safetensors",
+    )
+    (data / "language_model.json").write_text(json.dumps(cfg.as_bridge_config(), indent=2) + "\n")
+    shutil.copytree(corpus / "tokenizer", data / "tokenizer", dirs_exist_ok=True)
+
+
+def ship_text(corpus: Path, data: Path, train_rows: int) -> None:
+    """The validation and held-out shards, and the first `train_rows` rows of the training shard."""
+    data.mkdir(parents=True, exist_ok=True)
+    for split in ("train", "validation", "held_out"):
+        path = corpus / f"{split}.safetensors"
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata()
+        tensors = load_file(path)
+        if split == "train":
+            tensors = {name: tensor[:train_rows].clone() for name, tensor in tensors.items()}
+        save_file(tensors, data / f"tokens_{split}.safetensors", metadata=metadata)
+    shutil.copy(corpus / "corpus.json", data / "corpus.json")
+
+
+def stacked(parts: list[Weights]) -> dict[str, Tensor]:
+    """Several autoencoders as the parameters of one `AutoEncoder`, in float16."""
+    tensors = {
+        "W_enc": torch.stack([part.encoder.mT for part in parts]),
+        "W_dec": torch.stack([part.decoder for part in parts]),
+        "b_enc": torch.stack([part.b_enc for part in parts]),
+        "b_dec": torch.stack([part.b_dec for part in parts]),
+    }
+    return {name: tensor.half().contiguous().cpu() for name, tensor in tensors.items()}
+
+
+def ship_autoencoders(run_dir: Path, data: Path) -> None:
+    """Encoder-A and encoder-B in one file, and the TopK autoencoder that A was started from in another."""
+    data.mkdir(parents=True, exist_ok=True)
+    parts = [load_weights(run_dir / f"refit_{instance}.safetensors") for instance in (0, 1)]
+    save_file(stacked(parts), data / "autoencoders.safetensors")
+    k = json.loads((run_dir / "topk_0.json").read_text())["k"]
+    topk = stacked([load_weights(run_dir / "topk_0.safetensors")])
+    save_file(topk, data / "autoencoder_topk.safetensors", metadata={"k": str(k)})
+
+
+def write_manifest(data: Path) -> dict[str, Any]:
+    """SHA-256 of every file in the data folder but the manifest itself and the descriptions."""
+    paths = [
+        path
+        for path in sorted(data.rglob("*"))
+        if path.is_file()
+        and path.name not in {"manifest.json", "metrics.json"}
+        and path.suffix not in {".md", ".txt", ".png", ".pyc"}
+    ]
+    manifest = {
+        "sha256": {
+            path.relative_to(data).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths
+        }
+    }
+    for path in paths:
+        path.chmod(0o644)
+    (data / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
+    return manifest
