@@ -9,6 +9,8 @@ Each module `chapter_NN.py` holds both for its chapter, as code that a learner m
     @variant("0.1")
     def matmul(features, W): ...
 
+    equivalent("0.1", "why it makes no difference", "before -> after")    # of the mechanical mutants
+
 For a method exercise, such as 1.1, the function is the method, and the class around it is made here. A class is
 taken as it is; it derives from the reference class. `python -m tests.mutants` prints a table of all.
 """
@@ -18,6 +20,7 @@ from __future__ import annotations
 import functools
 import importlib
 import pkgutil
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -63,6 +66,7 @@ class Answer:
 
 
 _ANSWERS: list[Answer] = []
+_EQUIVALENT: defaultdict[str, dict[str, str]] = defaultdict(dict)
 
 
 def mutant(exercise_id: str, *, says: str, function: str = "") -> Callable[[Any], Any]:
@@ -73,6 +77,17 @@ def mutant(exercise_id: str, *, says: str, function: str = "") -> Callable[[Any]
 def variant(exercise_id: str, *, function: str = "") -> Callable[[Any], Any]:
     """A right answer, written in another way than the reference."""
     return _remember(exercise_id, None, function)
+
+
+def equivalent(exercise_id: str, why: str, *changes: str) -> None:
+    """Mechanical changes of the reference that a check may accept, and why (see `mechanical.py`)."""
+    _EQUIVALENT[exercise_id] |= dict.fromkeys(changes, why)
+
+
+def all_equivalents() -> dict[str, dict[str, str]]:
+    """By exercise, the mechanical changes that make no difference, each with the reason."""
+    _load()
+    return _EQUIVALENT
 
 
 def all_answers() -> list[Answer]:

@@ -1,4 +1,8 @@
-"""`python -m tests.mutants`: which wrong answers the checks catch and name, and which right ones they accept."""
+"""`python -m tests.mutants`: which wrong answers the checks catch and name, and which right ones they accept.
+
+The last three columns are of the mechanical mutants (`mechanical.py`): how many there are, how many of them the check
+accepts, and how many of these are known to make no difference.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +16,11 @@ from rich.progress import track
 from rich.table import Table
 
 from coursekit import Exercise, all_exercises, reference_learner, run_check
-from tests.mutants import Answer, all_answers
+from tests.mutants import Answer, all_answers, all_equivalents
+from tests.mutants.mechanical import mechanical_mutants
 
-NAMED_SHARE = 0.9
+NAMED_SHARE = 0.95
+COUNTED = ("mutants", "caught", "named", "variants", "accepted", "mechanical", "survive", "explained")
 
 
 def main() -> int:
@@ -27,6 +33,9 @@ def main() -> int:
     parser.add_argument(
         "--reference-seeds", type=int, default=0, help="check the reference with so many seeds"
     )
+    parser.add_argument(
+        "--no-mechanical", action="store_true", help="leave out the mechanical changes of the reference"
+    )
     arguments = parser.parse_args()
     # The tensors are small, and several threads only get into each other's way.
     torch.set_num_threads(1)
@@ -35,10 +44,10 @@ def main() -> int:
     console = Console()
     if arguments.reference_seeds:
         return _check_references(exercises, range(arguments.reference_seeds), console)
-    return _check_answers(exercises, seeds, console)
+    return _check_answers(exercises, seeds, not arguments.no_mechanical, console)
 
 
-def _check_answers(exercises: list[Exercise], seeds: range, console: Console) -> int:
+def _check_answers(exercises: list[Exercise], seeds: range, mechanical: bool, console: Console) -> int:
     answers = [a for a in all_answers() if a.exercise_id in {e.id for e in exercises}]
     count: Counter[tuple[str, str]] = Counter()
     complaints: dict[tuple[str, str], tuple[int, str]] = {}
@@ -47,18 +56,22 @@ def _check_answers(exercises: list[Exercise], seeds: range, console: Console) ->
             _judge(answer, seed, count, complaints)
     for (_, name), (first_seed, complaint) in complaints.items():
         console.print(f"{name} (seed {first_seed}): {complaint}", highlight=False, markup=False)
-    table = Table("Exercise", "Name", "Mutants", "Caught", "Named", "Variants", "Accepted")
+    if mechanical:
+        for exercise in track(exercises, "Changing", console=console, transient=True):
+            _judge_mechanical(exercise, count, console)
+    table = Table("Exercise", "Wrong", "caught", "named", "Right", "accepted")
+    for column in ("Mechanical", "survive", "explained") if mechanical else ():
+        table.add_column(column)
     for exercise in exercises:
-        of = {
-            what: count[exercise.id, what] for what in ("mutants", "caught", "named", "variants", "accepted")
-        }
-        table.add_row(exercise.id, exercise.name, *_columns(of))
-    of = {what: sum(count[e.id, what] for e in exercises) for what in ("mutants", "caught", "named")}
-    of |= {what: sum(count[e.id, what] for e in exercises) for what in ("variants", "accepted")}
+        of = {what: count[exercise.id, what] for what in COUNTED}
+        table.add_row(exercise.id, *_columns(of, mechanical))
+    of = {what: sum(count[e.id, what] for e in exercises) for what in COUNTED}
     table.add_section()
-    table.add_row("all", f"{len(seeds)} seeds" if len(seeds) > 1 else f"seed {seeds[0]}", *_columns(of))
+    seeds_text = f"{len(seeds)} seeds" if len(seeds) > 1 else f"seed {seeds[0]}"
+    table.add_row(f"all, {seeds_text}", *_columns(of, mechanical))
     console.print(table)
     good = of["caught"] == of["mutants"] and of["accepted"] == of["variants"]
+    good &= of["explained"] == of["survive"]
     good &= of["named"] >= NAMED_SHARE * of["mutants"]
     return 0 if good else 1
 
@@ -89,18 +102,31 @@ def _judge(
         complaints.setdefault((key, f"{key} {answer.name}"), (seed, complaint))
 
 
-def _columns(of: dict[str, int]) -> list[str]:
+def _judge_mechanical(exercise: Exercise, count: Counter[tuple[str, str]], console: Console) -> None:
+    known = all_equivalents()[exercise.id]
+    for mutant in mechanical_mutants(exercise):
+        count[exercise.id, "mechanical"] += 1
+        if mutant.caught():
+            continue
+        count[exercise.id, "survive"] += 1
+        count[exercise.id, "explained"] += mutant.change in known
+        if mutant.change not in known:
+            console.print(f"{exercise.id} survives: {mutant.change}", highlight=False, markup=False)
+
+
+def _columns(of: dict[str, int], mechanical: bool) -> list[str]:
     def share(part: str, whole: str) -> str:
         style = "green" if of[part] == of[whole] else "yellow" if part == "named" else "red"
         return f"[{style}]{of[part]}[/]"
 
-    return [
+    by_hand = [
         str(of["mutants"]),
         share("caught", "mutants"),
         share("named", "mutants"),
         str(of["variants"]),
         share("accepted", "variants"),
     ]
+    return by_hand + [str(of["mechanical"]), str(of["survive"]), share("explained", "survive")] * mechanical
 
 
 def _check_references(exercises: list[Exercise], seeds: range, console: Console) -> int:
