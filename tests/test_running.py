@@ -283,7 +283,12 @@ class TestOutcomes:
         result = attempt(adds)
         assert result.status == "error"
         assert "RuntimeError: The size of tensor" in result.message
-        assert result.message.endswith(": `return features + W`")
+        assert ": `return features + W`\n" in result.message
+        assert (
+            "3 is the size of `instances`, 2 is the size of `hidden`: two different axes meet"
+            in result.message
+        )
+        assert result.message.endswith("`W` [instances 3, hidden 2, features 5].")
         assert "site-packages" not in result.text()
 
     def test_not_attempted(self):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,9 +17,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from coursekit.checking.door import Handle, Learner, Target
+from coursekit.checking.clashes import explained_clash, names_of_sizes, shapes_that_went_in
+from coursekit.checking.door import Handle, Learner, LearnerError, Target
 from coursekit.checking.pictures import side_by_side
 
+MOST_EXPLANATIONS = 2
 Alternative = Tensor | Callable[[], Tensor | None] | None
 
 
@@ -60,12 +62,16 @@ class Check:
         exercise_id: whose function `call` and `gradients` reach.
         generator: seeded source of the inputs.
         claims: what has been found to hold so far.
+        reference: loads what solves the exercise; its annotations name the axes of what goes in.
+        last: what came back from the learner's code last, in words.
     """
 
     learner: Learner
     exercise_id: str
     generator: torch.Generator
     claims: list[str] = field(default_factory=list)
+    reference: Callable[[], Any] | None = None
+    last: str = ""
     _scene: Callable[[], str] | None = None
 
     # Pictures
@@ -108,19 +114,48 @@ class Check:
 
     def call(self, *args: Any, **kwargs: Any) -> Any:
         """Call the exercise's function."""
-        return self.learner.call(self.exercise_id, *args, **kwargs)
+        return self._call(self.exercise_id, "", args, kwargs)
 
     def call_also(self, name: str, *args: Any, **kwargs: Any) -> Any:
         """Call another function of the exercise's cell."""
-        return self.learner.call(f"{self.exercise_id} {name}", *args, **kwargs)
+        return self._call(f"{self.exercise_id} {name}", "", args, kwargs)
 
     def method(self, owner: Handle, name: str, *args: Any) -> Any:
         """Call a method of an object on the learner's side."""
-        return self.learner.call((owner, name), *args)
+        return self._call((owner, name), name, args, {})
 
     def create(self, *args: Any, target: str | None = None, **kwargs: Any) -> Handle:
         """Make an object of the exercise's class, or of a reference class given by its dotted name."""
         return self.learner.create(target or self.exercise_id, *args, **kwargs)
+
+    def _call(self, target: Target, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        with self._explaining(method, args, kwargs):
+            result = self.learner.call(target, *args, **kwargs)
+        self.last = described(result)
+        return result
+
+    @contextlib.contextmanager
+    def _explaining(self, method: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Iterator[None]:
+        """An exception of the learner's code takes along what went in, and what the sizes in it are."""
+        try:
+            yield
+        except LearnerError as error:
+            raise LearnerError(f"{error}{self._what_went_in(str(error), method, args, kwargs)}") from None
+
+    def _what_went_in(self, message: str, method: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
+        with contextlib.suppress(Exception):
+            function = self.reference() if self.reference else None
+            if method:
+                function = getattr(function, method)
+            if function is not None:
+                shapes = shapes_that_went_in(function, args, kwargs)
+                lines = [explained_clash(message, names_of_sizes(function, args, kwargs))]
+                if shapes:
+                    lines.append(
+                        "It was called with " + ", ".join(f"`{n}` {s}" for n, s in shapes.items()) + "."
+                    )
+                return "".join(f"\n{line}" for line in lines if line)
+        return ""
 
     # Claims
 
@@ -157,16 +192,14 @@ class Check:
             self._remember(claim)
             return
         with drawn(tensor, expected, axes):
-            for phrase, alternative in [*(mistakes or {}).items(), *_general_mistakes(expected, axes)]:
-                wrong = alternative() if callable(alternative) else alternative
-                if wrong is None or tensor.shape != wrong.shape or not agree(tensor, wrong, rtol, atol):
-                    continue
-                # A mistake that makes no difference on these inputs cannot be the one.
-                if wrong.shape != expected.shape or not agree(wrong, expected, rtol, atol):
-                    raise Mistake(
-                        f"{_capital(what)} is what comes out when {phrase.strip()}.",
-                        compare(tensor, expected, axes),
-                    )
+            fitting = _fitting([*(mistakes or {}).items()], tensor, expected, rtol, atol) or _fitting(
+                _general_mistakes(expected, axes), tensor, expected, rtol, atol
+            )
+            if fitting:
+                raise Mistake(
+                    f"{_capital(what)} is what comes out when {', or when '.join(fitting)}.",
+                    compare(tensor, expected, axes),
+                )
             if tensor.shape != expected.shape:
                 raise Mistake(
                     f"{_capital(what)} has the wrong shape: expected {shape_text(expected, axes)}, "
@@ -175,14 +208,9 @@ class Check:
             if not torch.isfinite(tensor).all():
                 kind = "NaN" if torch.isnan(tensor).any() else "infinite"
                 raise Mistake(f"{_capital(what)} contains {kind} values.", compare(tensor, expected, axes))
-            factor = _common_factor(tensor, expected)
-            if factor is not None and agree(tensor, factor * expected, rtol, atol):
-                raise Mistake(
-                    f"{_capital(what)} is everywhere {factor:.4g} times what it should be.",
-                    compare(tensor, expected, axes),
-                )
             raise Mistake(
-                f"{_capital(what)} has the right shape but the wrong values.", compare(tensor, expected, axes)
+                f"{_capital(what)} {_how_wrong(tensor, expected, axes, rtol, atol)}",
+                compare(tensor, expected, axes),
             )
 
     def tensor(self, value: Any, what: str = "the result") -> Tensor:
@@ -218,7 +246,11 @@ class Check:
 
         `wrt` maps positions of arguments, or names of parameters, to the expected gradients.
         """
-        _, gradients = self.learner.gradients(target, *args, wrt=list(wrt), cotangent=cotangent, field=field)
+        with self._explaining(target[1] if isinstance(target, tuple) else "", args, {}):
+            result, gradients = self.learner.gradients(
+                target, *args, wrt=list(wrt), cotangent=cotangent, field=field
+            )
+        self.last = described(result)
         if all(gradient is None for gradient in gradients):
             raise Mistake(detached)
         for name, expected, gradient in zip(wrt, wrt.values(), gradients, strict=True):
@@ -230,8 +262,8 @@ class Check:
             if not agree(gradient, expected, 1e-3, 1e-5):
                 with drawn(gradient, expected, axes):
                     raise Mistake(
-                        f"The values are right, but the gradient with respect to {where} is not. "
-                        "Is part of the computation detached?",
+                        f"The values are right, but the gradient with respect to {where} "
+                        f"{_how_gradient_is_wrong(gradient, expected)}",
                         compare(gradient, expected, axes),
                     )
         self._remember(claim)
@@ -393,8 +425,90 @@ def compare(actual: Tensor, expected: Tensor, axes: str) -> list[str]:
     return lines
 
 
+def described(value: Any) -> str:
+    """What came back, in a few words: `a float32 tensor of shape [7, 3]`, `a tuple of 2`, `None`."""
+    if isinstance(value, Tensor):
+        kind = str(value.dtype).removeprefix("torch.")
+        return f"a {kind} tensor of shape {list(value.shape)}" if value.ndim else f"a single {kind} number"
+    if isinstance(value, tuple | list | dict):
+        return f"a {type(value).__name__} of {len(value)}"
+    if isinstance(value, Handle):
+        return f"an object of type {value.type_name}"
+    return "None" if value is None else f"a Python {type(value).__name__}"
+
+
+def _fitting(
+    mistakes: Iterable[tuple[str, Alternative]], actual: Tensor, expected: Tensor, rtol: float, atol: float
+) -> list[str]:
+    """The known mistakes that explain what came out: one, or two if both do on these inputs.
+
+    A combination of mistakes counts only if none of its parts explains it alone.
+    """
+    found: list[str] = []
+    for phrase, alternative in mistakes:
+        phrase = phrase.strip()
+        if any(known in phrase for known in found):
+            continue
+        wrong = None
+        with contextlib.suppress(Exception):
+            # What a mistake leads to may not exist for these sizes.
+            wrong = alternative() if callable(alternative) else alternative
+        if wrong is None or actual.shape != wrong.shape or not agree(actual, wrong, rtol, atol):
+            continue
+        # A mistake that makes no difference on these inputs cannot be the one.
+        if wrong.shape != expected.shape or not agree(wrong, expected, rtol, atol):
+            found.append(phrase)
+        if len(found) == MOST_EXPLANATIONS:
+            break
+    return found
+
+
+def _how_wrong(actual: Tensor, expected: Tensor, axes: str, rtol: float, atol: float) -> str:
+    """What can be seen of a result that no known mistake explains."""
+    factor = _common_factor(actual, expected)
+    if factor is not None and agree(actual, factor * expected, rtol, atol):
+        names = _axis_names(axes, expected.ndim)
+        note = ""
+        for name, size in zip(names, expected.shape, strict=True):
+            if size > 1 and factor and (_near(factor, size) or _near(1 / factor, size)):
+                note = f" ({'' if factor > 1 else 'divided by '}the size of the axis `{name}`)"
+        return f"is everywhere {factor:.4g} times what it should be{note}."
+    shift = (actual.double() - expected.double()).mean().item()
+    if expected.numel() > 2 and agree(actual, expected + shift, rtol, atol):
+        return f"is everywhere {abs(shift):.4g} too {'large' if shift > 0 else 'small'}."
+    wrong = ~torch.isclose(actual.double(), expected.double(), rtol=1e-4, atol=1e-5)
+    zero = wrong & (actual == 0)
+    if wrong.any() and torch.equal(wrong, zero) and not wrong.all():
+        return "is 0 in some places where it should not be, and right everywhere else."
+    if wrong.any() and not wrong.all() and (expected[wrong] == 0).all():
+        return "is right wherever it should not be 0, but not 0 where it should be."
+    return "has the right shape but the wrong values."
+
+
+def _how_gradient_is_wrong(actual: Tensor, expected: Tensor) -> str:
+    if actual.shape != expected.shape:
+        return "has another shape than it should."
+    if not torch.isfinite(actual).all():
+        kind = "NaN" if torch.isnan(actual).any() else "infinite"
+        return f"contains {kind} values: one step of training would destroy the parameter."
+    wrong = ~torch.isclose(actual.double(), expected.double(), rtol=1e-3, atol=1e-5)
+    if (actual[wrong] == 0).all():
+        return (
+            "is 0 in some places where it should not be: part of the computation is cut off there, by a clamp, a "
+            "mask or a `.detach()`."
+        )
+    factor = _common_factor(actual, expected)
+    if factor is not None and agree(actual, factor * expected, 1e-3, 1e-5):
+        return f"is everywhere {factor:.4g} times what it should be."
+    return "is not. Is part of the computation detached, or does another function have the same values here?"
+
+
+def _near(left: float, right: float) -> bool:
+    return math.isclose(left, right, rel_tol=1e-3)
+
+
 def _general_mistakes(expected: Tensor, axes: str) -> Iterator[tuple[str, Tensor]]:
-    """Mistakes in the handling of axes, which can be made in any exercise."""
+    """Mistakes in the handling of axes and signs, which can be made in any exercise."""
     names = _axis_names(axes, expected.ndim)
     if 1 in expected.shape:
         yield "an axis of size 1 is lost (`squeeze` removes all of them)", expected.squeeze()
@@ -414,9 +528,28 @@ def _general_mistakes(expected: Tensor, axes: str) -> Iterator[tuple[str, Tensor
             f"index 0 of the axis `{name}` is used for all of it",
             expected.narrow(axis, 0, 1).expand_as(expected),
         )
+        if expected.shape[axis] > 1:
+            yield f"the axis `{name}` is reversed", expected.flip(axis)
+            for step, neighbor in ((1, "before"), (-1, "after")):
+                yield (
+                    f"along `{name}` each place has what belongs to the one {neighbor} it",
+                    expected.roll(step, axis),
+                )
+            mean = expected.mean(axis, keepdim=True).expand_as(expected)
+            yield f"the mean over the axis `{name}` is used for all of it", mean
+            yield f"the sum over the axis `{name}` is used for all of it", mean * expected.shape[axis]
+            yield f"it is added up along the axis `{name}` (a cumulative sum)", expected.cumsum(axis)
     yield "an axis of size 1 is added in front", expected.unsqueeze(0)
     yield "an axis of size 1 is added at the end", expected.unsqueeze(-1)
     yield "the sign is turned round", -expected
+    yield "the absolute value is taken", expected.abs()
+    yield "it is squared once more", expected.square()
+    yield "a square root is taken once more", expected.clamp(min=0).sqrt()
+    yield "negative values are set to 0", expected.relu()
+    yield "it is subtracted from 1", 1 - expected
+    yield "its reciprocal is taken", 1 / expected
+    yield "it is rounded to whole numbers", expected.round()
+    yield "it is cut down to whole numbers", expected.trunc()
 
 
 def _common_factor(actual: Tensor, expected: Tensor) -> float | None:

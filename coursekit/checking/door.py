@@ -211,7 +211,7 @@ class DirectLearner:
         if isinstance(value, Tensor):
             # Plain data: a subclass has no say in how it is compared.
             with torch._C.DisableTorchFunctionSubclass():
-                return value.detach().as_subclass(Tensor).clone()
+                return _plain(value.detach())
         if value is None or type(value) in (bool, int, float, str):
             return value
         if isinstance(value, tuple):
@@ -228,6 +228,15 @@ class DirectLearner:
         handle = Handle(len(self._objects), f"{module}{kind.__qualname__}")
         self._objects[handle.number] = value
         return handle
+
+
+def _plain(tensor: Tensor) -> Tensor:
+    """A copy of the values, however they were stored. Raises LearnerError where there are none."""
+    if tensor.device.type == "meta":
+        raise LearnerError("ValueError: your result is a tensor on the device `meta`, which has no values.")
+    if tensor.layout is not torch.strided:
+        tensor = tensor.to_dense()
+    return tensor.as_subclass(Tensor).resolve_conj().resolve_neg().cpu().clone()
 
 
 def guarded(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

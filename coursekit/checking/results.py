@@ -65,7 +65,6 @@ class CheckResult:
         sign, color, verdict = _LOOK[self.status]
         parts = [
             f'<div style="border-left:4px solid {color};padding:.4em .9em;margin:.2em 0;font-size:14px">',
-            self.picture,
             f'<div><b style="color:{color}">{sign}</b> <b>Exercise {self.id}</b> · {html.escape(self.title)}: '
             f"{verdict}"
             f'<span style="float:right;opacity:.7">{self.points:g} of {self.max_points:g} points</span></div>',
@@ -73,6 +72,8 @@ class CheckResult:
         if self.message:
             text = _inline_markup(html.escape(self.message)).replace("\n", "<br>")
             parts.append(f'<div style="margin-top:.3em">{text}</div>')
+        if self.picture:
+            parts.append(f'<div style="margin-top:.5em">{self.picture}</div>')
         if self.details:
             lines = "\n".join(map(html.escape, self.details))
             parts.append(f'<pre style="margin:.3em 0 0;font-size:12px;background:none">{lines}</pre>')

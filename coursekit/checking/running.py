@@ -95,7 +95,7 @@ def run_check(exercise: Exercise, learner: Learner, seed: int = DEFAULT_SEED) ->
     """Run one exercise's check through the door `learner`. Never raises because of the learner's code."""
     load_needs(exercise)
     generator = torch.Generator().manual_seed(seed * 1_000_003 + _stable_number(exercise.id))
-    run = Check(learner, exercise.id, generator)
+    run = Check(learner, exercise.id, generator, reference=exercise.load_reference)
     status: Status = "passed"
     message, picture = "", ""
     details: tuple[str, ...] = ()
@@ -128,7 +128,8 @@ def run_check(exercise: Exercise, learner: Learner, seed: int = DEFAULT_SEED) ->
     except Exception as error:
         # Something came back that no check foresaw. A learner is not to see the course's own traceback.
         status = "error"
-        message = f"The check could not make sense of your result ({describe_exception(error)})."
+        got = f", {run.last}," if run.last else ""
+        message = f"The check could not make sense of your result{got} ({describe_exception(error)})."
     except BaseException as error:
         status, message = "error", f"Your code raised {describe_exception(error)}"
     return CheckResult(
