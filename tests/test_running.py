@@ -323,10 +323,21 @@ class TestOutcomes:
         assert torch.equal(torch.get_rng_state(), state)
 
     def test_result_that_no_check_foresaw(self):
-        result = attempt(lambda features, W: torch.empty(7, 3, 2, device="meta"))
+        def stumbles(check):
+            check.call(torch.ones(2, 3, 5), torch.ones(3, 2, 5))
+            raise KeyError("counts")
+
+        result = run_check(
+            replace(PROJECT, check=stumbles), DirectLearner({"project_features": right}, cell_names())
+        )
         assert result.status == "error"
-        assert "could not make sense of your result" in result.message
+        assert "could not make sense of your result, a float32 tensor of shape [2, 3, 2]," in result.message
         assert "part_utils" not in result.text()
+
+    def test_tensor_without_values(self):
+        result = attempt(lambda features, W: torch.empty(7, 3, 2, device="meta"))
+        assert result.status == "failed"
+        assert "no values" in result.message
 
     def test_same_seed_same_result(self):
         def wrong(features, W):

@@ -208,6 +208,8 @@ class DirectLearner:
         return value
 
     def _outward(self, value: Any) -> Any:
+        if isinstance(value, Tensor) and value.device.type == "meta":
+            return Handle(-1, "Tensor on the device `meta`, which has no values")
         if isinstance(value, Tensor):
             # Plain data: a subclass has no say in how it is compared.
             with torch._C.DisableTorchFunctionSubclass():
@@ -231,9 +233,7 @@ class DirectLearner:
 
 
 def _plain(tensor: Tensor) -> Tensor:
-    """A copy of the values, however they were stored. Raises LearnerError where there are none."""
-    if tensor.device.type == "meta":
-        raise LearnerError("ValueError: your result is a tensor on the device `meta`, which has no values.")
+    """A copy of the values, however they were stored."""
     if tensor.layout is not torch.strided:
         tensor = tensor.to_dense()
     return tensor.as_subclass(Tensor).resolve_conj().resolve_neg().cpu().clone()
