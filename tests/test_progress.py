@@ -121,14 +121,67 @@ def test_falls_back_to_the_users_folder(course, tmp_path, monkeypatch):
         lambda path, data: refuse() if course in path.parents else write(path, data),
     )
     record([result("0.1")])
-    assert (tmp_path / "home" / "superposition-course" / "progress.json").exists()
+    assert len(list((tmp_path / "home" / "superposition-course").glob("progress-*.json"))) == 1
     assert "solved" in load_progress()["0.1"]
 
 
 def test_outside_a_course_it_is_kept_in_the_users_folder(course, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     record([result("0.1")])
-    assert (tmp_path / "home" / "superposition-course" / "progress.json").exists()
+    assert len(list((tmp_path / "home" / "superposition-course").glob("progress-*.json"))) == 1
+
+
+def another_course(folder):
+    (folder / "chapters" / "00_start_here").mkdir(parents=True)
+    return folder
+
+
+def test_a_copy_knows_nothing_of_another(course, tmp_path):
+    record([result("0.1")])
+    other = another_course(tmp_path / "another")
+    assert load_progress(other) == {}
+    record([result("0.2")], other)
+    forget("0.1", other)
+    assert set(load_progress()) == {"0.1"}
+    assert set(load_progress(other)) == {"0.2"}
+
+
+def test_copies_that_cannot_be_written_know_nothing_of_each_other(course, tmp_path, monkeypatch):
+    from part_utils import files
+
+    write = files.write_atomically
+    read_only = [course, another_course(tmp_path / "another")]
+    monkeypatch.setattr(
+        files,
+        "write_atomically",
+        lambda path, data: refuse() if path.parent.parent in read_only else write(path, data),
+    )
+    for number, folder in zip(("0.1", "0.2"), read_only, strict=True):
+        record([result(number)], folder)
+    assert [set(load_progress(folder)) for folder in read_only] == [{"0.1"}, {"0.2"}]
+    assert load_progress(another_course(tmp_path / "third")) == {}
+
+
+def test_a_folder_made_anew_under_the_same_name_starts_from_nothing(tmp_path, monkeypatch):
+    monkeypatch.delenv("COURSE_PROGRESS")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "home"))
+    place = tmp_path / "notebooks"
+    place.mkdir()
+    record([result("0.1")], place)
+    place.rename(tmp_path / "old")
+    place.mkdir()
+    assert load_progress(place) == {}
+
+
+def test_what_an_earlier_version_kept_for_all_copies_together_is_left_alone(course, tmp_path):
+    """Nothing in that file says to which copy it belongs."""
+    old = tmp_path / "home" / "superposition-course" / "progress.json"
+    old.parent.mkdir(parents=True)
+    old.write_text(json.dumps({"exercises": {"0.1": {"status": "passed", "when": "2026", "solved": "2026"}}}))
+    before = old.read_bytes()
+    assert load_progress() == {}
+    forget("0.1")
+    assert old.read_bytes() == before
 
 
 @pytest.fixture
@@ -185,7 +238,7 @@ def test_a_check_waits_only_a_moment_for_a_lock(course, shell, tmp_path, monkeyp
     (course / ".course").mkdir()
     with FileLock(course / ".course" / "progress.lock"):
         assert running.check("0.1").passed
-    assert (tmp_path / "home" / "superposition-course" / "progress.json").exists()
+    assert len(list((tmp_path / "home" / "superposition-course").glob("progress-*.json"))) == 1
 
 
 def test_the_card(course):

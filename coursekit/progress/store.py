@@ -1,12 +1,14 @@
 """Which exercises are solved, for display only: one small file, which may be deleted at any time.
 
-It stands in `.course/` of the course folder, or in the user's own data folder where that cannot be written or
-there is no course folder. No check depends on it, and no check fails because of it.
+It stands in `.course/` of the course folder. Where that cannot be written, or there is no course folder (as in
+Colab), it stands in the user's own data folder, in a file of this folder's own: no two copies of the course see each
+other's progress. No check depends on it, and no check fails because of it.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import html
 import json
 import os
@@ -43,8 +45,22 @@ def progress_files(start: Path | None = None) -> list[Path]:
     if chosen is not None:
         return [] if chosen in ("", "off") else [Path(chosen)]
     folder = course_folder(start)
-    home = _data_folder() / "superposition-course" / "progress.json"
+    home = (
+        _data_folder()
+        / "superposition-course"
+        / f"progress-{_fingerprint(folder or start or Path.cwd())}.json"
+    )
     return [folder / ".course" / "progress.json", home] if folder else [home]
+
+
+def _fingerprint(folder: Path) -> str:
+    """What tells a folder from every other, and from one that stood under the same name before it."""
+    folder = folder.resolve()
+    if folder.is_file():
+        folder = folder.parent
+    # The number of the folder on its disk changes when the folder is deleted and made anew.
+    number = folder.stat().st_ino if folder.exists() else 0
+    return hashlib.sha256(f"{folder}\n{number}".encode(errors="surrogateescape")).hexdigest()[:16]
 
 
 def load_progress(start: Path | None = None) -> Entries:
