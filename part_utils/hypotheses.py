@@ -13,6 +13,7 @@ from torch import Tensor
 from part_utils.autoencoder import AutoEncoder
 from part_utils.interpretation import feature_activations
 from part_utils.language_models import TokenizedText, load_autoencoder, load_language_model, load_tokens
+from part_utils.token_text import token_strings
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -51,8 +52,9 @@ class Feature:
 
 def words_of(text: TokenizedText, tokenizer: object) -> tuple[list[list[str]], list[list[str]]]:
     """The tokens of every row as text, and the label of each."""
-    decoded: list[str] = tokenizer.batch_decode([[i] for i in range(len(tokenizer))])  # type: ignore[attr-defined, arg-type]
-    words = [[decoded[token] for token in row] for row in text.tokens.tolist()]
+    length = text.tokens.shape[1]
+    strings = token_strings(text.tokens.flatten(), tokenizer)
+    words = [strings[start : start + length] for start in range(0, len(strings), length)]
     labels = [[text.label_names[label] for label in row] for row in text.labels.tolist()]
     return words, labels
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from part_utils.activations import MLP_HOOK, get_activations
 from part_utils.autoencoder import AutoEncoder
 from part_utils.evaluation import encode
+from part_utils.token_text import text_of, token_string, token_strings
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -46,7 +47,7 @@ def firing_latents(
     acts = encode(get_activations(tokens, model), autoencoder, instance)
     # The model has no text before BOS to go by, so what fires there says nothing about the sentence.
     acts[0] = 0
-    words = [model.tokenizer.decode([token]) for token in tokens[0].tolist()]
+    words = token_strings(tokens[0], model.tokenizer)
     return FiringLatents(tokens, words, acts)
 
 
@@ -62,7 +63,7 @@ class NextToken(NamedTuple):
         """The most probable tokens without and with steering, side by side."""
         lines = [f"{'without':>18}  {'':6} {'with':>18}"]
         for i, j in zip(self.before.topk(k).indices, self.after.topk(k).indices, strict=True):
-            left, right = (repr(model.tokenizer.decode([int(token)])) for token in (i, j))
+            left, right = (repr(token_string(int(token), model.tokenizer)) for token in (i, j))
             lines.append(f"{left:>18}  {self.before[i]:6.1%} {right:>18}  {self.after[j]:6.1%}")
         return "\n".join(lines)
 
@@ -135,7 +136,7 @@ def continue_text(
         else:
             token = logits.argmax()[None]
         tokens = torch.cat([tokens, token[None]], dim=1)
-    return model.tokenizer.decode(tokens[0, start:].tolist())
+    return text_of(tokens[0, start:], model.tokenizer)
 
 
 def _steered_logits(

@@ -10,6 +10,7 @@ from part_utils.activations import get_activations
 from part_utils.autoencoder import AutoEncoder
 from part_utils.evaluation import encode
 from part_utils.language_models import TokenizedText
+from part_utils.token_text import text_of
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -60,13 +61,13 @@ def context(
 ) -> str:
     """The text around a position of the flattened tokens, with the token itself in «guillemets»."""
     row, place = divmod(position, tokens.shape[1])
-    decode = model.tokenizer.decode
     start = max(1, place - before)
-    parts = [
-        decode(tokens[row, start:place]),
-        decode(tokens[row, place]),
-        decode(tokens[row, place + 1 : place + 1 + after]),
-    ]
+    pieces = (
+        tokens[row, start:place],
+        tokens[row, place : place + 1],
+        tokens[row, place + 1 : place + 1 + after],
+    )
+    parts = [text_of(piece, model.tokenizer) for piece in pieces]
     return "{}«{}»{}".format(*parts).replace("\n", "⏎").replace("|", "¦").replace("`", "ˋ")
 
 

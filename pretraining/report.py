@@ -19,6 +19,7 @@ from part_utils.language_models import (
     load_tokens,
     load_topk_autoencoder,
 )
+from part_utils.token_text import text_of
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -60,7 +61,7 @@ def complete(model: "TransformerBridge", prompt: Tensor, n_tokens: int = 60, see
         logits = model(tokens[:, -model.cfg.n_ctx :], return_type="logits")[0, -1] / 0.7
         drawn = torch.multinomial(logits.softmax(dim=-1).cpu(), 1, generator=generator)
         tokens = torch.cat([tokens, drawn[None].to(tokens.device)], dim=1)
-    return str(model.tokenizer.decode(tokens[0, len(prompt) :]))
+    return text_of(tokens[0, len(prompt) :], model.tokenizer)
 
 
 def bars(rates: Float[Tensor, "n_hidden_ae"], n_bins: int = 24) -> list[str]:
@@ -124,7 +125,7 @@ def print_report(
         for row in rows[:samples]:
             prompt = row[:32]
             console.rule(f"{kind}: prompt, then completion")
-            console.print(escape(model.tokenizer.decode(prompt[1:])), style="dim", highlight=False)
+            console.print(escape(text_of(prompt[1:], model.tokenizer)), style="dim", highlight=False)
             console.print(escape(complete(model, prompt)), highlight=False)
     autoencoders = {"encoder-": load_autoencoder(device=device), "TopK": load_topk_autoencoder(device=device)}
     evaluations = {name: evaluate(text.tokens, model, sae) for name, sae in autoencoders.items()}

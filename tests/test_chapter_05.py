@@ -20,6 +20,7 @@ from part_utils.hypotheses import (
 )
 from part_utils.language_models import TokenizedText, load_autoencoder, load_language_model, load_tokens
 from part_utils.steering import continue_text
+from part_utils.token_text import token_strings
 
 pytestmark = pytest.mark.slow
 
@@ -51,7 +52,7 @@ def setting() -> Setting:
     rules = [word_is(" raise"), label_is("Wikipedia: Geography"), label_is("Austen")]
     latents, f1 = zip(*latents_for_rules(rules, model, autoencoder), strict=True)
     acts = interpretation.feature_activations(text.tokens, model, autoencoder, latents[0])
-    words = model.tokenizer.batch_decode([[token] for token in range(model.cfg.d_vocab)])
+    words = token_strings(range(model.cfg.d_vocab), model.tokenizer)
     return Setting(model, autoencoder, text, words, *latents, list(f1), acts)
 
 

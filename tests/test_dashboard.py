@@ -24,7 +24,7 @@ from part_utils.dashboard import (
 )
 from part_utils.dashboard.panels import percent, visible
 from part_utils.dashboard.reading import RESIDUAL_HOOK, activations_at, reader_for
-from part_utils.dashboard.statistics import Context, concentration, token_string
+from part_utils.dashboard.statistics import Context, concentration
 from part_utils.dashboard.streaming import N_BINS, Histograms, RunningCorrelation, RunningStatistics
 from part_utils.evaluation import get_feature_probability
 from part_utils.interpretation import (
@@ -33,7 +33,7 @@ from part_utils.interpretation import (
     feature_in_neuron_basis,
     feature_logit_effect,
 )
-from part_utils.language_models import TokenizedText, load_language_model
+from part_utils.language_models import TokenizedText
 from part_utils.variants import TopKAutoEncoder
 
 LATENTS = [3, 0, 7, 11, 18]
@@ -369,14 +369,6 @@ def test_numbers_and_signs():
     shares = [0, 1, 0.124, 0.0042, 0.000073, 1e-6]
     assert [percent(share) for share in shares] == ["0 %", "100 %", "12 %", "0.42 %", "0.0073 %", "0.00010 %"]
     assert visible("a<\n\t&") == "a&lt;⏎<br>⇥&amp;"
-
-
-def test_tokens_that_are_parts_of_characters_show_their_bytes():
-    tokenizer = load_language_model().tokenizer
-    first = tokenizer("é€")["input_ids"]
-    joined = "".join(token_string(token, tokenizer) for token in first if token != tokenizer.bos_token_id)
-    assert "\ufffd" not in joined
-    assert token_string(3, None) == "[3]"
 
 
 # The command, on the bundled model.

@@ -1715,6 +1715,7 @@ def _evidence() -> Evidence:
     from part_utils.hypotheses import DETECTIVE_LATENTS
     from part_utils.interpretation import feature_activations
     from part_utils.language_models import load_autoencoder, load_language_model, load_tokens
+    from part_utils.token_text import token_strings
 
     model, autoencoder = load_language_model(), load_autoencoder()
     studied, unseen = load_tokens("train"), load_tokens("held_out")
@@ -1725,5 +1726,5 @@ def _evidence() -> Evidence:
         dim=(0, 1)
     )
     fires = feature_activations(tokens, model, autoencoder, latents) > 0.25 * largest
-    words = model.tokenizer.batch_decode([[token] for token in range(len(model.tokenizer))])
+    words = token_strings(range(len(model.tokenizer)), model.tokenizer)
     return Evidence(tokens, labels, words, list(unseen.label_names), list(fires.unbind(dim=-1)))

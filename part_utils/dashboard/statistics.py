@@ -29,6 +29,7 @@ from part_utils.evaluation import (
     log_frequency_histogram,
 )
 from part_utils.language_models import TokenizedText
+from part_utils.token_text import token_strings
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -528,21 +529,5 @@ def _strings(latents: Iterable[LatentStatistics], model: "TransformerBridge") ->
         used.update(token for token, _ in latent.top_logits + latent.bottom_logits)
         for group in [latent.top, *latent.groups]:
             used.update(token for context in group.contexts for token in context.tokens)
-    return {token: token_string(token, model.tokenizer) for token in sorted(used)}
-
-
-def token_string(token: int, tokenizer: Any) -> str:
-    """The text of a token; of one that is part of a character, its bytes, such as `\\xe2\\x80`."""
-    if tokenizer is None:
-        return f"[{token}]"
-    string = tokenizer.decode([token])
-    if "\ufffd" not in string:
-        return string
-    # Byte-level tokenizers write each byte as one visible character (Radford et al. 2019, GPT-2).
-    visible = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    hidden = [byte for byte in range(256) if byte not in visible]
-    byte_of = {chr(byte): byte for byte in visible} | {chr(256 + i): byte for i, byte in enumerate(hidden)}
-    characters = tokenizer.convert_ids_to_tokens(token)
-    if any(character not in byte_of for character in characters):
-        return string
-    return "".join(f"\\x{byte_of[character]:02x}" for character in characters)
+    tokens = sorted(used)
+    return dict(zip(tokens, token_strings(tokens, model.tokenizer), strict=True))

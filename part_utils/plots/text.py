@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from part_utils.language_models import TokenizedText
+from part_utils.token_text import token_strings
 
 HIGHLIGHT = (230, 159, 0)  # Okabe & Ito's orange, which text of either color can be read on
 WEAKEST, STRONGEST = 0.10, 0.60
@@ -115,7 +116,7 @@ def display_top_sequences(
     rows = []
     for (batch, seq), value in zip(indices.tolist(), values.tolist(), strict=True):
         start, stop = max(0, seq - before), min(text.tokens.shape[1], seq + after + 1)
-        words = [tokenizer.decode([token]) for token in text.tokens[batch, start:stop].tolist()]  # type: ignore[attr-defined]
+        words = token_strings(text.tokens[batch, start:stop], tokenizer)
         around = torch.zeros(stop - start) if acts is None else acts[batch, start:stop].clone()
         around[seq - start] = value
         source = escape(text.label_names[int(text.labels[batch, seq])]) if labels else ""

@@ -2,6 +2,7 @@
 
 import os
 from collections import Counter
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 from IPython.display import HTML
@@ -10,6 +11,7 @@ from part_utils.autoencoder import AutoEncoder
 from part_utils.dashboard import DashboardConfig, collect_statistics, framed, latent_panel_html, panel_css
 from part_utils.language_models import TokenizedText
 from part_utils.plots.text import visible
+from part_utils.token_text import token_strings
 from pretraining.latents import top_activations
 
 if TYPE_CHECKING:
@@ -42,12 +44,12 @@ class LatentIndex:
             k: how many of the strongest tokens count for each latent.
         """
         top = top_activations(text.tokens, model, autoencoder, instance, k=k)
-        tokens = text.tokens.flatten()[top.positions].tolist()
-        decoded = {token: model.tokenizer.decode([token]) for token in {t for row in tokens for t in row}}
+        tokens = text.tokens.flatten()[top.positions]
+        words = token_strings(tokens.flatten(), model.tokenizer)
         fires = (top.values > 0).tolist()
         self.words = [
-            Counter(decoded[token] for token, fired in zip(row, firing, strict=True) if fired)
-            for row, firing in zip(tokens, fires, strict=True)
+            Counter(word for word, fired in zip(words[row * k : (row + 1) * k], firing, strict=True) if fired)
+            for row, firing in enumerate(fires)
         ]
         self.rates = top.rates
 
@@ -60,8 +62,9 @@ class LatentIndex:
         """
         if not query:
             return self.rates.topk(min(N_FOUND, len(self.rates))).indices.tolist()
-        if query.strip().isdigit() and int(query) < len(self.words):
-            return [int(query)]
+        number = query.strip()
+        if number.isdecimal() and len(number) < 10 and int(number) < len(self.words):
+            return [int(number)]
         scores = [
             (
                 sum(n for word, n in words.items() if word == query)
@@ -72,6 +75,12 @@ class LatentIndex:
         ]
         found = sorted((score for score in scores if score[0] > 0), reverse=True)
         return [-latent for _, latent in found[:N_FOUND]]
+
+    def nothing_found(self, query: str) -> str:
+        """Say why a query has no answer."""
+        if query.strip().isdecimal():
+            return f"There is no latent {query.strip()}: they are numbered from 0 to {len(self.words) - 1}."
+        return f"No latent fires most on {query!r}. Mind spaces: most words begin with one."
 
     def describe(self, latent: int) -> str:
         """The latent's number, how often it fires, and its most common words, in one line."""
@@ -118,7 +127,7 @@ def feature_browser(
     index = LatentIndex(text, model, autoencoder, instance)
     found = index.search(start)
     if not found:
-        raise ValueError(f"No latent fires most on {start!r}; start with another word, or with a number.")
+        raise ValueError(f"{index.nothing_found(start)} Or start with another word or number.")
     if os.environ.get("COURSE_STATIC") == "1":
         return panels(found[0], text, model, autoencoder, instance)
     import ipywidgets as widgets
@@ -157,7 +166,7 @@ def feature_browser(
             choice.value = found[0]
             show()
         else:
-            message.value = "No latent fires most on that. Mind spaces: most words begin with one."
+            message.value = escape(index.nothing_found(query.value))
 
     query.observe(lambda change: search(), names="value")
     choice.observe(lambda change: show(), names="value")
