@@ -172,6 +172,22 @@ def restore_command(
         console.print(escape(line), highlight=False, soft_wrap=True)
 
 
+@app.command("page")
+@sentences_for_errors
+def page_command(
+    notebook: Annotated[Path, typer.Argument(help="The notebook, with the outputs that are saved in it.")],
+    output: Annotated[
+        Path | None, typer.Option(help="The page; by default the notebook's name with .html, here.")
+    ] = None,
+) -> None:
+    """Write a notebook as one HTML page that needs no network: to keep, to send, to publish."""
+    from coursekit.work.page import write_page
+
+    page = write_page(notebook, output)
+    size = page.stat().st_size / 1e6
+    console.print(f"{escape(str(page))}: {size:.1f} MB", highlight=False, soft_wrap=True)
+
+
 @app.command("update")
 @sentences_for_errors
 def update_command(
