@@ -100,8 +100,8 @@ def train_autoencoder(
     that are done are not repeated. Activations are collected from the first `max_rows` rows of the corpus.
     """
     processes = Processes(device)
-    dtype = fastest_dtype(device)
     model = load_trained_model(model_dir, device)
+    dtype = fastest_dtype(device)
     tokens = load_file(corpus / "train.safetensors")["tokens"][:max_rows]
     acts = collect_activations(model, tokens, run_dir / "activations.bin", processes)
     common = SparseTrainingConfig(

@@ -293,6 +293,8 @@ def dataset_documents(source: str, text_column: str = "text", max_documents: int
     Raises:
         ValueError: the dataset has no such column.
     """
+    if not source.strip("./ "):
+        raise ValueError(f"{source!r} names no dataset: give a folder, files, or a name on the hub.")
     import datasets
 
     path = Path(source)

@@ -102,10 +102,10 @@ def print_report(
     console = Console()
     if not console.is_terminal:
         console = Console(width=120)
+    loaded_texts = {name: load_tokens(name) for name in (split, "validation")}
     model = load_language_model(device=device)
     texts = {}
-    for name in (split, "validation"):
-        loaded = load_tokens(name)
+    for name, loaded in loaded_texts.items():
         texts[name] = TokenizedText(
             loaded.tokens[:max_rows].to(device), loaded.labels[:max_rows].to(device), loaded.label_names
         )

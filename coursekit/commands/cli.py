@@ -14,6 +14,7 @@ from rich.markup import escape
 from coursekit.catalogue import CHAPTERS, UnknownExercise, chapter, get_exercise
 from coursekit.commands.dashboard import app as dashboard
 from coursekit.commands.grading import COMMANDS, examine_grading
+from coursekit.commands.options import LARGEST_SEED
 from coursekit.commands.output import complaints, sentences_for
 from coursekit.commands.pretraining import app as pretraining
 from coursekit.errors import CourseError
@@ -35,7 +36,9 @@ def check_command(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object instead of a table.")
     ] = False,
-    seed: Annotated[int, typer.Option(help="Seed of the inputs that the checks draw.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=LARGEST_SEED, help="Seed of the inputs that the checks draw.")
+    ] = 0,
     watch: Annotated[
         bool, typer.Option("--watch", help="Go on, and check again on each save. Takes a folder as well.")
     ] = False,

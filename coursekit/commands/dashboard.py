@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from coursekit.commands.options import file_to_write
 from coursekit.commands.output import sentences_for
 
 app = typer.Typer(help="Look at the latents of an autoencoder.", no_args_is_help=True)
@@ -20,11 +21,17 @@ def parse_latents(text: str) -> Iterator[int]:
     for part in text.split(","):
         try:
             numbers = [int(number) for number in part.split(":")]
-            yield from range(*numbers) if len(numbers) in (2, 3) else (int(part),)
+            named = range(*numbers) if len(numbers) in (2, 3) else range(int(part), int(part) + 1)
         except ValueError:
             raise ValueError(
                 f"{part.strip()!r} names no latents: write numbers and ranges, such as 0:64 or 3,17,40:44."
             ) from None
+        if not named:
+            raise ValueError(
+                f"{part.strip()!r} names no latents: a range begins with the first and ends before the last, such as "
+                "40:44."
+            )
+        yield from named
 
 
 @app.command("dashboard")
@@ -38,7 +45,7 @@ def dashboard_command(
     max_rows: Annotated[
         int | None, typer.Option(help="Use only so many rows of the text, evenly spaced.")
     ] = None,
-    output: Annotated[Path, typer.Option(help="The page.")] = Path("dashboard.html"),
+    output: Annotated[Path, typer.Option(callback=file_to_write, help="The page.")] = Path("dashboard.html"),
     model: Annotated[str, typer.Option(help="bundled or gelu-1l.")] = "bundled",
 ) -> None:
     """Write one HTML page that shows what latents respond to and do."""

@@ -15,6 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from coursekit.catalogue import chapter
+from coursekit.commands.options import file_to_write
 
 if TYPE_CHECKING:
     from coursekit.work.doctor import Finding
@@ -120,7 +121,10 @@ def export_command(
     number: ChapterOption,
     form: Annotated[str, typer.Option("--format", help="canvas, moodle or csv.")] = "csv",
     course: CourseOption = Path("."),
-    to: Annotated[Path | None, typer.Option(help="The file to write; otherwise CHAPTER-FORMAT.csv.")] = None,
+    to: Annotated[
+        Path | None,
+        typer.Option(callback=file_to_write, help="The file to write; otherwise CHAPTER-FORMAT.csv."),
+    ] = None,
     column: Annotated[
         str,
         typer.Option(

@@ -11,16 +11,29 @@ from rich.markup import escape
 complaints = Console(stderr=True)
 
 
+def _sentence(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        # A name that is too long for the file system is too long for a sentence, too.
+        name = str(error.filename or "")
+        return f"{name[:200]}{'…' * (len(name) > 200)}: {error.strerror}." if name else f"{error.strerror}."
+    return str(error)
+
+
 def sentences_for(*errors: type[Exception]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Let a command answer these errors with their sentence and exit code 2, not with a traceback."""
+    """Let a command answer these errors with their sentence and exit code 2, not with a traceback.
+
+    So are errors of the file system: a missing file, a folder where a file should be, a full disk.
+    """
+
+    answered: tuple[type[Exception], ...] = (*errors, OSError)
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(command)
         def wrapped(*args: Any, **kwargs: Any) -> Any:
             try:
                 return command(*args, **kwargs)
-            except errors as error:
-                complaints.print(escape(str(error)), style="red", highlight=False, soft_wrap=True)
+            except answered as error:
+                complaints.print(escape(_sentence(error)), style="red", highlight=False, soft_wrap=True)
                 raise typer.Exit(2) from None
 
         return wrapped

@@ -12,13 +12,14 @@ from typing import Annotated
 import typer
 
 import part_utils
+from coursekit.commands.options import LARGEST_SEED, device_here, file_to_write, positive
 from coursekit.commands.output import sentences_for
 
 app = typer.Typer(help="Make and measure the bundled model, autoencoders and text.", no_args_is_help=True)
 
 RUNS = Path("runs")
 DATA = Path(part_utils.__file__).parent / "data"
-Device = Annotated[str, typer.Option(help="Where it runs: cpu, cuda, mps.")]
+Device = Annotated[str, typer.Option(callback=device_here, help="Where it runs: cpu, cuda, mps.")]
 Progress = Annotated[bool, typer.Option(help="Show a progress bar.")]
 sentences_for_errors = sentences_for(ValueError, ConnectionError)
 
@@ -36,10 +37,14 @@ def corpus_command(
         typer.Option(help="Take the text from a Hugging Face dataset instead: a local folder or a name."),
     ] = None,
     text_column: Annotated[str, typer.Option(help="The dataset's column with the text.")] = "text",
-    max_documents: Annotated[int, typer.Option(help="How many documents of the dataset to take.")] = 20_000,
-    seed: Annotated[int, typer.Option(help="Decides which document is in which split.")] = 0,
-    vocabulary_size: Annotated[int, typer.Option(help="Number of tokens of the tokenizer.")] = 4096,
-    context_length: Annotated[int, typer.Option(help="Tokens in a row.")] = 128,
+    max_documents: Annotated[
+        int, typer.Option(min=1, help="How many documents of the dataset to take.")
+    ] = 20_000,
+    seed: Annotated[
+        int, typer.Option(min=0, max=LARGEST_SEED, help="Decides which document is in which split.")
+    ] = 0,
+    vocabulary_size: Annotated[int, typer.Option(min=300, help="Number of tokens of the tokenizer.")] = 4096,
+    context_length: Annotated[int, typer.Option(min=2, help="Tokens in a row.")] = 128,
 ) -> None:
     """Tokenize the text and write its training, validation and held-out shards."""
     from pretraining.corpus import (
@@ -73,16 +78,20 @@ def train_lm_command(
     run_dir: Annotated[
         Path, typer.Option(help="Checkpoint, log and result; a killed run goes on from here.")
     ] = RUNS / "lm",
-    steps: Annotated[int, typer.Option(help="Number of steps.")] = 12_500,
-    batch_rows: Annotated[int, typer.Option(help="Rows of tokens in each step, over all processes.")] = 32,
-    d_mlp: Annotated[int, typer.Option(help="Neurons of the MLP.")] = 512,
-    d_model: Annotated[int, typer.Option(help="Width of the residual stream.")] = 384,
-    n_heads: Annotated[int, typer.Option(help="Attention heads.")] = 8,
-    seed: Annotated[int, typer.Option(help="Where everything random comes from.")] = 0,
+    steps: Annotated[int, typer.Option(min=1, help="Number of steps.")] = 12_500,
+    batch_rows: Annotated[
+        int, typer.Option(min=1, help="Rows of tokens in each step, over all processes.")
+    ] = 32,
+    d_mlp: Annotated[int, typer.Option(min=1, help="Neurons of the MLP.")] = 512,
+    d_model: Annotated[int, typer.Option(min=1, help="Width of the residual stream.")] = 384,
+    n_heads: Annotated[int, typer.Option(min=1, help="Attention heads.")] = 8,
+    seed: Annotated[
+        int, typer.Option(min=0, max=LARGEST_SEED, help="Where everything random comes from.")
+    ] = 0,
     device: Device = "cpu",
     progress: Progress = True,
     install: Annotated[bool, typer.Option(help="Put model and text into part_utils/data.")] = False,
-    train_rows: Annotated[int, typer.Option(help="Rows of the training shard to install.")] = 16_384,
+    train_rows: Annotated[int, typer.Option(min=1, help="Rows of the training shard to install.")] = 16_384,
 ) -> None:
     """Train the one-layer language model. Also runs under torchrun."""
     import json
@@ -91,6 +100,14 @@ def train_lm_command(
     from pretraining.language_model import train_language_model
     from pretraining.shipping import ship_language_model, ship_text, write_manifest
 
+    if not (corpus / "corpus.json").exists():
+        raise ValueError(
+            f"{corpus} holds no corpus: run `course corpus` first, or name its folder with --corpus."
+        )
+    if d_model % n_heads:
+        raise ValueError(
+            f"d_model is {d_model}, which {n_heads} heads cannot share: choose a multiple of it."
+        )
     tokenizer = json.loads((corpus / "tokenizer" / "tokenizer.json").read_text())
     summary = json.loads((corpus / "corpus.json").read_text())
     cfg = LanguageModelConfig(
@@ -122,20 +139,27 @@ def train_sae_command(
     corpus: Annotated[Path, typer.Option(help="What `course corpus` wrote.")] = RUNS / "corpus",
     run_dir: Annotated[Path, typer.Option(help="Checkpoints, logs and results.")] = RUNS / "sae",
     instances: Annotated[str, typer.Option(help="Which to train: A, B or AB.")] = "AB",
-    n_hidden_ae: Annotated[int, typer.Option(help="Number of latents.")] = 4096,
-    k: Annotated[int, typer.Option(help="Latents that fire in the TopK stage.")] = 48,
-    target_l0: Annotated[float, typer.Option(help="Latents that fire in the ReLU stage, on average.")] = 72.0,
-    batch_size: Annotated[int, typer.Option(help="Activations in each step, over all processes.")] = 2048,
-    topk_steps: Annotated[int, typer.Option(help="Steps of the TopK stage.")] = 700,
-    relu_steps: Annotated[int, typer.Option(help="Steps of the ReLU stage.")] = 700,
-    refit_steps: Annotated[int, typer.Option(help="Steps of the refit stage.")] = 200,
+    n_hidden_ae: Annotated[int, typer.Option(min=1, help="Number of latents.")] = 4096,
+    k: Annotated[int, typer.Option(min=1, help="Latents that fire in the TopK stage.")] = 48,
+    target_l0: Annotated[
+        float, typer.Option(callback=positive, help="Latents that fire in the ReLU stage, on average.")
+    ] = 72.0,
+    batch_size: Annotated[
+        int, typer.Option(min=1, help="Activations in each step, over all processes.")
+    ] = 2048,
+    topk_steps: Annotated[int, typer.Option(min=1, help="Steps of the TopK stage.")] = 700,
+    relu_steps: Annotated[int, typer.Option(min=1, help="Steps of the ReLU stage.")] = 700,
+    refit_steps: Annotated[int, typer.Option(min=1, help="Steps of the refit stage.")] = 200,
     lr: Annotated[
-        float, typer.Option(help="Learning rate of the TopK stage; the others take half of it.")
+        float,
+        typer.Option(callback=positive, help="Learning rate of the TopK stage; the others take half of it."),
     ] = 2e-3,
     max_rows: Annotated[
-        int, typer.Option(help="Rows of the training shard whose activations are used.")
+        int, typer.Option(min=1, help="Rows of the training shard whose activations are used.")
     ] = 24_576,
-    seed: Annotated[int, typer.Option(help="Where everything random comes from.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=LARGEST_SEED, help="Where everything random comes from.")
+    ] = 0,
     device: Device = "cpu",
     progress: Progress = True,
     install: Annotated[
@@ -147,9 +171,9 @@ def train_sae_command(
     from pretraining.run import Processes
     from pretraining.shipping import ship_autoencoders, write_manifest
 
+    if instances not in ("A", "B", "AB", "BA"):
+        raise ValueError(f"There are no instances {instances!r}: choose A, B or AB.")
     for letter in instances:
-        if letter not in "AB":
-            raise typer.BadParameter(f"There is no instance {letter}: choose A, B or AB.")
         train_autoencoder(
             model_dir,
             corpus,
@@ -179,13 +203,18 @@ def train_sae_command(
 @sentences_for_errors
 def evaluate_command(
     split: Annotated[str, typer.Option(help="train, validation or held_out.")] = "held_out",
-    max_rows: Annotated[int | None, typer.Option(help="Use only so many rows.")] = None,
+    max_rows: Annotated[int | None, typer.Option(min=1, help="Use only so many rows.")] = None,
     device: Device = "cpu",
-    samples: Annotated[int, typer.Option(help="How many completions of each kind of text to print.")] = 2,
+    samples: Annotated[
+        int, typer.Option(min=0, help="How many completions of each kind of text to print.")
+    ] = 2,
     figure: Annotated[
-        Path | None, typer.Option(help="Write the log-frequency histogram to this PNG file.")
+        Path | None,
+        typer.Option(callback=file_to_write, help="Write the log-frequency histogram to this PNG file."),
     ] = None,
-    metrics: Annotated[Path | None, typer.Option(help="Write all measures to this JSON file.")] = None,
+    metrics: Annotated[
+        Path | None, typer.Option(callback=file_to_write, help="Write all measures to this JSON file.")
+    ] = None,
 ) -> None:
     """Measure the bundled model and autoencoders on text that nothing was trained on."""
     from pretraining.report import print_report
