@@ -6,8 +6,8 @@ import pytest
 from coursekit import CHAPTERS, all_exercises, chapter, get_exercise
 from coursekit.authoring import build
 from coursekit.errors import CourseError
-from coursekit.notebooks.cells import exercise_cells, hints_text, solution_source
-from coursekit.notebooks.preprocessors import without_markers
+from coursekit.notebooks.cells import exercise_cells, hints_text
+from coursekit.notebooks.source import solution_source, without_markers
 
 
 @pytest.fixture

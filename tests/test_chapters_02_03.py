@@ -7,7 +7,7 @@ from coursekit import Exercise, run_check
 from coursekit.checking.door import DirectLearner
 from coursekit.checking.fixtures import Parameters, adam, adam_state
 from coursekit.exercises import chapter_02, chapter_03
-from coursekit.notebooks.cells import solution_source
+from coursekit.notebooks.source import solution_source
 from part_utils.autoencoder import AutoEncoder, AutoEncoderConfig
 
 EXERCISES = [

@@ -20,7 +20,7 @@ from coursekit.catalogue import Chapter
 from coursekit.grading.classroom import grade_class
 from coursekit.grading.gradebook import Gradebook
 from coursekit.grading.jail import available_layers, tier_of
-from coursekit.notebooks.learners_code import solution_grade_id
+from coursekit.notebooks.names import solution_grade_id
 
 pytestmark = pytest.mark.slow
 TIER = tier_of(available_layers())

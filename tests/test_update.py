@@ -16,8 +16,8 @@ from typer.testing import CliRunner
 from coursekit import get_exercise
 from coursekit.commands.cli import app
 from coursekit.errors import CourseError
-from coursekit.notebooks.learners_code import digest_of
 from coursekit.notebooks.merge import merge, source_of
+from coursekit.notebooks.reading import digest_of
 from coursekit.work.backups import all_backups, content
 from coursekit.work.check import check_notebook
 from coursekit.work.update import update

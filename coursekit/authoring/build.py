@@ -27,6 +27,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell
 from coursekit.catalogue import CHAPTERS, Chapter, get_exercise
 from coursekit.errors import CourseError
 from coursekit.notebooks.cells import exercise_cells, fold
+from coursekit.notebooks.names import exercise_of, exercises_with, name_by_text
 from part_utils.files import write_atomically
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -130,9 +131,7 @@ def compose(chapter: Chapter) -> nbformat.NotebookNode:
         )
     _name_cells(cells)
     named = [e.id for e in chapter.exercises]
-    standing = [
-        cell.id.removeprefix("exercise-").replace("-", ".") for cell in cells if "exercise-" in cell.id
-    ]
+    standing = exercises_with(cells, "exercise")
     if standing != named:
         raise CourseError(
             f"{source} holds the exercises {standing}; the catalogue has {named}, in this order."
@@ -247,14 +246,14 @@ def _name_cells(cells: list[nbformat.NotebookNode]) -> None:
     """Give each cell an id that depends on its content only, so that a build is repeatable."""
     used: set[str] = set()
     for cell in cells:
-        if re.match(r"(statement|exercise|check|hints)-\d", cell.id):
+        if exercise_of(cell.id):
             continue
         digest = hashlib.sha256(cell.source.encode()).hexdigest()
         name = next(
             digest[start : start + 10] for start in range(50) if digest[start : start + 10] not in used
         )
         used.add(name)
-        cell.id = f"{'text' if cell.cell_type == 'markdown' else 'code'}-{name}"
+        cell.id = name_by_text(cell.cell_type, name)
 
 
 def _execute(notebook: nbformat.NotebookNode, chapter: Chapter) -> None:

@@ -8,11 +8,10 @@ from functools import cache
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-import nbformat
-
 from coursekit.catalogue import CHAPTERS, Chapter, Exercise
 from coursekit.errors import CourseError
-from coursekit.notebooks.learners_code import cell_name, joined, read_notebook
+from coursekit.notebooks.names import cell_name, exercise_of, exercises_with
+from coursekit.notebooks.reading import joined, read_notebook
 from coursekit.work.check import check_notebook
 
 LEAST_HINTS = 2
@@ -109,12 +108,12 @@ def chapter_problems(root: Path, chapter: Chapter) -> Iterator[str]:
             yield str(error)
             continue
         place = _short(path, root)
-        yield from _compared(place, _standing(notebook, "exercise"), wanted)
-        yield from _compared(f"{place}, check cells", _standing(notebook, "check"), wanted)
+        yield from _compared(place, exercises_with(notebook.cells, "exercise"), wanted)
+        yield from _compared(f"{place}, check cells", exercises_with(notebook.cells, "check"), wanted)
         known = {exercise.id: exercise for exercise in chapter.exercises}
         for number, cell in enumerate(notebook.cells, 1):
             facts = cell.metadata.get("nbgrader", {})
-            exercise = known.get(cell_name(cell).removeprefix("check-").replace("-", "."))
+            exercise = known.get(exercise_of(cell_name(cell), "check"))
             if exercise and facts.get("grade") and facts.get("points") != exercise.points:
                 yield f"{place}: cell {number} gives {facts.get('points')} points; the catalogue {exercise.points}"
             if cell.cell_type != "code":
@@ -219,11 +218,6 @@ def _texts(path: Path) -> list[str]:
     if path.suffix == ".ipynb":
         return [cell.source for cell in read_notebook(path).cells if cell.cell_type == "markdown"]
     return [path.read_text(encoding="utf-8")]
-
-
-def _standing(notebook: nbformat.NotebookNode, kind: str) -> list[str]:
-    names = [cell_name(cell) for cell in notebook.cells]
-    return [name.removeprefix(f"{kind}-").replace("-", ".") for name in names if name.startswith(f"{kind}-")]
 
 
 def _compared(place: str, standing: Sequence[str], wanted: Sequence[str]) -> Iterator[str]:

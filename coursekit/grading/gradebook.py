@@ -21,7 +21,8 @@ from typing import Any
 from coursekit.catalogue import CHAPTERS, Chapter, get_exercise
 from coursekit.checking.results import CheckResult
 from coursekit.grading.grade import Graded
-from coursekit.notebooks.learners_code import cell_name, check_grade_id, digest_of, solution_grade_id
+from coursekit.notebooks.names import cell_name, check_grade_id, name_of, solution_grade_id
+from coursekit.notebooks.reading import digest_of
 from part_utils.files import write_atomically
 
 COURSE_ID = "superposition"
@@ -227,7 +228,7 @@ def _answers(cells: list[tuple[str, str, str]], graded: Graded) -> dict[int, Che
     found: dict[int, CheckResult] = {}
     for result in graded.results:
         defines = re.compile(rf"^(?:def|class)\s+{get_exercise(result.id).cell_name}\b", re.MULTILINE)
-        cell_of_exercise = solution_grade_id(result.id).replace("_", "-")
+        cell_of_exercise = name_of("exercise", result.id)
         code = [(number, *cell) for number, cell in enumerate(cells) if cell[1] == "code"]
         named = [number for number, _, _, name in code if name == cell_of_exercise]
         written = [number for number, source, _, _ in code if defines.search(source)]

@@ -11,14 +11,9 @@ import ast
 import asyncio
 import builtins
 import contextlib
-import hashlib
 import importlib
 import inspect
-import io
-import json
 import re
-import sys
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +24,9 @@ import nbformat
 from coursekit.catalogue import Exercise, all_exercises
 from coursekit.checking.door import LearnerError, NotAttempted, describe_exception, guarded
 from coursekit.errors import CourseError
+from coursekit.notebooks.names import Kind, cell_name, name_of
+from coursekit.notebooks.reading import read_notebook
+from coursekit.notebooks.source import solution_source
 from coursekit.notebooks.statements import Statement, is_stub, parameters, statements_of
 
 # Names that every chapter's first cell imports: present even if a learner has removed that cell.
@@ -166,7 +164,7 @@ class NotebookCode:
         if found:
             return found[-1]
         here = [s for s in self._definitions() if s.cell == cell and not is_stub(s.node)]
-        wanted = parameters(ast.parse(_signature_source(exercise)).body[0])
+        wanted = parameters(ast.parse(solution_source(exercise)).body[0])
         matching = [s for s in here if parameters(s.node) == wanted]
         others = {item.cell_name for item in all_exercises()} | set(exercise.also)
         if len(here) == 1 or matching:
@@ -196,7 +194,7 @@ class NotebookCode:
 
     def cell_of(self, exercise: Exercise) -> int | None:
         """The number of the cell where the exercise stands, or would stand."""
-        named = [cell for cell in self.cells if cell.name == exercise_name(exercise)]
+        named = [cell for cell in self.cells if cell.name == name_of("exercise", exercise.id)]
         code = [cell for cell in named if cell.kind == "code"]
         if named:
             return (code or named)[0].number
@@ -212,8 +210,8 @@ class NotebookCode:
         return None
 
     def _traces_of(self, exercise: Exercise) -> bool:
-        key = exercise.id.replace(".", "-")
-        names = {f"exercise-{key}", f"check-{key}", f"statement-{key}"}
+        kinds: tuple[Kind, ...] = ("exercise", "check", "statement")
+        names = {name_of(kind, exercise.id) for kind in kinds}
         return any(cell.name in names or _is_check_cell(cell, exercise) for cell in self.cells)
 
     def _check_of(self, exercise: Exercise, definition: Statement) -> int:
@@ -276,82 +274,7 @@ class NotebookCode:
         return touching(range(boundary)) or touching(range(boundary, len(self.statements)))
 
 
-def exercise_name(exercise: Exercise) -> str:
-    """The course's name for the cell that a learner writes in."""
-    return f"exercise-{exercise.id.replace('.', '-')}"
-
-
-def solution_grade_id(exercise_id: str) -> str:
-    """nbgrader's name for an exercise's cell (letters, digits and underscores only)."""
-    return f"exercise_{exercise_id.replace('.', '_')}"
-
-
-def check_grade_id(exercise_id: str) -> str:
-    """nbgrader's name for the check's cell."""
-    return f"check_{exercise_id.replace('.', '_')}"
-
-
-_SHIPPED_NAME = re.compile(r"(statement|exercise|check|hints)-\d+-\d+|(text|code)-[0-9a-f]{10}")
-
-
 _DEFINITION = re.compile(r"^\s*(async def|def|class)\s", re.MULTILINE)
-
-
-def cell_name(cell: Any) -> str:
-    """The course's own name for a cell, from the metadata that survives where ids are not kept, or from its id."""
-    metadata = cell.get("metadata") if isinstance(cell.get("metadata"), dict) else {}
-    for key, entry in (("course", "cell"), ("nbgrader", "grade_id")):
-        facts = metadata.get(key)
-        name = facts.get(entry) if isinstance(facts, dict) else None
-        if isinstance(name, str) and _SHIPPED_NAME.fullmatch(name.replace("_", "-")):
-            return name.replace("_", "-")
-    identity = cell.get("id")
-    return identity if isinstance(identity, str) and _SHIPPED_NAME.fullmatch(identity) else ""
-
-
-def digest_of(source: str) -> str:
-    """A short name of a cell's text. Line ends and empty lines at the end, which editors change, do not count."""
-    return hashlib.sha256(joined(source).rstrip().encode()).hexdigest()[:16]
-
-
-def read_notebook(path: Path) -> nbformat.NotebookNode:
-    """A notebook in format 4. Raises CourseError if it is not there, not JSON or not a notebook.
-
-    Forgiving about everything that editors leave out or add: ids, metadata, outputs, unknown keys.
-    """
-    if not path.exists():
-        raise CourseError(f"There is no notebook {path}. Give the path of an .ipynb file.")
-    if path.is_dir():
-        raise CourseError(f"{path} is a folder. Give the path of an .ipynb file in it.")
-    try:
-        content = json.loads(path.read_bytes().decode("utf-8-sig"))
-        if content.get("nbformat") != 4:
-            raise CourseError(
-                f"{path} is in version {content.get('nbformat')} of the notebook format; expected version 4. Open it "
-                "in Jupyter and save it again."
-            )
-        cells = [_tidy_cell(cell) for cell in content["cells"]]
-        metadata = content.get("metadata")
-        return nbformat.from_dict(
-            {
-                **content,
-                "cells": cells,
-                "metadata": metadata if isinstance(metadata, dict) else {},
-                "nbformat_minor": content.get("nbformat_minor", 0),
-            }
-        )
-    except (OSError, UnicodeError, ValueError, AttributeError, KeyError, TypeError, RecursionError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise CourseError(
-            f"{path} is not a readable notebook ({reason[:120]}). Restore it from a backup or open it in Jupyter and "
-            "save it again."
-        ) from None
-
-
-def joined(source: Any) -> str:
-    """A cell's source, which a file holds as one string or as a list of lines."""
-    text = source if isinstance(source, str) else "".join(source)
-    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def read_notebook_code(path: Path) -> NotebookCode:
@@ -383,62 +306,9 @@ def parse_cells(path: Path, notebook: nbformat.NotebookNode) -> NotebookCode:
     return code
 
 
-@contextlib.contextmanager
-def beside(path: Path) -> Iterator[None]:
-    """As a notebook's kernel would be: in its folder, whose modules can be imported; nothing is asked or shown."""
-    folder = path.resolve().parent
-    before, modules = list(sys.path), set(sys.modules)
-    sys.path.insert(0, str(folder))
-    try:
-        with (
-            contextlib.chdir(folder),
-            contextlib.redirect_stdout(io.StringIO()),
-            contextlib.redirect_stderr(io.StringIO()),
-            warnings.catch_warnings(),
-            _no_input(),
-        ):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        sys.path[:] = before
-        for name in set(sys.modules) - modules:
-            file = getattr(sys.modules[name], "__file__", None)
-            # A learner's helper module is read anew each time: it may have been edited.
-            if file and Path(file).resolve().parent == folder:
-                del sys.modules[name]
-
-
-@contextlib.contextmanager
-def _no_input() -> Iterator[None]:
-    previous, sys.stdin = sys.stdin, io.StringIO()
-    try:
-        yield
-    finally:
-        sys.stdin = previous
-
-
-def _tidy_cell(cell: dict[str, Any]) -> dict[str, Any]:
-    kind = cell["cell_type"]
-    if kind not in ("code", "markdown", "raw"):
-        raise ValueError(f"a cell of the type {kind!r}")
-    metadata = cell.get("metadata")
-    tidy = {
-        **cell,
-        "source": joined(cell.get("source", "")),
-        "metadata": metadata if isinstance(metadata, dict) else {},
-    }
-    if kind == "code":
-        outputs = cell.get("outputs")
-        tidy |= {
-            "outputs": outputs if isinstance(outputs, list) else [],
-            "execution_count": cell.get("execution_count"),
-        }
-    return tidy
-
-
 def _is_check_cell(cell: Cell, exercise: Exercise) -> bool:
     """The check below the exercise: `check("1.2")`, without an answer handed over, which text shows as an example."""
-    if cell.name == f"check-{exercise.id.replace('.', '-')}":
+    if cell.name == name_of("check", exercise.id):
         return True
     call = rf"^\s*check\(\s*[\"']{re.escape(exercise.id)}[\"']\s*\)"
     return cell.kind == "code" and re.search(call, cell.source, re.MULTILINE) is not None
@@ -446,12 +316,6 @@ def _is_check_cell(cell: Cell, exercise: Exercise) -> bool:
 
 def _defines_in_text(source: str, name: str) -> bool:
     return re.search(rf"^\s*(def|class)\s+{name}\b", source, re.MULTILINE) is not None
-
-
-def _signature_source(exercise: Exercise) -> str:
-    from coursekit.notebooks.cells import solution_source
-
-    return solution_source(exercise)
 
 
 def _reference_as(exercise: Exercise, name: str) -> Any:

@@ -14,7 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from coursekit.notebooks.learners_code import cell_name, digest_of, joined
+from coursekit.notebooks.names import cell_name, described, exercise_of
+from coursekit.notebooks.reading import digest_of, joined
 from coursekit.notebooks.statements import as_python, is_stub, parameters
 
 RawCell = dict[str, Any]
@@ -41,7 +42,7 @@ def merge(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> Merged:
     if not any(cell_name(cell) for cell in mine["cells"]):
         # An editor has dropped everything but the text, which is then all that there is to go by.
         by_text = {digest_of(source_of(cell)): name for name, cell in shipped.items()}
-        exercises = {name: cell for name, cell in shipped.items() if name.startswith("exercise-")}
+        exercises = {name: cell for name, cell in shipped.items() if exercise_of(name, "exercise")}
         by_function = {f: name for name, cell in exercises.items() for f in _functions(cell)}
     cells_of_mine = [copy.deepcopy(cell) for cell in mine["cells"]]
     names = [_identified(cell, by_text, by_function) for cell in cells_of_mine]
@@ -59,7 +60,10 @@ def merge(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> Merged:
                 kept = _own(cell)
                 frame[anchor].append(kept)
                 notes.append(
-                    (f"{_title(name)}: you changed it, and the new release has changed or removed it", kept)
+                    (
+                        f"{described(name)}: you changed it, and the new release has changed or removed it",
+                        kept,
+                    )
                 )
         else:
             copies = [c for c, other in zip(cells_of_mine, names, strict=True) if other == name]
@@ -91,10 +95,10 @@ def is_changed(cell: RawCell) -> bool:
     if isinstance(digest, str):
         return digest_of(source) != digest
     name = cell_name(cell)
-    if name.startswith("exercise-"):
+    if exercise_of(name, "exercise"):
         return not _is_pure_stub(source)
-    if name.startswith("check-"):
-        return source.strip() != f'check("{name.removeprefix("check-").replace("-", ".")}")'
+    if checked := exercise_of(name, "check"):
+        return source.strip() != f'check("{checked}")'
     return True
 
 
@@ -136,27 +140,28 @@ def _place(
         return
     if not is_changed(cell):
         return
-    if name.startswith("exercise-"):
-        carried.append(name.removeprefix("exercise-").replace("-", "."))
+    exercise_id = exercise_of(name, "exercise")
+    if exercise_id:
+        carried.append(exercise_id)
     base = ((cell.get("metadata") or {}).get("course") or {}).get("digest")
     unchanged_by_release = base is not None and base == digest_of(source_of(new))
     mine = _in_frame(cell, new)
-    if unchanged_by_release or (name.startswith("exercise-") and _same_signature(cell, new)):
+    if unchanged_by_release or (exercise_id and _same_signature(cell, new)):
         group[0] = mine
         return
-    if name.startswith("exercise-"):
+    if exercise_id:
         # The learner's cell keeps the name, by which it is graded; the new stub above it is there to be read.
         sentence = (
-            f"**After an update:** the cell of exercise {carried[-1]} is different in the new release. The new one "
+            f"**After an update:** the cell of exercise {exercise_id} is different in the new release. The new one "
             "comes first, and yours below it. Move your code, then delete the cell that is left over."
         )
         note = {"cell_type": "markdown", "metadata": {}, "source": sentence}
         group[:1] = [note, _own(copy.deepcopy(new)), mine]
-        notes.append((f"exercise {carried[-1]}: its cell is different in the new release", mine))
+        notes.append((f"exercise {exercise_id}: its cell is different in the new release", mine))
     else:
         kept = _own(cell)
         group.insert(1, kept)
-        notes.append((f"{_title(name)}: you changed it, and so did the new release", kept))
+        notes.append((f"{described(name)}: you changed it, and so did the new release", kept))
 
 
 def _in_frame(cell: RawCell, new: RawCell) -> RawCell:
@@ -234,13 +239,6 @@ def _is_pure_stub(source: str) -> bool:
     except (SyntaxError, ValueError):
         return False
     return len(body) == 1 and is_stub(body[0])
-
-
-def _title(name: str) -> str:
-    kind, _, rest = name.partition("-")
-    if kind in ("text", "code"):
-        return f"a cell of {'text' if kind == 'text' else 'code'}"
-    return f"the {kind} of {rest.replace('-', '.')}"
 
 
 def _repair_ids(cells: list[RawCell]) -> None:

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import nbformat
 from nbgrader.preprocessors import ClearSolutions, NbGraderPreprocessor
 from nbgrader.utils import is_solution
 
-from coursekit.notebooks.cells import BEGIN, END, fold
-from coursekit.notebooks.learners_code import digest_of
-
-_GRADE_ID = re.compile(r"exercise_(\d+)_(\d+)")
+from coursekit.notebooks.cells import fold
+from coursekit.notebooks.names import exercise_of, name_of
+from coursekit.notebooks.reading import digest_of
+from coursekit.notebooks.source import without_markers
 
 
 class ClearNamedSolutions(ClearSolutions):
     """nbgrader's ClearSolutions, whose stub says which exercise it stands for."""
 
     def preprocess_cell(self, cell: Any, resources: Any, cell_index: int) -> tuple[Any, Any]:
-        match = _GRADE_ID.fullmatch(cell.metadata.get("nbgrader", {}).get("grade_id", ""))
-        if match:
-            number = ".".join(match.groups())
+        number = exercise_of(cell.metadata.get("nbgrader", {}).get("grade_id", ""), "exercise")
+        if number:
             self.code_stub = {
                 "python": f'raise NotImplementedError("Exercise {number} is still to be solved.")'
             }
@@ -34,10 +32,10 @@ class FoldSolutions(NbGraderPreprocessor):
     def preprocess(self, nb: Any, resources: Any) -> tuple[Any, Any]:
         solutions = {}
         for cell in nb.cells:
-            if cell.cell_type == "code" and is_solution(cell):
-                match = _GRADE_ID.fullmatch(cell.metadata.nbgrader.grade_id)
-                if match:
-                    solutions[f"hints-{match[1]}-{match[2]}"] = cell.source
+            if cell.cell_type != "code" or not is_solution(cell):
+                continue
+            if number := exercise_of(cell.metadata.nbgrader.grade_id, "exercise"):
+                solutions[name_of("hints", number)] = cell.source
         for cell in nb.cells:
             if cell.get("id") in solutions:
                 code = "\n".join(["```python", without_markers(solutions[cell.id]), "```"])
@@ -62,8 +60,3 @@ class PlainMetadata(NbGraderPreprocessor):
         for cell in nb.cells:
             cell.metadata["course"] = {"cell": cell.id, "digest": digest_of(cell.source)}
         return nb, resources
-
-
-def without_markers(source: str) -> str:
-    """The solution as a person would write it."""
-    return "\n".join(line for line in source.split("\n") if line.strip() not in (BEGIN, END))

@@ -23,7 +23,8 @@ from coursekit.checking.running import (
     time_limit,
     undisturbed,
 )
-from coursekit.notebooks.learners_code import NotebookCode, beside, read_notebook_code
+from coursekit.notebooks.learners_code import NotebookCode, read_notebook_code
+from coursekit.notebooks.reading import beside
 
 _STYLES = {"passed": "green", "failed": "red", "error": "red", "not_attempted": "dim"}
 _SIGNS = {"passed": "✓ passed", "failed": "✗ failed", "error": "! error", "not_attempted": "○ not attempted"}

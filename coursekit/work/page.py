@@ -17,7 +17,7 @@ from string import Template
 from typing import Any
 
 from coursekit.errors import CourseError
-from coursekit.notebooks.learners_code import joined, read_notebook
+from coursekit.notebooks.reading import joined, read_notebook
 
 GENERATOR = "course page"
 PLOTLY = "application/vnd.plotly.v1+json"

@@ -8,15 +8,9 @@ from typing import Any
 
 from coursekit.catalogue import Exercise, get_exercise
 from coursekit.errors import CourseError
-from coursekit.notebooks.learners_code import (
-    NotebookCode,
-    cell_name,
-    digest_of,
-    exercise_name,
-    joined,
-    parse_cells,
-    read_notebook,
-)
+from coursekit.notebooks.learners_code import NotebookCode, parse_cells
+from coursekit.notebooks.names import Kind, cell_name, name_of
+from coursekit.notebooks.reading import digest_of, joined, read_notebook
 from coursekit.notebooks.stubs import stub_cells
 from coursekit.progress.store import course_folder, forget
 from coursekit.work import backups
@@ -149,7 +143,7 @@ def _notebook_of(exercise: Exercise) -> Path:
 
 def _cells_of(raw: dict[str, Any], exercise: Exercise, code: NotebookCode) -> list[dict[str, Any]]:
     """The cells that are the exercise's, copies of it included."""
-    named = [cell for cell in raw["cells"] if cell_name(cell) == exercise_name(exercise)]
+    named = [cell for cell in raw["cells"] if cell_name(cell) == name_of("exercise", exercise.id)]
     if named:
         return named
     numbers = [s.cell for s in code.statements if exercise.cell_name in s.defines]
@@ -171,10 +165,10 @@ def _other_definitions(code: NotebookCode, exercise: Exercise, cells: list[int])
 
 
 def _place_for(raw: dict[str, Any], exercise: Exercise) -> int:
-    key = exercise.id.replace(".", "-")
     names = [cell_name(cell) for cell in raw["cells"]]
-    for name, offset in ((f"check-{key}", 0), (f"statement-{key}", 1), (f"hints-{key}", 0)):
-        if name in names:
+    beside: tuple[tuple[Kind, int], ...] = (("check", 0), ("statement", 1), ("hints", 0))
+    for kind, offset in beside:
+        if (name := name_of(kind, exercise.id)) in names:
             return names.index(name) + offset
     for number, cell in enumerate(raw["cells"]):
         if cell.get("cell_type") == "code" and f'check("{exercise.id}")' in joined(cell.get("source", "")):

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from coursekit import get_exercise
-from coursekit.notebooks.cells import solution_source
-from coursekit.notebooks.preprocessors import without_markers
+from coursekit.notebooks.source import solution_source, without_markers
 from coursekit.notebooks.stubs import stub_cells
 
 P, N, F, E = "passed", "not_attempted", "failed", "error"

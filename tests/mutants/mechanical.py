@@ -21,7 +21,7 @@ from typing import Any
 from coursekit import CheckResult, Exercise, get_exercise, run_check
 from coursekit.checking.door import DirectLearner
 from coursekit.checking.running import cell_names
-from coursekit.notebooks.cells import solution_source
+from coursekit.notebooks.source import solution_source
 
 SECONDS = 20.0
 

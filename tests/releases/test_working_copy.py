@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from coursekit.authoring.build import ROOT
-from coursekit.notebooks.learners_code import cell_name
 from coursekit.notebooks.merge import is_changed, source_of
+from coursekit.notebooks.names import cell_name
 from coursekit.progress.store import load_progress
 from coursekit.work.backups import all_backups, content
 from coursekit.work.check import check_notebook
