@@ -1,20 +1,26 @@
 """What the course knows of each exercise and chapter: the single place that names them.
 
-A chapter's exercises stand in `chapter_NN.py`, in order. Each is a check function with its exercise's facts
-on top, as a decorator. Notebooks, the command line, pytest and grading all read this catalogue.
+An exercise stands in `exercises/chapter_NN/eMM_name.py`: a check function with the exercise's facts on top, as a
+decorator. Its words stand in the chapter's text. Notebooks, the command line, pytest and grading read this catalogue.
 """
 
 from __future__ import annotations
 
 import importlib
+import pkgutil
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from coursekit.material import chapter_text
+from coursekit.prose import Prose, prose_in
+
 if TYPE_CHECKING:
     from coursekit.checking.claims import Check
+
+_SLUG = re.compile(r"e\d\d_")
 
 
 class UnknownExercise(ValueError):
@@ -46,9 +52,6 @@ class Exercise:
     Attributes:
         id: "1.2", chapter and number.
         reference: where the solution stands below `part_utils`, as `module.function` or `module.Class.method`.
-        title: a few words for headings.
-        statement: Markdown, shown above the cell.
-        hints: Markdown, from a nudge to nearly the answer.
         difficulty, importance: 1 to 5.
         check: raises `Mistake` when the learner's code is wrong.
         base: for a method, the class that the learner's class derives from; the reference's own class if None.
@@ -61,9 +64,6 @@ class Exercise:
 
     id: str
     reference: str
-    title: str
-    statement: str
-    hints: tuple[str, ...]
     difficulty: int
     importance: int
     minutes: int
@@ -74,6 +74,27 @@ class Exercise:
     also: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
     seconds: float = 20.0
+
+    @property
+    def slug(self) -> str:
+        """The name of its file and of that of its wrong answers: `e03_forward`."""
+        return self.check.__module__.rpartition(".")[2]
+
+    @property
+    def prose(self) -> Prose:
+        """Its words, from the chapter's text. Raises ValueError if it is not there."""
+        path = chapter_text(self.chapter.slug)
+        found = prose_in(path).get(self.id)
+        if found is None:
+            raise ValueError(
+                f"{path} has no exercise {self.id}. Write ```{{exercise}} {self.id} and its title there."
+            )
+        return found
+
+    @property
+    def title(self) -> str:
+        """A few words for headings."""
+        return self.prose.title
 
     @property
     def name(self) -> str:
@@ -157,5 +178,14 @@ def get_exercise(exercise_id: str) -> Exercise:
 
 @cache
 def _exercises_of(number: str) -> tuple[Exercise, ...]:
-    module = importlib.import_module(f"coursekit.exercises.chapter_{number}")
-    return tuple(value for value in vars(module).values() if isinstance(value, Exercise))
+    package = importlib.import_module(f"coursekit.exercises.chapter_{number}")
+    names = sorted(
+        module.name for module in pkgutil.iter_modules(package.__path__) if _SLUG.match(module.name)
+    )
+    modules = [importlib.import_module(f"{package.__name__}.{name}") for name in names]
+    return tuple(
+        value
+        for module in modules
+        for value in vars(module).values()
+        if isinstance(value, Exercise) and value.check.__module__ == module.__name__
+    )

@@ -122,7 +122,7 @@ def test_every_exercise_has_a_complete_set_of_cells(exercise):
     assert solution.source.count("### BEGIN SOLUTION") == solution.source.count("### END SOLUTION") >= 1
     compile(solution.source, exercise.id, "exec")
     assert exercise.id in check.source
-    assert hints_text(exercise).count("<details>") == len(exercise.hints) >= 2
+    assert hints_text(exercise).count("<details>") == len(exercise.prose.hints) >= 2
     assert "@check_shapes" not in solution.source
 
 

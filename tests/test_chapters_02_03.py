@@ -3,19 +3,13 @@
 import pytest
 import torch
 
-from coursekit import Exercise, run_check
+from coursekit import Exercise, chapter, run_check
 from coursekit.checking.door import DirectLearner
 from coursekit.checking.fixtures import Parameters, adam, adam_state
-from coursekit.exercises import chapter_02, chapter_03
 from coursekit.notebooks.source import solution_source
 from part_utils.autoencoder import AutoEncoder, AutoEncoderConfig
 
-EXERCISES = [
-    item
-    for module in (chapter_02, chapter_03)
-    for item in vars(module).values()
-    if isinstance(item, Exercise)
-]
+EXERCISES = [*chapter("02").exercises, *chapter("03").exercises]
 
 
 def by_id(exercise_id: str) -> Exercise:
@@ -27,7 +21,7 @@ def test_all_exercises_are_there():
         *(f"2.{n}" for n in range(1, 7)),
         *(f"3.{n}" for n in range(1, 5)),
     ]
-    assert all(len(item.hints) >= 2 for item in EXERCISES)
+    assert all(len(item.prose.hints) >= 2 for item in EXERCISES)
 
 
 @pytest.mark.parametrize("exercise", EXERCISES, ids=lambda item: item.id)

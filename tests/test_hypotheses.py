@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from coursekit.exercises.chapter_05 import CASES, NEEDED_F1, _evidence
+from coursekit.exercises.chapter_05.e08_feature_detective import CASES, NEEDED_F1, evidence_of_cases
 from part_utils.autoencoder import AutoEncoder
 from part_utils.hypotheses import (
     DETECTIVE_LATENTS,
@@ -87,7 +87,7 @@ def test_a_planted_latent_is_found_by_its_rule() -> None:
 @pytest.mark.parametrize("case", CASES)
 def test_reference_rules_hold_on_text_that_nobody_has_seen(case: str) -> None:
     """The text that exercise 5.8 is checked on; the bar is higher than a learner's."""
-    evidence, number = _evidence(), CASES.index(case)
+    evidence, number = evidence_of_cases(), CASES.index(case)
     rule = getattr(FeatureDetective(), case)
     rows = range(len(evidence.tokens))
     text = ActivatedText(

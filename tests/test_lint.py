@@ -10,8 +10,15 @@ from typer.testing import CliRunner
 from coursekit import CHAPTERS, chapter, get_exercise
 from coursekit.authoring import lint as lint_module
 from coursekit.authoring.build import ROOT
-from coursekit.authoring.lint import catalogue_problems, exercise_problems, link_problems, lint
+from coursekit.authoring.lint import (
+    catalogue_problems,
+    exercise_problems,
+    link_problems,
+    lint,
+    prose_problems,
+)
 from coursekit.commands.cli import app
+from coursekit.prose import parse, prose_in
 
 runner = CliRunner()
 CHAPTER = chapter("00")
@@ -57,13 +64,9 @@ def test_the_catalogue_has_no_problems():
     ("facts", "sentence"),
     [
         ({"check": None}, "it has no check"),
-        ({"hints": ("one", " ")}, "it has 1 hints; at least 2 are needed"),
-        ({"hints": ("one", "one")}, "a hint stands twice"),
         ({"points": 0}, "it has no points"),
         ({"minutes": 0}, "it has no minutes"),
         ({"difficulty": 6}, "its difficulty is 6; expected 1 to 5"),
-        ({"title": ""}, "it has no title"),
-        ({"statement": "\n"}, "it has no statement"),
         ({"reference": "tensors.nothing_there"}, "it has no reference"),
         ({"reference": "no_module.f"}, "it has no reference"),
         ({"reference": "toy_model.ToyModel.no_method"}, "it has no reference"),
@@ -73,6 +76,44 @@ def test_what_an_exercise_lacks(facts, sentence):
     broken = dataclasses.replace(get_exercise("0.1"), **facts)
     [problem] = exercise_problems(broken)
     assert problem.startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    ("directive", "sentence"),
+    [
+        ("0.1 A title\nDo it.\n\nHint: one", "exercise 0.1: it has 1 hints; at least 2 are needed"),
+        ("0.1 A title\nDo it.\n\nHint: one\n\nHint: one", "exercise 0.1: a hint stands twice"),
+        ("0.1\nDo it.\n\nHint: one\n\nHint: two", "exercise 0.1: it has no title"),
+        ("0.1 A title\n\nHint: one\n\nHint: two", "exercise 0.1: it has no statement"),
+        (
+            "0.9 A title\nDo it.\n\nHint: one\n\nHint: two",
+            "exercise 0.9: it has words in the chapter's text, but no",
+        ),
+        ("", "exercise 0.1: its words are missing; write {exercise} 0.1 in the text"),
+    ],
+)
+def test_what_the_words_of_an_exercise_lack(directive, sentence):
+    words = dict(prose_in(ROOT / TEXT))
+    if directive:
+        words |= parse(f"```{{exercise}} {directive}\n```\n")
+    else:
+        del words["0.1"]
+    [problem] = prose_problems(CHAPTER, words)
+    assert problem.startswith(sentence)
+
+
+def test_words_that_stand_twice_are_refused():
+    with pytest.raises(ValueError, match=r"two exercises 0\.1"):
+        parse("```{exercise} 0.1 A\nb\n```\n\n```{exercise} 0.1 A\nb\n```\n")
+
+
+def test_words_are_read_as_they_stand():
+    [(exercise_id, prose)] = parse(
+        "````{exercise} 2.3 The *title*\n$\\mathrm{ReLU}$\n\n```python\nx = 1\n```\n\nHint: one\nand more\n\n"
+        "Hint: `two`\n````\n"
+    ).items()
+    assert (exercise_id, prose.title, prose.hints) == ("2.3", "The *title*", ("one\nand more", "`two`"))
+    assert prose.statement == "$\\mathrm{ReLU}$\n\n```python\nx = 1\n```"
 
 
 def test_two_exercises_of_one_id(monkeypatch):

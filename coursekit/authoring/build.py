@@ -1,8 +1,8 @@
 """Makes both notebooks of a chapter from one source: `course build`.
 
-solutions/NN_name/NN_name.md      the text, in MyST notebook format, with ```{exercise} 1.1``` where one stands
+solutions/NN_name/NN_name.md      the text, in MyST notebook format, with the words of each exercise (`prose.py`)
 + part_utils                      the solutions
-+ coursekit/exercises             statements, hints, checks, points
++ coursekit/exercises             checks, points
 -> solutions/NN_name/NN_name.ipynb  solved and executed, with pictures that show where nothing runs
 -> chapters/NN_name/NN_name.ipynb   the learner's, through nbgrader's release step
 """
@@ -28,15 +28,13 @@ from coursekit.catalogue import CHAPTERS, Chapter, get_exercise
 from coursekit.errors import CourseError
 from coursekit.notebooks.cells import exercise_cells, fold
 from coursekit.notebooks.names import exercise_of, exercises_with, name_by_text
+from coursekit.prose import DIRECTIVE
 from part_utils.files import write_atomically
 
 ROOT = Path(__file__).resolve().parents[2]
 LARGEST_NOTEBOOK = 3_000_000
 CELL_SECONDS = 300
 
-_DIRECTIVE = re.compile(
-    r"^```\{(exercise|question)\}[ \t]*(.*?)[ \t]*\n(.*?)^```[ \t]*$", re.MULTILINE | re.DOTALL
-)
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
@@ -222,18 +220,17 @@ def _expanded(text: str, source: Path) -> list[nbformat.NotebookNode]:
     """The cells of a piece of text: exercises and folded questions put in where their directives stand."""
     cells: list[nbformat.NotebookNode] = []
     end, pending = 0, ""
-    for match in _DIRECTIVE.finditer(text):
+    for match in DIRECTIVE.finditer(text):
         pending += text[end : match.start()]
         end = match.end()
-        kind, argument, body = match.groups()
-        if kind == "question":
-            pending += fold(argument, body.strip())
+        if match["kind"] == "question":
+            pending += fold(match["argument"], match["body"].strip())
             continue
         if pending.strip():
             cells.append(new_markdown_cell(pending.strip()))
         pending = ""
         try:
-            cells += exercise_cells(get_exercise(argument))
+            cells += exercise_cells(get_exercise(match["argument"].partition(" ")[0]))
         except ValueError as error:
             raise CourseError(f"{source}: {error}") from None
     pending += text[end:]

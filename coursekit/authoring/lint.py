@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from coursekit.catalogue import CHAPTERS, Chapter, Exercise
 from coursekit.errors import CourseError
+from coursekit.material import chapter_text
 from coursekit.notebooks.names import cell_name, exercise_of, exercises_with
 from coursekit.notebooks.reading import joined, read_notebook
+from coursekit.prose import Prose, prose_in
 from coursekit.work.check import check_notebook
 
 LEAST_HINTS = 2
@@ -35,6 +37,8 @@ def lint(root: Path, chapters: Sequence[Chapter] = CHAPTERS, run: bool = True) -
     """
     yield from catalogue_problems(chapters)
     for chapter in chapters:
+        path = chapter_text(chapter.slug)
+        yield from prose_problems(chapter, prose_in(path) if path.exists() else {})
         yield from chapter_problems(root, chapter)
         if run:
             yield from result_problems(root, chapter)
@@ -65,24 +69,35 @@ def catalogue_problems(chapters: Iterable[Chapter]) -> Iterator[str]:
             seen.add(exercise.id)
 
 
+def prose_problems(chapter: Chapter, words: Mapping[str, Prose]) -> Iterator[str]:
+    """What the words of a chapter's exercises lack, and which of them belong to no exercise."""
+    ids = [exercise.id for exercise in chapter.exercises]
+    for exercise_id in ids:
+        if exercise_id not in words:
+            yield f"exercise {exercise_id}: its words are missing; write {{exercise}} {exercise_id} in the text"
+    for exercise_id, prose in words.items():
+        hints = [hint for hint in prose.hints if hint]
+        if exercise_id not in ids:
+            yield f"exercise {exercise_id}: it has words in the chapter's text, but no check in the catalogue"
+        for part in ("title", "statement"):
+            if not getattr(prose, part):
+                yield f"exercise {exercise_id}: it has no {part}"
+        if len(hints) < LEAST_HINTS:
+            yield f"exercise {exercise_id}: it has {len(hints)} hints; at least {LEAST_HINTS} are needed"
+        if len(set(hints)) < len(hints):
+            yield f"exercise {exercise_id}: a hint stands twice"
+
+
 def exercise_problems(exercise: Exercise) -> Iterator[str]:
     """What one exercise lacks."""
     if not callable(exercise.check):
         yield "it has no check"
-    hints = [hint for hint in exercise.hints if hint.strip()]
-    if len(hints) < LEAST_HINTS:
-        yield f"it has {len(hints)} hints; at least {LEAST_HINTS} are needed"
-    if len(set(hints)) < len(hints):
-        yield "a hint stands twice"
     for fact in ("points", "minutes"):
         if not getattr(exercise, fact) > 0:
             yield f"it has no {fact}"
     for fact in ("difficulty", "importance"):
         if getattr(exercise, fact) not in range(1, 6):
             yield f"its {fact} is {getattr(exercise, fact)}; expected 1 to 5"
-    for fact in ("title", "statement"):
-        if not getattr(exercise, fact).strip():
-            yield f"it has no {fact}"
     try:
         reference = exercise.load_reference()
         if exercise.class_name:

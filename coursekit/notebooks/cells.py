@@ -35,7 +35,7 @@ def statement_text(exercise: Exercise) -> str:
         f"### Exercise {exercise.id} · {exercise.title}\n\n"
         f"Difficulty {dots(exercise.difficulty)} &nbsp;·&nbsp; Importance {dots(exercise.importance)} &nbsp;·&nbsp; "
         f"about {exercise.minutes} minutes &nbsp;·&nbsp; {points}\n\n"
-        f"{exercise.statement.strip()}\n"
+        f"{exercise.prose.statement}\n"
     )
 
 
@@ -46,7 +46,7 @@ def dots(value: int) -> str:
 
 def hints_text(exercise: Exercise) -> str:
     """The hints, one inside the other, so that they are opened one at a time."""
-    return _nested([(f"Hint {number}", hint) for number, hint in enumerate(exercise.hints, 1)])
+    return _nested([(f"Hint {number}", hint) for number, hint in enumerate(exercise.prose.hints, 1)])
 
 
 def _nested(folds: list[tuple[str, str]]) -> str:

@@ -1,6 +1,6 @@
 """Wrong answers that every check must catch and name, and unusual right ones that it must accept.
 
-Each module `chapter_NN.py` holds both for its chapter, as code that a learner might write:
+`chapter_NN/eMM_name.py` holds both for the exercise of this name, as code that a learner might write:
 
     @mutant("0.1", says="instance 0")      # the message must contain these words
     def first_matrix_for_all(features, W):
@@ -18,14 +18,13 @@ taken as it is; it derives from the reference class. `python -m tests.mutants` p
 from __future__ import annotations
 
 import functools
-import importlib
-import pkgutil
+import importlib.util
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from coursekit import CHAPTERS, CheckResult, Exercise, get_exercise, run_check
+from coursekit import CheckResult, Exercise, all_exercises, get_exercise, run_check
 from coursekit.checking.door import DirectLearner
 from coursekit.checking.running import cell_names
 
@@ -98,11 +97,10 @@ def all_answers() -> list[Answer]:
 
 @functools.cache
 def _load() -> None:
-    # Answers to a chapter that the catalogue does not name yet have no exercise to be answers to.
-    names = {f"chapter_{chapter.number}" for chapter in CHAPTERS}
-    for module in pkgutil.iter_modules(__path__):
-        if module.name in names:
-            importlib.import_module(f"{__name__}.{module.name}")
+    for exercise in all_exercises():
+        module = f"{__name__}.chapter_{exercise.chapter.number}.{exercise.slug}"
+        if importlib.util.find_spec(module):
+            importlib.import_module(module)
 
 
 def _remember(exercise_id: str, says: str | None, function: str) -> Callable[[Any], Any]:

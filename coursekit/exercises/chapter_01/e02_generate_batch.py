@@ -1,0 +1,75 @@
+"""Exercise 1.2: `ToyModel.generate_batch`."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from coursekit.catalogue import exercise
+from coursekit.checking.claims import Check
+from coursekit.exercises.chapter_01.toy_models import (
+    DRAWS,
+    check_batch_is_not_repeated,
+    check_independence,
+    check_repeated_values,
+    check_second_batch,
+    check_values_are_even,
+    check_values_are_plausible,
+    drawn_batch,
+    make_model,
+    share_of,
+    wrong_shares,
+)
+from part_utils.toy_model import ToyModelConfig
+
+
+@exercise(
+    id="1.2",
+    reference="toy_model.ToyModel.generate_batch",
+    difficulty=2,
+    importance=4,
+    minutes=10,
+    points=2,
+)
+def toy_model_generate_batch(check: Check) -> None:
+    instances, features = 3, 5
+    cfg = ToyModelConfig(instances, features)
+    # All probabilities differ, so that none can stand in for another.
+    p = torch.linspace(0.1, 0.8, instances * features)[check.permutation(instances * features)]
+    p = p.reshape(instances, features)
+    model = make_model(check, cfg, p)
+    full = make_model(check, cfg, torch.ones(instances, features))
+
+    x = drawn_batch(check, model, "generate_batch", (DRAWS, instances, features), DRAWS)
+    present = x != 0
+    check_values_are_plausible(check, x)
+    check_batch_is_not_repeated(check, x)
+    check.shares(
+        present,
+        p,
+        "instances features",
+        "each feature of each instance is present as often as its probability says",
+        wrong_shares(p),
+    )
+    check_independence(check, present, "presence", "features come and go independently of one another")
+    check_values_are_even(check, x, p)
+    everything = drawn_batch(check, full, "generate_batch", (DRAWS // 5, instances, features), DRAWS // 5)
+    check_repeated_values(check, everything)
+    check_independence(check, everything, "value", "their values are independent of one another")
+    _check_extreme(check, everything, 1)
+    nothing = make_model(check, cfg, torch.zeros(instances, features))
+    _check_extreme(check, drawn_batch(check, nothing, "generate_batch", (101, instances, features), 101), 0)
+    check_second_batch(
+        check, x, drawn_batch(check, model, "generate_batch", (DRAWS, instances, features), DRAWS)
+    )
+
+
+def _check_extreme(check: Check, x: Tensor, probability: int) -> None:
+    """With probability 0 or 1. A handful of exceptions is chance: random numbers that are exactly 0."""
+    share = share_of(x != 0)
+    check.holds(
+        abs(share - probability) < 0.005,
+        "right for probabilities of 0 and 1",
+        f"With a probability of {probability} a feature should {'always' if probability else 'never'} be present.",
+        [f"it is present {100 * share:.1f} % of the time"],
+    )

@@ -1,0 +1,84 @@
+"""Exercise 1.4: `cosine_similarities`."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from coursekit.catalogue import exercise
+from coursekit.checking.claims import Check
+from coursekit.exercises.chapter_01.toy_models import gram_matrix, random_columns
+
+
+@exercise(
+    id="1.4",
+    reference="toy_model.cosine_similarities",
+    difficulty=2,
+    importance=4,
+    minutes=10,
+    points=1,
+)
+def cosine_similarities(check: Check) -> None:
+    for instances, hidden, features in ((3, 2, 5), (2, 7, 3), (2, 3, 3)):
+        W = random_columns(check, instances, hidden, features)
+        check.equal(
+            check.call(W),
+            gram_matrix(W / W.norm(dim=1, keepdim=True)),
+            "instances features features",
+            f"right for {instances} instances, {hidden} hidden dimensions and {features} features",
+            _wrong_similarities(W),
+        )
+    W = random_columns(check, 2, 3, 5)
+    W[0, :, 1] = 0
+    W[1, :, 4] = 0
+    similarities = check.tensor(check.call(W))
+    check.holds(
+        not torch.isnan(similarities).any(),
+        "a feature of length zero gives no NaN",
+        "A feature whose column is zero gives NaN (0 divided by 0). Its similarities should be 0.",
+    )
+    check.equal(
+        similarities,
+        gram_matrix(torch.nn.functional.normalize(W, dim=1)),
+        "instances features features",
+        "and its similarities are 0",
+    )
+
+
+def _wrong_similarities(W: Tensor) -> dict:
+    lengths = W.norm(dim=1, keepdim=True)
+    unit = W / lengths
+    wrong = {
+        "the columns are not scaled to length one: it is `W^T W`": gram_matrix(W),
+        "the *rows* of `W` are scaled to length one: the norm is taken over features": gram_matrix(
+            W / W.norm(dim=2, keepdim=True)
+        ),
+        "hidden dimensions are compared instead of features": torch.einsum("ihf,igf->ihg", unit, unit),
+        "hidden dimensions are compared instead of features (with rows of length one)": torch.einsum(
+            "ihf,igf->ihg", W / W.norm(dim=2, keepdim=True), W / W.norm(dim=2, keepdim=True)
+        ),
+        "hidden dimensions are compared instead of features, and nothing is scaled": torch.einsum(
+            "ihf,igf->ihg", W, W
+        ),
+        "each instance is divided by the norm of its whole matrix": gram_matrix(
+            W / W.norm(dim=(1, 2), keepdim=True)
+        ),
+        "everything is divided by one norm of all of `W`": gram_matrix(W / W.norm()),
+        "the columns are divided by their *squared* length": gram_matrix(W / lengths**2),
+        "only one of the two columns is scaled to length one": torch.einsum("ihf,ihg->ifg", unit, W),
+        "only one of the two columns is scaled to length one ": torch.einsum("ihf,ihg->ifg", W, unit),
+        "the absolute value is taken: opposite directions have -1": gram_matrix(unit).abs(),
+        "the similarity is squared": gram_matrix(unit) ** 2,
+        "the instances are added up instead of kept apart": gram_matrix(unit).sum(0),
+        "instance 0 is used for every instance": gram_matrix(unit[:1]).expand(len(W), -1, -1),
+        "the norm is taken over the instances": gram_matrix(W / W.norm(dim=0)),
+        "the diagonal is set to 0": gram_matrix(unit) - torch.diag_embed(torch.ones(W.shape[0], W.shape[2])),
+        "the columns are divided by the sum of their absolute values": gram_matrix(
+            W / W.abs().sum(1, keepdim=True)
+        ),
+    }
+    for epsilon in (0.1, 0.01, 1e-3, 1e-4):
+        wrong[f"a number as large as {epsilon:g} is added to the lengths"] = gram_matrix(
+            W / (lengths + epsilon)
+        )
+    return wrong

@@ -1,0 +1,28 @@
+"""Exercise 1.7: `NeuronModel`."""
+
+from __future__ import annotations
+
+from coursekit.catalogue import exercise
+from coursekit.checking.claims import Check
+from coursekit.exercises.chapter_01.toy_models import check_output, check_output_gradients, make_model
+from part_utils.toy_model import ToyModelConfig
+
+
+# Exercises 1.7 and 1.8
+@exercise(
+    id="1.7",
+    reference="toy_model.NeuronModel",
+    methods=("forward",),
+    difficulty=1,
+    importance=3,
+    minutes=5,
+    points=1,
+)
+def neuron_model(check: Check) -> None:
+    for batch, instances, hidden, features in ((7, 3, 2, 5), (1, 2, 3, 11)):
+        cfg = ToyModelConfig(instances, features, hidden)
+        W, b = 0.8 * check.normal(instances, hidden, features), check.normal(instances, features)
+        model = make_model(check, cfg, W=W, b_final=b)
+        for x in (check.uniform(batch, instances, features), check.sparse(batch, instances, features)):
+            check_output(check, model, x, W, W.mT, b, hidden_relu=True)
+    check_output_gradients(check, hidden_relu=True)

@@ -1,0 +1,94 @@
+"""Exercise 1.9: `compute_dimensionality`."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from coursekit.catalogue import exercise
+from coursekit.checking.claims import Check, variations
+from coursekit.exercises.chapter_01.toy_models import gram_matrix, random_columns
+
+
+@exercise(
+    id="1.9",
+    reference="toy_model.compute_dimensionality",
+    difficulty=3,
+    importance=3,
+    minutes=15,
+    points=2,
+)
+def compute_dimensionality(check: Check) -> None:
+    for instances, hidden, features in ((3, 2, 5), (2, 7, 3), (2, 3, 3)):
+        W = random_columns(check, instances, hidden, features)
+        check.equal(
+            check.call(W),
+            _dimensionality(W),
+            "instances features",
+            f"right for {instances} instances, {hidden} hidden dimensions and {features} features",
+            _wrong_dimensionalities(W),
+        )
+    angles = 2 * torch.pi * torch.arange(5) / 5
+    check.equal(
+        check.call(torch.stack([angles.cos(), angles.sin()])[None] * torch.tensor([1.0, 0.7])[:, None, None]),
+        torch.full((2, 5), 0.4),
+        "instances features",
+        "2/5 for each feature of a pentagon, however large it is",
+    )
+    W = random_columns(check, 2, 3, 5)
+    W[0, :, 1] = 0
+    W[1, :, 4] = 0
+    result = check.tensor(check.call(W))
+    check.holds(
+        not torch.isnan(result).any(),
+        "a feature that is not represented gives no NaN",
+        "A feature whose column is zero gives NaN (0 divided by 0). Its dimensionality should be 0.",
+    )
+    check.equal(result, _dimensionality(W), "instances features", "and its dimensionality is 0")
+
+
+def _dimensionality(W: Tensor) -> Tensor:
+    unit = torch.nn.functional.normalize(W, dim=1)
+    return W.norm(dim=1) ** 2 / torch.einsum("ihf,ihg->ifg", unit, W).pow(2).sum(2).clamp(min=1e-12)
+
+
+def _wrong_dimensionalities(W: Tensor) -> dict:
+    lengths = W.norm(dim=1)
+    unit = W / lengths[:, None]
+    overlaps = torch.einsum("ihf,ihg->ifg", unit, W)
+    own, gram, cosines = torch.diag_embed(lengths), gram_matrix(W), gram_matrix(unit)
+    rows = W.norm(dim=2, keepdim=True)
+    turned = torch.einsum("ihf,igf->ihg", W / rows, W)
+    wrong = variations(
+        lambda top, bottom: top / bottom,
+        {
+            "": lengths**2,
+            "the length in the numerator is not squared": lengths,
+            "the length in the numerator is squared twice": lengths**4,
+            "the numerator is 1 instead of the squared length": torch.ones_like(lengths),
+            "the numerator uses the sum of the absolute values for the length": W.abs().sum(1) ** 2,
+        },
+        {
+            "": (overlaps**2).sum(2),
+            "the overlaps in the denominator are not squared": overlaps.sum(2),
+            "the overlaps in the denominator are squared twice": (overlaps**4).sum(2),
+            "the overlaps are summed before they are squared": overlaps.sum(2) ** 2,
+            "the absolute overlaps are summed instead of the squared ones": overlaps.abs().sum(2),
+            "the denominator sums over $f$ instead of $g$: the axes of the overlaps are swapped": (
+                overlaps**2
+            ).sum(1),
+            "the direction of $f$ is not scaled to length one in the denominator": (gram**2).sum(2),
+            "both directions are scaled to length one in the denominator; only $f$ is": (cosines**2).sum(2),
+            "the feature itself is left out of the sum in the denominator": ((overlaps - own) ** 2).sum(2),
+            "the denominator is averaged over $g$ instead of summed": (overlaps**2).mean(2),
+            "the root of the denominator is taken": (overlaps**2).sum(2).sqrt(),
+        },
+    )
+    wrong |= {
+        "the axes of `hidden` and `features` are swapped": W.norm(dim=2) ** 2 / turned.pow(2).sum(2),
+        "the fraction is upside down": (overlaps**2).sum(2) / lengths**2,
+        "instance 0 is used for every instance": _dimensionality(W[:1]).expand(len(W), -1),
+        "the dimensionalities are summed up": _dimensionality(W).sum(1),
+        "the dimensionalities are summed up ": _dimensionality(W).sum(1, keepdim=True),
+    }
+    return wrong

@@ -1,0 +1,1 @@
+"""Chapter 2: a sparse autoencoder on the toy model."""

@@ -1,0 +1,126 @@
+"""Exercise 2.1: `AutoEncoder.__init__`."""
+
+from __future__ import annotations
+
+import torch
+
+from coursekit.catalogue import exercise
+from coursekit.checking.claims import Check, Mistake, shape_text
+from coursekit.checking.door import Handle
+from coursekit.checking.phrases import explained
+from coursekit.exercises.chapter_02.autoencoders import AXES, PARAMETERS, SMALL, TIED, WIDE, shapes_of
+
+
+@exercise(
+    id="2.1",
+    reference="autoencoder.AutoEncoder.__init__",
+    base="nn.Module",
+    difficulty=2,
+    importance=3,
+    minutes=10,
+    points=2,
+)
+def autoencoder_init(check: Check) -> None:
+    for cfg in (SMALL, WIDE, TIED):
+        with explained(
+            {
+                "before Module.__init__() call": "The module is not set up yet: call `super().__init__()` before the "
+                "first parameter is made.",
+            }
+        ):
+            made = check.create(cfg)
+        if check.learner.get(made, "cfg") is None:
+            raise Mistake(
+                "There is no `self.cfg`. Keep the configuration: `forward` needs its `l1_coeff` and `tied_weights`."
+            )
+        trainable = check.learner.call((check.create(made, target=PARAMETERS), "trainable"))
+        for name, shape in shapes_of(cfg).items():
+            _check_parameter(check, made, name, shape, trainable, cfg.tied_weights)
+        if cfg.tied_weights:
+            check.holds(
+                check.learner.get(made, "W_dec") is None,
+                "with tied weights there is no `W_dec`",
+                "There is a `W_dec` although the weights are tied. The decoder is the transpose of `W_enc` then, and "
+                "a second matrix is wrong: `cfg.tied_weights` has to be asked.",
+            )
+        else:
+            W_dec = check.learner.get(made, "W_dec")
+            check.learner.set(made, W_enc=check.normal(*shapes_of(cfg)["W_enc"]))
+            check.holds(
+                torch.equal(W_dec, check.learner.get(made, "W_dec")),
+                "encoder and decoder are separate when the weights are not tied",
+                "`W_dec` changes when `W_enc` changes: both lie in the same memory. With untied weights the decoder "
+                "needs numbers of its own.",
+            )
+
+
+def _check_parameter(
+    check: Check, made: Handle, name: str, shape: tuple[int, ...], trainable: list[str], tied: bool
+) -> None:
+    """One parameter is there, has its shape, is trained, and starts as it should."""
+    value = check.learner.get(made, name)
+    if value is None:
+        if name == "W_dec":
+            raise Mistake(
+                "There is no `W_dec` although `cfg.tied_weights` is False: then the decoder has weights of its own."
+            )
+        raise Mistake(f"There is no `{name}`: `self.{name}` has to be made in `__init__`.")
+    value = check.tensor(value, f"`{name}`")
+    if value.shape != shape:
+        expected = torch.empty(shape)
+        if value.shape == (*shape[:-2], shape[-1], shape[-2]):
+            problem = "is transposed: its last two axes are exchanged"
+            if len(shape) == 2:
+                problem = "is transposed: its two axes are exchanged"
+        elif value.shape == shape[1:] or value.shape == (1, *shape[1:]):
+            problem = "is missing the axis of the instances: each of them has parameters of its own"
+        elif name == "b_enc" and value.shape[-1] != shape[-1]:
+            problem = "has the wrong length: there is one number for each latent (`n_hidden_ae`)"
+        elif name == "b_dec" and value.shape[-1] != shape[-1]:
+            problem = "has the wrong length: there is one number for each input dimension (`n_input_ae`)"
+        else:
+            problem = "has the wrong shape"
+        raise Mistake(
+            f"`{name}` {problem}.",
+            [f"expected {shape_text(expected, AXES[name])}, got {shape_text(value)}"],
+        )
+    if name not in trainable:
+        raise Mistake(
+            f"`{name}` is no parameter that takes gradients, so an optimizer would never change it. Wrap it in "
+            "`nn.Parameter(...)`."
+        )
+    if name.startswith("b_"):
+        if bool((value == 0).all()):
+            check.holds(True, "the biases start at zero", "")
+            return
+        same = bool((value == value.flatten()[0]).all())
+        raise Mistake(
+            f"`{name}` starts at {'one and the same number' if same else 'random numbers'}; biases start at zero.",
+            [f"its first values are {[round(number, 4) for number in value.flatten()[:4].tolist()]}"],
+        )
+    if not torch.isfinite(value).all():
+        raise Mistake(f"`{name}` has values that are not finite. Was it left uninitialized (`torch.empty`)?")
+    if bool((value == 0).all()):
+        raise Mistake(
+            f"`{name}` starts at zero, and from there no latent ever gets a gradient. Draw it at random."
+        )
+    if bool((value == value[:1]).all()):
+        raise Mistake(
+            f"`{name}` is the same in every instance, so that all of them would learn the same. Draw each "
+            "instance's numbers on their own."
+        )
+    columns = value if name == "W_dec" else value.mT
+    if bool((columns == columns[:, :1]).all()):
+        raise Mistake(f"`{name}` is the same for every latent, so that all of them would learn the same.")
+    if bool((value >= 0).all()) or bool((value <= 0).all()):
+        raise Mistake(
+            f"Every number in `{name}` has the same sign, so the directions all point the same way. Draw numbers "
+            "that can be negative, for instance with `torch.randn`."
+        )
+    length = columns.double().norm(dim=-1).mean().item()
+    check.holds(
+        1e-3 < length < 1e3,
+        f"`{name}` is a trained parameter of the right shape, random and different in every instance",
+        f"The directions in `{name}` start with a mean length of {length:.3g}, which is too "
+        f"{'short' if length < 1 else 'long'} to train from. Aim for about 1.",
+    )

@@ -1,0 +1,133 @@
+"""Exercise 2.4: `cheat_on_l1`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from coursekit.catalogue import exercise
+from coursekit.checking.claims import Check, Mistake, agree, shape_text
+from coursekit.checking.phrases import explained, unit_rows
+from coursekit.exercises.chapter_02.autoencoders import (
+    AXES,
+    FIELDS,
+    SMALL,
+    TIED,
+    WIDE,
+    changed_weights,
+    decoder_of,
+    make_autoencoder,
+    random_weights,
+    right_acts,
+    right_reconstruction,
+)
+from part_utils.autoencoder import AutoEncoderConfig
+
+
+@exercise(
+    id="2.4",
+    reference="autoencoder.cheat_on_l1",
+    difficulty=2,
+    importance=4,
+    minutes=10,
+    points=2,
+)
+def cheat_on_l1(check: Check) -> None:
+    for cfg, factor in ((SMALL, 10.0), (WIDE, 0.25), (TIED, 3)):
+        weights = random_weights(check, cfg)
+        autoencoder = make_autoencoder(check, cfg, weights)
+        with explained(
+            {
+                "no attribute 'W_dec'": "With tied weights there is no `W_dec`: use "
+                "`autoencoder.normalize_and_return_W_dec()`, which works for both."
+            }
+            if cfg.tied_weights
+            else {}
+        ):
+            returned = check.call(autoencoder, factor)
+        if not isinstance(returned, tuple | list) or len(returned) < 3:
+            raise Mistake("Return three tensors: `(W_enc, b_enc, W_dec)`.")
+        changed = changed_weights(check, autoencoder, cfg, weights)
+        if changed:
+            raise Mistake(
+                f"The autoencoder itself was changed ({', '.join(f'`{name}`' for name in changed)}). Compute new "
+                "tensors and leave its parameters alone."
+            )
+        W_enc, b_enc, W_dec = (
+            check.tensor(value, f"`{name}`")
+            for name, value in zip(("W_enc", "b_enc", "W_dec"), returned, strict=False)
+        )
+        _check_cheat(check, cfg, factor, weights, W_enc.float(), b_enc.float(), W_dec.float())
+
+
+def _check_cheat(
+    check: Check,
+    cfg: AutoEncoderConfig,
+    factor: float,
+    weights: Mapping[str, Tensor],
+    W_enc: Tensor,
+    b_enc: Tensor,
+    W_dec: Tensor,
+) -> None:
+    stored = decoder_of(weights)
+    for name, tensor, shape in (
+        ("W_enc", W_enc, weights["W_enc"].shape),
+        ("b_enc", b_enc, weights["b_enc"].shape),
+        ("W_dec", W_dec, stored.shape),
+    ):
+        if tensor.shape != shape:
+            raise Mistake(
+                f"`{name}` has the wrong shape: expected {shape_text(torch.empty(shape), AXES[name])}, got "
+                f"{shape_text(tensor)}. The order is `(W_enc, b_enc, W_dec)`."
+            )
+    details = [f"factor {factor}" + (", tied weights" if cfg.tied_weights else "")]
+    if agree(W_enc, weights["W_enc"] * factor) and not agree(W_enc, weights["W_enc"] / factor):
+        raise Mistake("The encoder was made larger and the decoder smaller: the L1 penalty grows.", details)
+    if agree(W_enc, weights["W_enc"] / factor) and agree(b_enc, weights["b_enc"]):
+        raise Mistake(
+            "`b_enc` was forgotten: it is as large as before, although everything else inside the ReLU is `factor` "
+            "times smaller. The latents change, and the reconstruction with them.",
+            details,
+        )
+    if agree(b_enc, weights["b_enc"] * factor) and agree(W_enc, weights["W_enc"] / factor):
+        raise Mistake("`b_enc` was multiplied with `factor`; inside the ReLU everything is divided.", details)
+    if agree(W_enc, weights["W_enc"]):
+        raise Mistake("`W_enc` is unchanged, so the latents do not become smaller.", details)
+    if agree(W_enc, weights["W_enc"] / factor) and agree(b_enc, weights["b_enc"] / factor):
+        for phrase, wrong in {
+            "is not made longer in return, so the reconstruction shrinks": unit_rows(stored),
+            "is as it is stored, without normalizing and without `factor`": stored,
+            "was scaled from the stored `W_dec`, but the autoencoder uses it at unit length": stored * factor,
+            "was divided by `factor`; it has to grow": unit_rows(stored) / factor,
+            "was multiplied with the square of `factor`": unit_rows(stored) * factor**2,
+        }.items():
+            if agree(W_dec, wrong) and not agree(wrong, unit_rows(stored) * factor):
+                raise Mistake(f"The encoder is right, but the decoder {phrase}.", details)
+    h = check.normal(31, cfg.n_instances, cfg.n_input_ae)
+    before = right_acts(h, weights)
+    centered = h - weights["b_dec"]
+    acts = torch.relu(torch.einsum("bix,ixl->bil", centered, W_enc) + b_enc)
+    check.equal(
+        acts,
+        before / factor,
+        FIELDS["acts"],
+        "every latent is `factor` times smaller, and the L1 with it",
+        {
+            "they are `factor` times *larger*": before * factor,
+            "they are divided by the square of `factor`": before / factor**2,
+            "they are divided by the root of `factor`": before / factor**0.5,
+            "`factor` is subtracted": torch.relu(
+                torch.einsum("bix,ixl->bil", centered, weights["W_enc"]) + weights["b_enc"] - factor
+            ),
+        },
+        what="the latents with your weights",
+    )
+    check.equal(
+        torch.einsum("bil,ilx->bix", acts, W_dec) + weights["b_dec"],
+        right_reconstruction(h, weights),
+        FIELDS["h_reconstructed"],
+        "the reconstruction is the same, with untied and with tied weights",
+        what="the reconstruction with your weights",
+    )

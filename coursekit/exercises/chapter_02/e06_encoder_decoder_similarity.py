@@ -1,0 +1,133 @@
+"""Exercise 2.6: `encoder_decoder_similarity`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from coursekit.catalogue import exercise
+from coursekit.checking.claims import Check, Mistake, variations
+from coursekit.checking.phrases import explained, unit_rows
+from coursekit.exercises.chapter_02.autoencoders import (
+    SMALL,
+    TIED,
+    WIDE,
+    changed_weights,
+    decoder_of,
+    make_autoencoder,
+    random_weights,
+)
+from part_utils.autoencoder import AutoEncoderConfig
+
+
+@exercise(
+    id="2.6",
+    reference="autoencoder.encoder_decoder_similarity",
+    difficulty=2,
+    importance=3,
+    minutes=10,
+    points=2,
+)
+def encoder_decoder_similarity(check: Check) -> None:
+    square = AutoEncoderConfig(n_instances=2, n_input_ae=5, n_hidden_ae=5)
+    for cfg in (SMALL, WIDE, square):
+        weights = random_weights(check, cfg)
+        _check_similarity(
+            check, cfg, weights, f"right for {cfg.n_hidden_ae} latents and {cfg.n_input_ae} inputs"
+        )
+    with explained(
+        {
+            "no attribute 'W_dec'": "With tied weights there is no `W_dec`: use "
+            "`autoencoder.normalize_and_return_W_dec()`, which works for both."
+        }
+    ):
+        _check_similarity(
+            check, TIED, random_weights(check, TIED), "1 for every latent when the weights are tied"
+        )
+    weights = random_weights(check, SMALL)
+    weights["W_enc"][1, :, 2] = 0.0
+    weights["W_dec"][2, 3] = 0.0
+    found = check.tensor(check.call(make_autoencoder(check, SMALL, weights)))
+    if not torch.isfinite(found).all():
+        raise Mistake(
+            "A latent whose encoder column or decoder row is zero gets NaN. It has no direction: its similarity is 0. "
+            "Keep the length away from zero before you divide."
+        )
+    _check_similarity(check, SMALL, weights, "0 where a direction has no length")
+
+
+def _check_similarity(
+    check: Check, cfg: AutoEncoderConfig, weights: Mapping[str, Tensor], claim: str
+) -> None:
+    autoencoder = make_autoencoder(check, cfg, weights)
+    W_enc, stored = weights["W_enc"], decoder_of(weights)
+    reads, writes = unit_rows(W_enc, 1), unit_rows(stored)
+
+    def similarity(encoder: Tensor, decoder: Tensor) -> Tensor:
+        return torch.einsum("ixl,ilx->il", encoder, decoder)
+
+    encoders: dict[str, Tensor] = {
+        "": reads,
+        "the encoder is not brought to unit length": W_enc,
+        "the encoder's length is taken along the wrong axis (over the latents)": unit_rows(W_enc, 2),
+        "the encoder's length is taken over its whole matrix": unit_rows(W_enc, (1, 2)),
+        "the encoder of instance 0 is used for every instance": reads[:1].expand_as(reads),
+    }
+    decoders: dict[str, Tensor] = {
+        "": writes,
+        "the decoder is not brought to unit length": stored,
+        "the decoder's length is taken along the wrong axis (over the latents)": unit_rows(stored, 1),
+        "the decoder's length is taken over its whole matrix": unit_rows(stored, (1, 2)),
+        "the decoder of instance 0 is used for every instance": writes[:1].expand_as(writes),
+    }
+    mistakes = variations(similarity, encoders, decoders)
+    expected = similarity(reads, writes)
+    pairs = torch.einsum("ixl,imx->ilm", reads, writes)
+    mistakes |= {
+        "the similarity is taken for each *input dimension*, along the latents (the wrong axis)": torch.einsum(
+            "ixl,ilx->ix", unit_rows(W_enc, 2), unit_rows(stored, 1)
+        ),
+        "the similarity is taken along the latents (the wrong axis), for each input dimension": torch.einsum(
+            "ixl,ilx->ix", unit_rows(W_enc, 2), unit_rows(writes, 1)
+        ),
+        "it is summed over the latents instead of the input dimensions": torch.einsum(
+            "ixl,ilx->ix", reads, writes
+        ),
+        "every latent's encoder is compared with every latent's decoder": pairs,
+        "every latent's decoder is compared with every latent's encoder": pairs.mT,
+        "the absolute value is taken: opposite directions are not the same direction": expected.abs(),
+        "the similarity is squared": expected.square(),
+        "the *angle* is returned instead of its cosine": torch.acos(expected.clamp(-1, 1)),
+        "the axes are left in the order `n_hidden_ae n_instances`": expected.mT,
+        "the mean over the latents is returned": expected.mean(-1),
+        "the mean over the instances is returned": expected.mean(0),
+        "the instances are added up": expected.sum(0),
+    }
+    if W_enc.shape == stored.shape:
+        rows = unit_rows(W_enc)
+        mistakes["the *rows* of the encoder are compared with the rows of the decoder"] = (rows * writes).sum(
+            -1
+        )
+        columns = unit_rows(stored, 1)
+        mistakes["the columns of the encoder are compared with the *columns* of the decoder"] = (
+            reads * columns
+        ).sum(1)
+        mistakes["the rows of the encoder are compared with the columns of the decoder"] = torch.einsum(
+            "ixl,ilx->ix", rows, columns
+        )
+    else:
+        mistakes["the encoder is reshaped instead of transposed"] = (
+            unit_rows(W_enc.reshape(stored.shape)) * writes
+        ).sum(-1)
+        mistakes["the decoder is reshaped instead of transposed"] = (
+            reads * unit_rows(stored.reshape(W_enc.shape), 1)
+        ).sum(1)
+    check.equal(check.call(autoencoder), expected, "n_instances n_hidden_ae", claim, mistakes)
+    changed = changed_weights(check, autoencoder, cfg, weights)
+    if changed:
+        raise Mistake(
+            f"The autoencoder itself was changed ({', '.join(f'`{name}`' for name in changed)}). Compute new tensors "
+            "and leave its parameters alone."
+        )

@@ -1,0 +1,102 @@
+"""Exercise 3.1: `dead_neurons`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from coursekit.catalogue import exercise
+from coursekit.checking.claims import Check, Mistake, shape_text
+from coursekit.exercises.chapter_02.autoencoders import (
+    AXES,
+)
+from coursekit.exercises.chapter_03.dead_latents import dead_mask, firing_rates, wrong_ideas_of_dead
+from part_utils.autoencoder import AutoEncoderConfig
+
+
+@exercise(
+    id="3.1",
+    reference="resampling.dead_neurons",
+    difficulty=1,
+    importance=3,
+    minutes=5,
+    points=1,
+)
+def dead_neurons(check: Check) -> None:
+    for window, instances, latents in ((13, 3, 7), (5, 2, 11)):
+        dead = check.uniform(instances, latents) < 0.4
+        dead[:, 0], dead[:, 1] = True, False
+        dead[0, 2], dead[1, 2] = True, False
+        dead[0, 3], dead[1, 3] = False, True
+        rates = firing_rates(check, dead, window)
+        # Alive in the last step, alive in the first, and silent in both.
+        rates[:, :, 1] = check.uniform(window, instances, low=0.1)
+        rates[-1, 0, 1], rates[0, 1, 1] = 0.0, 0.0
+        rates[-1, 1, 2], rates[0, 0, 3] = 0.5, 0.5
+        mistakes = wrong_ideas_of_dead(rates)
+        mistakes |= {
+            "the axis of the instances is lost": dead.all(0),
+            "the axis of the instances is lost and a latent counts as dead if it is so in any": dead.any(0),
+            "the axis of the latents is lost": dead.all(-1),
+            "the axis of the window is kept: each step is looked at on its own": rates == 0,
+            "the two axes are exchanged": dead.mT,
+        }
+        _check_mask(
+            check, rates, dead, mistakes, "dead is what is silent in every step, alive what fires in one"
+        )
+    rates = check.uniform(101, 2, 5, low=0.1)
+    dead = dead_mask(AutoEncoderConfig(2, 3, 5), ((0, 3), (2,)))
+    rates[:, dead] = 0.0
+    rates[:, 0, 1], rates[40, 0, 1] = 0.0, 1e-6
+    rates[:, 1, 4] = 1e-5
+    small = (rates.amax(0) < 1e-3) | dead
+    _check_mask(
+        check,
+        rates,
+        dead,
+        {"a share that is small but not zero counts as dead": small}
+        | {"a small share counts as dead ": rates.mean(0) < 1e-3},
+        "a latent that fires on one input in a million is alive",
+        nearly="A share that is small but not zero counts as dead. A latent that fires at all is alive.",
+    )
+    rates = check.sparse(1, 3, 5, probability=0.5)
+    _check_mask(check, rates, rates[0] == 0, {}, "right for a window of one step")
+
+
+def _check_mask(
+    check: Check, rates: Tensor, dead: Tensor, mistakes: Mapping[str, Tensor], claim: str, nearly: str = ""
+) -> None:
+    found = check.call(rates)
+    if not isinstance(found, Tensor):
+        check.tensor(found)
+    if found.dtype != torch.bool and found.shape == dead.shape:
+        hint = " (its values would be right)" if torch.equal(found != 0, dead) else ""
+        raise Mistake(
+            f"The mask holds {found.dtype} values{hint}; expected torch.bool, so that it can be used as an index."
+        )
+    if found.shape == dead.shape and torch.equal(found, dead):
+        check.holds(True, claim, "")
+        return
+    for phrase, mask in mistakes.items():
+        if found.shape == mask.shape and torch.equal(found, mask) and found.dtype == torch.bool:
+            raise Mistake(f"Your mask is what comes out when {phrase.strip()}.")
+    if found.shape != dead.shape:
+        raise Mistake(
+            "Your mask has the wrong shape: expected "
+            f"{shape_text(dead, AXES['b_enc'])}, got {shape_text(found)}."
+        )
+    wrong = (found != dead).nonzero()
+    alive_called_dead = int((found & ~dead).sum())
+    if nearly and alive_called_dead:
+        raise Mistake(nearly)
+    raise Mistake(
+        f"{len(wrong)} of {dead.numel()} latents are judged wrongly.",
+        [
+            f"called dead, but alive: {alive_called_dead}",
+            f"called alive, but dead: {int((dead & ~found).sum())}",
+            f"for instance latent {int(wrong[0, 1])} of instance {int(wrong[0, 0])}, whose shares are "
+            f"{[round(value, 3) for value in rates[:8, int(wrong[0, 0]), int(wrong[0, 1])].tolist()]} …",
+        ],
+    )

@@ -1,0 +1,1 @@
+"""Chapter 4: a sparse autoencoder on a language model's MLP."""

@@ -1,0 +1,112 @@
+"""Exercise 4.2: `get_feature_probability`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from coursekit.catalogue import exercise
+from coursekit.checking.claims import Check, variations
+from coursekit.checking.phrases import explained
+
+if TYPE_CHECKING:
+    pass
+from coursekit.exercises.chapter_04.scene import FORWARD, NEEDS, SEQ, make_scene, wrong_encoders, wrong_inputs
+
+
+@exercise(
+    id="4.2",
+    reference="evaluation.get_feature_probability",
+    needs=NEEDS,
+    difficulty=2,
+    importance=5,
+    minutes=15,
+    points=3,
+)
+def get_feature_probability(check: Check) -> None:
+    for n_instances, batch_rows in ((2, 5), (3, None)):
+        scene = make_scene(check, n_instances=n_instances)
+        options = {} if batch_rows is None else {"batch_rows": batch_rows}
+        chunk = (batch_rows or 16) * SEQ
+        with explained(FORWARD):
+            found = check.call(scene.tokens, scene.model, scene.autoencoder, **options)
+        check.equal(
+            found,
+            (wrong_encoders(scene.weights)[""](scene.h) > 0).double().mean(0),
+            "n_instances n_hidden_ae",
+            "the share of all tokens on which each latent fires, for every instance",
+            variations(
+                lambda h, encode, summary: summary(encode(h)),
+                wrong_inputs(scene),
+                wrong_encoders(scene.weights),
+                _summaries_of_latents(chunk),
+            ),
+        )
+        scene.unharmed()
+
+
+def _summaries_of_latents(chunk: int) -> dict[str, Callable[[Tensor], Tensor]]:
+    """From the latents of all tokens to a number for each, right and wrong; `chunk` tokens are seen at a time."""
+
+    def rates(acts: Tensor) -> Tensor:
+        return (acts > 0).double().mean(0)
+
+    def texts(acts: Tensor) -> Tensor:
+        return (acts > 0).double().unflatten(0, (-1, SEQ)).amax(1).mean(0)
+
+    def mean_of_means(acts: Tensor) -> Tensor:
+        return torch.stack([rates(part) for part in acts.split(chunk)]).mean(0)
+
+    def whole_parts(acts: Tensor) -> Tensor:
+        return rates(acts[: len(acts) // chunk * chunk]) if len(acts) > chunk else rates(acts)
+
+    return {
+        "": rates,
+        "the *mean activation* is taken, not the share of tokens": lambda acts: acts.double().mean(0),
+        "the mean activation over the tokens on which the latent fires is taken": lambda acts: (
+            acts.double().sum(0) / (acts > 0).sum(0).clamp_min(1)
+        ),
+        "tokens on which the activation is exactly 0 count as well (`>=` for `>`)": lambda acts: (
+            (acts >= 0).double().mean(0)
+        ),
+        "the tokens on which the latent is *silent* are counted": lambda acts: (acts <= 0).double().mean(0),
+        "the mean over the latents is taken too: one number for each instance": lambda acts: rates(acts).mean(
+            -1
+        ),
+        "it is counted how many latents fire at once (L0), not how often each one does": lambda acts: rates(
+            acts
+        ).sum(-1),
+        "only instance 0 is returned": lambda acts: rates(acts)[0],
+        "the instances are averaged": lambda acts: rates(acts).mean(0),
+        "the mean over latents is taken at every token": lambda acts: (acts > 0).double().mean(-1),
+        "the tokens are counted, but not divided by how many there are": lambda acts: (
+            (acts > 0).double().sum(0)
+        ),
+        "the count is divided by the number of rows, not of tokens": lambda acts: rates(acts) * SEQ,
+        "tokens are counted twice": lambda acts: 2 * rates(acts),
+        "the parts' means are averaged, although the last part is smaller": mean_of_means,
+        "the means of the parts are added up": lambda acts: (
+            mean_of_means(acts) * math.ceil(len(acts) / chunk)
+        ),
+        "only the last part of the rows counts: the counts are overwritten and not added up": lambda acts: (
+            rates(acts.split(chunk)[-1])
+        ),
+        "only the last part of the rows is counted, and divided by the number of all tokens": lambda acts: (
+            (acts.split(chunk)[-1] > 0).double().sum(0) / len(acts)
+        ),
+        "only the first part of the rows is counted": lambda acts: rates(acts[:chunk]),
+        "the last, smaller part of the rows is left out": whole_parts,
+        "the last, smaller part of the rows is left out of the count but not of the number of tokens": lambda acts: (
+            whole_parts(acts) * (len(acts) // chunk * chunk) / len(acts)
+        ),
+        "a *text* counts, once, if the latent fires anywhere in it": texts,
+        "the rates are divided by their sum": lambda acts: rates(acts) / rates(acts).sum(-1, keepdim=True),
+        "it says whether the latent fires at all": lambda acts: (acts > 0).any(0).double(),
+        "the largest activation is taken": lambda acts: acts.amax(0),
+        "each token is kept on its own": lambda acts: (acts > 0).double(),
+        "the activations themselves are returned": lambda acts: acts,
+    }

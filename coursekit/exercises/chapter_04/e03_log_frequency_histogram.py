@@ -1,0 +1,173 @@
+"""Exercise 4.3: `log_frequency_histogram`."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from coursekit.catalogue import exercise
+from coursekit.checking.claims import Check, Mistake, shape_text
+from coursekit.checking.phrases import explained
+from coursekit.checking.pictures import side_by_side
+
+if TYPE_CHECKING:
+    pass
+from coursekit.exercises.chapter_04.scene import concerning, parts_of, scalar
+
+
+@exercise(
+    id="4.3",
+    reference="evaluation.log_frequency_histogram",
+    difficulty=2,
+    importance=3,
+    minutes=10,
+    points=2,
+)
+def log_frequency_histogram(check: Check) -> None:
+    for latents, n_bins, dead in ((101, 13, 7), (67, 50, 19)):
+        rates = _rates_apart_from_edges(check, latents, n_bins, dead)
+        _check_histogram(
+            check, rates, n_bins, check.call(rates, n_bins), "latents, counted by the power of ten"
+        )
+    rates = _rates_apart_from_edges(check, 83, 50, 5)
+    _check_histogram(check, rates, 50, check.call(rates), "50 bins where nothing else is said")
+    rates = _rates_apart_from_edges(check, 41, 11, 0)
+    _check_histogram(check, rates, 11, check.call(rates, 11), "right where no latent is dead")
+    with explained(
+        {
+            "": "If no latent fires your code raises an error. Then there is no smallest and no largest rate: return "
+            "counts of zero, and all latents in `n_dead`."
+        }
+    ):
+        counts, _, n_dead = parts_of(check, check.call(torch.zeros(17), 5), ("counts", "edges", "n_dead"))
+    with concerning("If no latent fires:"):
+        check.equal(counts, torch.zeros(5), "bins", "nothing in any bin where all latents are dead")
+        check.equal(scalar(n_dead), torch.tensor(17.0), "", "", what="`n_dead`")
+
+
+def _rates_apart_from_edges(check: Check, latents: int, n_bins: int, dead: int) -> Tensor:
+    """Firing rates of two groups of latents, of which none lies where rounding could put it into the next bin."""
+    while True:
+        logs = torch.where(
+            check.uniform(latents) < 0.4,
+            -4.3 + 0.5 * check.normal(latents),
+            -1.6 + 0.3 * check.normal(latents),
+        ).clamp(-6.5, -0.1)
+        rates = 10**logs
+        rates[check.permutation(latents)[:dead]] = 0.0
+        exact = rates[rates > 0].double().log10()
+        places = (exact - exact.min()) / (exact.max() - exact.min()) * n_bins
+        inner = places[(places > 0.01) & (places < n_bins - 0.01)]
+        if len(inner) >= len(exact) - 2 and bool(((inner - inner.round()).abs() > 1e-3).all()):
+            return rates
+
+
+def _check_histogram(check: Check, rates: Tensor, n_bins: int, found: Any, claim: str) -> None:
+    counts, edges, n_dead = parts_of(check, found, ("counts", "edges", "n_dead"))
+    alive, dead = rates[rates > 0].double(), int((rates == 0).sum())
+    logs = alive.log10()
+    low, high = logs.min().item(), logs.max().item()
+
+    def histogram(values: Tensor, weight: Tensor | None = None, bins: int = n_bins) -> Tensor:
+        counted = torch.histogram(values.double(), bins, weight=None if weight is None else weight.double())
+        return counted.hist
+
+    expected = histogram(logs)
+    counts = check.tensor(counts, "`counts`")
+    check.show(lambda: side_by_side(counts, expected, "bins"))
+    found_edges = check.tensor(edges, "`edges`").double()
+    width = max(high - low, 1e-9)
+    names = {
+        "natural logarithms": math.log(10),
+        "logarithms to the base 2": math.log2(10),
+    }
+    for name, factor in names.items():
+        # Where the zeros are in a bin as well, only the upper end is in its place.
+        if abs(found_edges[-1].item() - high * factor) < 0.02 * width:
+            raise Mistake(
+                f"The edges are {name} (from {found_edges[0]:.2f} to {found_edges[-1]:.2f}); expected log10, from "
+                f"{low:.2f} to {high:.2f}. At $-3$ there should stand what fires on every thousandth token."
+            )
+    if dead:
+        smallest = -1e9 if not torch.isfinite(found_edges).all() else found_edges.min().item()
+        total = counts.double().sum().item()
+        if smallest < low - 1.5 or not math.isfinite(total) or abs(total - len(rates)) < 1e-6 < dead:
+            raise Mistake(
+                f"The latents that never fire are in a bin: your bins begin at {_short(smallest)}, but the smallest "
+                f"rate above zero has the logarithm {low:.2f}. Set the zeros apart before you take the logarithm."
+            )
+    check.equal(
+        counts,
+        expected,
+        "bins",
+        claim,
+        {
+            "no logarithm is taken: the bins are of equal width on the plain scale": histogram(alive),
+            "each latent counts with its firing rate: these are *tokens*, and each latent should count once": histogram(
+                logs, alive
+            ),
+            "the counts are shares of all latents": expected / len(rates),
+            "the counts are shares of the latents that fire": expected / len(alive),
+            "the counts are a density (divided by their sum and by the width of a bin)": expected
+            / expected.sum()
+            / ((high - low) / n_bins),
+            "the counts are added up from left to right": expected.cumsum(0),
+            "the largest rate is in no bin: the last one has to contain its upper edge": torch.cat(
+                [expected[:-1], expected[-1:] - 1]
+            ),
+            "the smallest rate is in no bin: the first one has to contain its lower edge": torch.cat(
+                [expected[:1] - 1, expected[1:]]
+            ),
+            "the bins run from the largest rate to the smallest": expected.flip(0),
+            "`n_bins` is not used, but always 50": histogram(logs, bins=50),
+            "there are `n_bins` edges and one bin too few": histogram(logs, bins=n_bins - 1),
+            "there is one bin too many": histogram(logs, bins=n_bins + 1),
+            "the dead latents are counted in the first bin": torch.cat([expected[:1] + dead, expected[1:]]),
+            "the latents' logarithms themselves are returned": logs,
+            "the bins reach from the power of ten below the smallest rate to 1, not from the smallest to the largest": (
+                torch.histogram(logs, n_bins, range=(math.floor(low), 0.0)).hist
+            ),
+            "the bins reach from the smallest rate to 1, not to the largest": torch.histogram(
+                logs, n_bins, range=(low, 0.0)
+            ).hist,
+        },
+        what="`counts`",
+    )
+    if found_edges.shape != (n_bins + 1,):
+        raise Mistake(
+            f"`edges` has the shape {shape_text(found_edges)}; {n_bins} bins have {n_bins + 1} edges, the last one "
+            "included."
+        )
+    if torch.allclose(found_edges, 10 ** torch.linspace(low, high, n_bins + 1).double(), rtol=0.05):
+        raise Mistake("The edges are rates; expected their logarithm to the base 10.")
+    check.holds(
+        torch.allclose(
+            found_edges,
+            torch.linspace(low, high, n_bins + 1).double(),
+            atol=0.02 * width / n_bins + 1e-3,
+            rtol=0,
+        ),
+        "the edges are powers of ten, from the smallest rate to the largest",
+        f"The edges reach from {_short(found_edges[0].item())} to {_short(found_edges[-1].item())}; expected bins of "
+        f"equal width from {low:.2f} to {high:.2f}, the logarithms of the smallest and the largest rate.",
+    )
+    n_dead = check.tensor(scalar(n_dead), "`n_dead`")
+    check.equal(
+        n_dead,
+        torch.tensor(float(dead)),
+        "",
+        "latents that never fire are kept apart",
+        {
+            "the latents that *do* fire are counted": torch.tensor(float(len(alive))),
+            "the share of the dead latents is taken, not their number": torch.tensor(dead / len(rates)),
+            "all latents are counted": torch.tensor(float(len(rates))),
+        },
+        what="`n_dead`",
+    )
+
+
+def _short(value: float) -> str:
+    return f"{value:.2f}" if math.isfinite(value) and abs(value) < 1e8 else "minus infinity"

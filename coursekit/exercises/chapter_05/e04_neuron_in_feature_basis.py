@@ -1,0 +1,99 @@
+"""Exercise 5.4: `neuron_in_feature_basis`."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from coursekit.catalogue import exercise
+from coursekit.checking.claims import Check, Mistake, agree
+from coursekit.checking.phrases import unit_rows
+from coursekit.exercises.chapter_05.parts import fields, make_autoencoder, number_of, pick
+
+
+@exercise(
+    id="5.4",
+    reference="interpretation.neuron_in_feature_basis",
+    difficulty=2,
+    importance=2,
+    minutes=8,
+    points=2,
+)
+def neuron_in_feature_basis(check: Check) -> None:
+    handle, autoencoder = make_autoencoder(check)
+    W_enc, W_dec, b_enc, b_dec = (
+        x.detach() for x in (autoencoder.W_enc, autoencoder.W_dec, autoencoder.b_enc, autoencoder.b_dec)
+    )
+    rows = unit_rows(W_dec)
+    for instance, tokens in ((1, 7), (0, 5)):
+        neuron = pick(check, 13)
+        acts = check.sparse(tokens, 19, probability=0.5)
+        weights, bias = rows[instance, :, neuron], b_dec[instance, neuron]
+        expected = acts * weights
+        other = 1 - instance
+        found, found_bias = fields(check, check.call(acts, handle, neuron, instance), "contributions, bias")
+        mistakes = {
+            "the decoder's rows are not brought to unit length": acts * W_dec[instance, :, neuron],
+            "the encoder is used; what a latent writes is its row of the decoder": acts
+            * W_enc[instance, neuron],
+            "the encoder at unit length is used; what a latent writes is its row of the decoder": acts
+            * unit_rows(W_enc.mT)[instance, :, neuron],
+            "the neuron's column is brought to unit length instead of every latent's row": acts
+            * W_dec[instance, :, neuron]
+            / W_dec[instance, :, neuron].norm(),
+            "the other instance is used": acts * rows[other, :, neuron],
+            "the contributions are summed over the latents; each of them is asked for": expected.sum(dim=1),
+            "the contributions are summed over the latents and the bias is added": expected.sum(dim=1) + bias,
+            "the contributions are averaged over the tokens; each token is asked for": expected.mean(dim=0),
+            "the contributions are summed over the tokens; each token is asked for": expected.sum(dim=0),
+            "only the first token is looked at": expected[0],
+            "only the last token is looked at": expected[-1],
+            "the activations are left out: these are the decoder's entries": weights,
+            "the activations are left out: these are the decoder's entries, once for each token": weights.expand_as(
+                acts
+            ),
+            "the bias is added to every contribution": expected + bias,
+            "the bias is spread over the latents; it is returned apart": expected + bias / acts.shape[1],
+            "the latents' axis counts for the neurons (`W_dec[instance, neuron]`)": expected.new_zeros(()),
+            "a neighboring neuron is taken (one further)": acts * rows[instance, :, (neuron + 1) % 13],
+            "a neighboring neuron is taken (one before)": acts * rows[instance, :, neuron - 1],
+            "the absolute values are taken; a contribution can be negative": expected.abs(),
+            "all neurons are returned": acts[:, :, None] * rows[instance],
+            "all neurons are returned, after a sum over the latents": acts @ rows[instance],
+        }
+        check.equal(
+            found, expected, "tokens n_hidden_ae", "a latent adds its activation times its direction's entry", mistakes,
+            what="`contributions`",
+        )  # fmt: skip
+        if (
+            isinstance(found_bias, Tensor)
+            and found_bias.numel() > 1
+            and agree(found_bias, bias.expand_as(found_bias))
+        ):
+            found_bias = found_bias.flatten()[0]
+        if isinstance(found_bias, Tensor) and agree(found_bias, b_dec[instance]):
+            raise Mistake("`bias` is all of `b_dec[instance]`; one neuron has one entry of it.")
+        if isinstance(found_bias, Tensor) and agree(found_bias, b_enc[instance]):
+            raise Mistake("`bias` is the encoder's bias; the reconstruction has `b_dec`.")
+        number = number_of(found_bias, "`bias`")
+        for phrase, value in {
+            "": bias,
+            "it is the other instance's": b_dec[other, neuron],
+            "it is the encoder's bias; the reconstruction has `b_dec`": b_enc[instance, neuron],
+            "`b_dec` is averaged over the neurons": b_dec[instance].mean(),
+            "`b_dec` is summed over the neurons": b_dec[instance].sum(),
+            "its sign is turned round": -bias,
+            "it is lost": torch.zeros(()),
+            "it is the next neuron's": b_dec[instance, (neuron + 1) % 13],
+        }.items():
+            if abs(number - float(value)) < 1e-5:
+                if not phrase:
+                    break
+                raise Mistake(
+                    f"`bias` is wrong: {phrase}. Without the right one the parts do not add up to the neuron's "
+                    "reconstruction.",
+                    [f"expected {float(bias):.5g}, got {number:.5g}"],
+                )
+        else:
+            raise Mistake("`bias` is wrong.", [f"expected {float(bias):.5g}, got {number:.5g}"])
+        check.holds(True, "contributions and bias add up to the neuron's entry of the reconstruction", "")

@@ -1,0 +1,173 @@
+"""Exercise 5.5: `decompose_activation`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from coursekit.catalogue import exercise
+from coursekit.checking.claims import Check, Mistake, agree
+from coursekit.checking.door import Handle
+from coursekit.checking.phrases import explained, unit_rows
+from coursekit.exercises.chapter_05.parts import fields, make_autoencoder, whole_numbers
+from part_utils.autoencoder import AutoEncoder
+
+
+@exercise(
+    id="5.5",
+    reference="interpretation.decompose_activation",
+    difficulty=3,
+    importance=4,
+    minutes=12,
+    points=3,
+)
+def decompose_activation(check: Check) -> None:
+    handle, autoencoder = make_autoencoder(check)
+    for instance in (1, 0):
+        h = check.normal(13) + 0.5
+        acts = autoencoder(h.expand(1, 2, -1)).acts[0].detach()
+        if not 2 <= int((acts[instance] > 0).sum()) <= 17:
+            h = (
+                2 * (autoencoder.W_dec.detach()[instance, :3].sum(dim=0))
+                + autoencoder.b_dec.detach()[instance]
+            )
+        _check_decomposition(check, handle, autoencoder, h, instance)
+    check.holds(True, "right in both instances", "")
+    silent = torch.full((2, 19), -50.0)
+    check.learner.set(handle, b_enc=silent)
+    with torch.no_grad():
+        autoencoder.b_enc.copy_(silent)
+    with explained(
+        {
+            "": "On a token on which no latent fires your code raises an error. Then there are no contributions."
+        }
+    ):
+        _check_decomposition(check, handle, autoencoder, check.normal(13), 1)
+    check.holds(True, "right where no latent fires", "")
+
+
+def _check_decomposition(
+    check: Check, handle: Handle, autoencoder: AutoEncoder, h: Tensor, instance: int
+) -> None:
+    names = "features, contributions, bias, error"
+    features, contributions, bias, error = fields(check, check.call(h, handle, instance), names)
+    W_dec, b_dec = autoencoder.W_dec.detach(), autoencoder.b_dec.detach()
+    rows = unit_rows(W_dec)
+    output = autoencoder(h.expand(1, 2, -1))
+    both = output.acts[0].detach()
+    acts, other = both[instance], 1 - instance
+    expected = acts.argsort(descending=True)[: int((acts > 0).sum())]
+    features = _check_active(features, acts, both[other], expected)
+    check.holds(True, "lists the latents that fire, the most active first", "")
+    directions = rows[instance, features]
+    right = acts[features, None] * directions
+    W_enc = autoencoder.W_enc.detach()
+    check.equal(
+        contributions, right, "n_active d_mlp", "each contributes its activation times its direction",
+        {
+            "the decoder's rows are not brought to unit length": acts[features, None] * W_dec[instance, features],
+            "the encoder's columns are used; what a latent writes is its row of the decoder": acts[features, None]
+            * W_enc[instance].mT[features],
+            "the activations are left out: these are the directions": directions,
+            "the decoder's rows are returned, without the activations": W_dec[instance, features],
+            "the directions are those of the other instance": acts[features, None] * rows[other, features],
+            "the activations are those of the other instance": both[other][features, None] * directions,
+            "the contributions are left in the order of the latents' numbers, unlike `features`": right[
+                features.argsort()
+            ],
+            "the contributions are summed over the latents; each of them is asked for": right.sum(dim=0),
+            "each contribution is one number (the activation) instead of a vector": acts[features],
+            "the contributions of all latents are returned, with those that are silent": acts[:, None] * rows[instance],
+            "the bias is added to every contribution": right + b_dec[instance],
+        },
+        what="`contributions`",
+    )  # fmt: skip
+    check.equal(
+        bias, b_dec[instance], "d_mlp", "",
+        {
+            "the bias is the other instance's": b_dec[other],
+            "the bias is lost": torch.zeros(13),
+            "the bias of both instances is returned": b_dec,
+            "the bias is the encoder's; it is `b_dec` that is always added": autoencoder.b_enc.detach()[instance],
+            "the sign of the bias is turned round": -b_dec[instance],
+        },
+        what="`bias`",
+    )  # fmt: skip
+    rest = h - right.sum(dim=0) - b_dec[instance]
+    rebuilt = output.h_reconstructed[0].detach()
+    check.equal(
+        error, rest, "d_mlp", "contributions, bias and error add up to the activations",
+        {
+            "the parts do not add up: the error has the wrong sign; it is `h` minus the reconstruction": -rest,
+            "the parts do not add up: the error is that of the other instance": h - rebuilt[other],
+            "the parts do not add up: the bias is missing in the error's computation": h - right.sum(dim=0),
+            "the parts do not add up: the bias is counted twice": rest - b_dec[instance],
+            "the parts do not add up: the error is computed with decoder rows that are not at unit length": h
+            - acts @ W_dec[instance]
+            - b_dec[instance],
+            "the reconstruction is returned instead of the error": rebuilt[instance],
+            "the error is one number (the mean of its squares) instead of a vector": rest.square().mean(),
+            "the error is one number (the sum of its squares) instead of a vector": rest.square().sum(),
+            "the error is one number (its length) instead of a vector": rest.norm(),
+            "the parts do not add up: the error's entries are squared": rest.square(),
+            "the parts do not add up: the absolute error is returned": rest.abs(),
+            "the error is lost": torch.zeros(13),
+            "the parts do not add up: only the most active latent is taken from "
+            "`h`": h - right[:1].sum(dim=0) - b_dec[instance],
+            "the errors of both instances are returned": h - rebuilt,
+        },
+        what="`error`",
+    )  # fmt: skip
+
+
+def _check_active(features: Any, acts: Tensor, others: Tensor, expected: Tensor) -> Tensor:
+    """The numbers of the latents that fire, in order."""
+    count = len(expected)
+    if isinstance(features, Tensor) and features.dtype == torch.bool:
+        raise Mistake(
+            "`features` is a mask; expected the numbers of the latents that fire, the most active first."
+        )
+    if isinstance(features, Tensor) and features.is_floating_point() and features.numel():
+        said = " (these are their activations)" if agree(features, acts[expected]) else ""
+        raise Mistake(
+            f"`features` should hold the numbers of the latents{said}, but holds {features.dtype} values."
+        )
+    if isinstance(features, Tensor) and features.ndim == 2 and features.shape[-1] == 1:
+        raise Mistake(
+            "`features` has an axis of size 1 at the end, as `nonzero()` leaves it; expected one axis."
+        )
+    if isinstance(features, list):
+        features = torch.tensor(features, dtype=torch.long)
+    if isinstance(features, Tensor) and features.ndim == 1 and len(features) == len(acts) != count:
+        raise Mistake(
+            f"`features` lists all {len(acts)} latents, also those that are silent. Only {count} fire on this token."
+        )
+    if isinstance(features, Tensor) and features.ndim == 1 and not features.is_floating_point():
+        firing = (others > 0).nonzero().flatten()
+        if not torch.equal(features.sort().values, expected.sort().values) and torch.equal(
+            features.sort().values, firing
+        ):
+            raise Mistake("`features` lists the latents that fire in the other instance.")
+        if count and len(features) == count - 1 and torch.equal(features, expected[:-1]):
+            raise Mistake("`features` leaves out the last latent that fires.")
+        if len(features) > count and torch.equal(features[:count], expected):
+            raise Mistake(
+                "`features` goes on after the last latent that fires, with latents that are silent."
+            )
+    if isinstance(features, Tensor) and count == 0 and features.numel() == 0:
+        return features.long().reshape(0)
+    found = whole_numbers(features, (count,), "n_active", "`features`")
+    if not torch.equal(found.sort().values, expected.sort().values):
+        raise Mistake(
+            "`features` does not list the latents that fire.",
+            [f"expected {expected.tolist()}, got {found.tolist()}"],
+        )
+    if agree(acts[found], acts[expected]):
+        return found
+    if torch.equal(found, expected.flip(0)):
+        raise Mistake("`features` has the most active latent at the end; expected it first.")
+    if torch.equal(found, expected.sort().values):
+        raise Mistake("`features` is in the order of the latents' numbers; expected the most active first.")
+    raise Mistake("`features` lists the right latents, but not the most active first.")

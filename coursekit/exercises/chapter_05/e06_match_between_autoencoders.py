@@ -1,0 +1,217 @@
+"""Exercise 5.6: `match_between_autoencoders`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from coursekit.catalogue import exercise
+from coursekit.checking.claims import Check, Mistake, agree
+from coursekit.checking.phrases import unit_rows
+from coursekit.exercises.chapter_05.parts import fields, pick, whole_numbers
+
+
+@exercise(
+    id="5.6",
+    reference="interpretation.match_between_autoencoders",
+    difficulty=3,
+    importance=4,
+    minutes=15,
+    points=3,
+)
+def match_between_autoencoders(check: Check) -> None:
+    for n_a, n_b in ((7, 11), (13, 5)):
+        _check_matches(check, *_two_autoencoders(check, n_a, n_b))
+    check.holds(True, "right with more latents in A than in B, and with fewer", "")
+
+
+def _two_autoencoders(
+    check: Check, n_a: int, n_b: int, width: int = 6, tokens: int = 53
+) -> tuple[Tensor, ...]:
+    """Decoders and activations of two autoencoders that share some latents, in another order."""
+    shared = min(n_a, n_b) - 2
+    W_dec_a, W_dec_b = check.normal(n_a, width), check.normal(n_b, width)
+    acts_a, acts_b = check.sparse(tokens, n_a, probability=0.6), check.sparse(tokens, n_b, probability=0.6)
+    # Never the same number in both, so that a pairing by number is wrong everywhere.
+    places = (torch.arange(shared) + 1 + pick(check, n_b - 1)) % n_b
+    W_dec_b[places] = W_dec_a[:shared] + 0.2 * check.normal(shared, width)
+    # The activations go along with others than the directions do.
+    partners = (places + 1) % n_b
+    acts_b[:, partners] = 0.7 * acts_a[:, :shared] + 0.15 * check.uniform(tokens, shared)
+    # Decoder rows have any length; activations have levels and strengths of their own. Latent 0 of B is far longer.
+    W_dec_a = unit_rows(W_dec_a) * check.uniform(n_a, 1, low=0.3, high=3.0)
+    W_dec_b = unit_rows(W_dec_b) * check.uniform(n_b, 1, low=0.3, high=3.0)
+    acts_a = acts_a * check.uniform(n_a, low=0.2, high=3.0) + check.uniform(n_a, high=2.0)
+    acts_b = acts_b * check.uniform(n_b, low=0.2, high=3.0) + check.uniform(n_b, high=2.0)
+    # Opposites of the last two of A are in B: a cosine of almost -1 is no match.
+    free = [place for place in range(n_b) if place not in places.tolist()]
+    W_dec_b[free[0]], W_dec_b[free[1]] = -2 * W_dec_a[-1], -0.5 * W_dec_a[-2]
+    free = [place for place in range(n_b) if place not in partners.tolist()]
+    acts_b[:, free[0]] = 3.1 - acts_a[:, -1]
+    # Two latents of A that go with one of B.
+    W_dec_a[shared - 1] = 1.5 * W_dec_a[0] + 0.1 * check.normal(width)
+    acts_a[:, shared - 1] = 0.5 * acts_a[:, 0] + 0.05 * check.uniform(tokens)
+    # One of A and one of B never fire, and one of A has always the same activation.
+    acts_a[:, 2] = 0.0
+    acts_a[:, 1] = 0.5
+    acts_b[:, free[1]] = 0.0
+    return W_dec_a, W_dec_b, acts_a, acts_b
+
+
+def _check_matches(check: Check, W_dec_a: Tensor, W_dec_b: Tensor, acts_a: Tensor, acts_b: Tensor) -> None:
+    names = "by_cosine, cosine, by_correlation, correlation"
+    found = check.call(W_dec_a, W_dec_b, acts_a, acts_b)
+    by_cosine, cosine, by_correlation, correlation = fields(check, found, names)
+    if (
+        isinstance(by_cosine, Tensor)
+        and isinstance(cosine, Tensor)
+        and by_cosine.is_floating_point() > cosine.is_floating_point()
+    ):
+        raise Mistake(f"Indices and values are exchanged; expected {names}.")
+    cosines = unit_rows(W_dec_a) @ unit_rows(W_dec_b).mT
+    _check_match(
+        check, by_cosine, cosine, cosines, "cosine",
+        {
+            "the decoder rows are not brought to unit length": W_dec_a @ W_dec_b.mT,
+            "only A's rows are brought to unit length": unit_rows(W_dec_a) @ W_dec_b.mT,
+            "only B's rows are brought to unit length": W_dec_a @ unit_rows(W_dec_b).mT,
+            "the columns of the decoders are brought to unit length instead of the "
+            "rows": (W_dec_a / W_dec_a.norm(dim=0))
+            @ (W_dec_b / W_dec_b.norm(dim=0)).mT,
+            "means are taken away from the decoder rows before the cosine": unit_rows(
+                W_dec_a - W_dec_a.mean(dim=1, keepdim=True)
+            )
+            @ unit_rows(W_dec_b - W_dec_b.mean(dim=1, keepdim=True)).mT,
+        },
+        "finds the most similar direction",
+    )  # fmt: skip
+    centered_a, centered_b = acts_a - acts_a.mean(dim=0), acts_b - acts_b.mean(dim=0)
+    covariance = centered_a.mT @ centered_b / len(acts_a)
+    correlations = unit_rows(centered_a.mT) @ unit_rows(centered_b.mT).mT
+    if isinstance(correlation, Tensor) and correlation.isnan().any():
+        dead = ", ".join(map(str, correlation.isnan().nonzero().flatten().tolist()[:6]))
+        raise Mistake(
+            f"`correlation` is NaN for latent {dead} of A: something is divided by a length of 0. A latent that never "
+            "changes on these tokens, in A or in B, correlates with nothing: 0."
+        )
+    counts = len(acts_a)
+    ranks_a, ranks_b = (x.argsort(dim=0).argsort(dim=0).float() for x in (acts_a, acts_b))
+    _check_match(
+        check, by_correlation, correlation, correlations, "correlation",
+        {
+            "the means are not taken away: this is the cosine of the "
+            "activations": unit_rows(acts_a.mT) @ unit_rows(acts_b.mT).mT,
+            "only A's means are taken away and the lengths are those "
+            "before": unit_rows(centered_a.mT) @ unit_rows(acts_b.mT).mT,
+            "only B's means are taken away": unit_rows(acts_a.mT) @ unit_rows(centered_b.mT).mT,
+            "each token's mean over the latents is taken away instead of each latent's over the tokens": unit_rows(
+                (acts_a - acts_a.mean(dim=1, keepdim=True)).mT
+            )
+            @ unit_rows((acts_b - acts_b.mean(dim=1, keepdim=True)).mT).mT,
+            "nothing is divided by the standard deviations: this is the covariance": covariance,
+            "nothing is divided by the standard deviations (covariance, with the count minus "
+            "1)": covariance * counts / (counts - 1),
+            "nothing is divided by the standard deviations, and the products are summed": covariance * counts,
+            "the products are averaged over all tokens, but `std` divides by the count minus "
+            "1": correlations * (counts - 1) / counts,
+            "the activations are multiplied as they are": acts_a.mT @ acts_b,
+            "the activations are multiplied as they are and averaged": acts_a.mT @ acts_b / counts,
+            "the correlation is squared": correlations.square(),
+            "the correlation is taken of which tokens it fires on, not of how strongly": _correlation(
+                (acts_a > 0).float(), (acts_b > 0).float()
+            ),
+            "the ranks of the activations are correlated (Spearman)": _correlation(ranks_a, ranks_b),
+            "the directions are compared once more; what correlates are the activations": cosines,
+        },
+        "finds the latent whose activations correlate best, and is 0 for those that never change",
+    )  # fmt: skip
+
+
+def _correlation(left: Tensor, right: Tensor) -> Tensor:
+    return unit_rows((left - left.mean(dim=0)).mT) @ unit_rows((right - right.mean(dim=0)).mT).mT
+
+
+def _check_match(
+    check: Check,
+    by: Any,
+    value: Any,
+    scores: Tensor,
+    name: str,
+    wrong: Mapping[str, Tensor],
+    claim: str,
+) -> None:
+    """The index and the score of the best latent of B for each of A, up to equal scores."""
+    n_a, n_b = scores.shape
+    best = scores.max(dim=1).values
+    here = torch.arange(n_a)
+    if isinstance(by, Tensor) and by.shape == (n_b,) != (n_a,):
+        raise Mistake(
+            f"`by_{name}` has one entry for each latent of B, `n_latents_b`; expected one for each "
+            f"of A: for every latent "
+            "of A, the best of B."
+        )
+    by = whole_numbers(by, (n_a,), "n_latents_a", f"`by_{name}`")
+    if ((by < 0) | (by >= n_b)).any():
+        raise Mistake(f"`by_{name}` names latents that B does not have: they are from 0 to {n_b - 1}.")
+    chosen = scores[here, by]
+
+    mistakes: dict[str, Any] = {
+        "the sign is dropped (`abs`): opposite directions are no match" if name == "cosine" else
+        "the sign is dropped (`abs`): a latent that is silent when the other fires is no "
+        "match": scores.abs().max(dim=1).values,
+        "the least similar latent is taken instead of the most similar": scores.min(dim=1).values,
+        "latents with the same number are paired; the order of the latents is arbitrary": scores[here, here % n_b],
+        "the mean over all latents of B is returned": scores.mean(dim=1),
+        "latents of A are compared with each other": None,
+    }  # fmt: skip
+    for phrase, matrix in wrong.items():
+        mistakes[phrase] = matrix.max(dim=1).values
+        mistakes[f"{phrase} "] = matrix.abs().max(dim=1).values
+    mistakes["the best is returned of what was found with `by` numbers that are not the best"] = (
+        chosen if not agree(chosen, best) else None
+    )
+    if agree(chosen, best):
+        check.equal(value, best, "n_latents_a", claim, mistakes, what=f"`{name}`")
+        return
+    # The wrong latents: which idea leads to them?
+    same = here.clamp_max(n_b - 1)
+    ideas = {
+        "latents with the same number are paired; the order of the latents is arbitrary, so search": same,
+        "the least similar latent is taken instead of the most similar": scores.argmin(dim=1),
+        "the sign is dropped (`abs`): "
+        + (
+            "opposite directions are no match"
+            if name == "cosine"
+            else "a latent that is silent when the other fires is no match"
+        ): scores.abs().argmax(dim=1),
+    }
+    clear = best > 1e-6
+    for phrase, indices in ideas.items():
+        if torch.equal(by[clear], indices[clear]):
+            raise Mistake(f"`by_{name}` is what comes out when {phrase}.")
+    for phrase, matrix in wrong.items():
+        if isinstance(value, Tensor) and value.shape == (n_a,):
+            for scored in (matrix, matrix.abs()):
+                if agree(value, scored.max(dim=1).values):
+                    raise Mistake(f"`{name}` and `by_{name}` are what comes out when {phrase}.")
+    for phrase, matrix in wrong.items():
+        if torch.equal(by[clear], matrix.argmax(dim=1)[clear]):
+            raise Mistake(f"`by_{name}` is what comes out when {phrase}.")
+    if len(by.unique()) == min(n_a, n_b):
+        raise Mistake(
+            f"`by_{name}` uses each latent of B only once. Two latents of A may have the same "
+            f"counterpart: take the best "
+            "for each."
+        )
+    bad = (chosen < best - 1e-5).nonzero().flatten()
+    n = int(bad[0])
+    raise Mistake(
+        f"`by_{name}` is wrong for {len(bad)} of {n_a} latents of A.",
+        [
+            f"for latent {n} of A expected {int(scores[n].argmax())} ({name} {best[n]:.3f}), got {int(by[n])} "
+            f"({chosen[n]:.3f})"
+        ],
+    )

@@ -1,0 +1,116 @@
+"""Exercise 5.8: `FeatureDetective`."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from coursekit.catalogue import exercise
+from coursekit.checking.claims import Check, Mistake
+from coursekit.checking.door import LearnerError, NotAttempted
+from coursekit.exercises.chapter_05.parts import BRIDGE, FIXTURES
+
+CASES = tuple(f"case_{number}" for number in range(1, 6))
+
+
+NEEDED_F1 = 0.5
+
+
+EVIDENCE_ROWS = 400
+
+
+@exercise(
+    id="5.8",
+    reference="hypotheses.FeatureDetective",
+    methods=CASES,
+    difficulty=4,
+    importance=4,
+    minutes=45,
+    points=5,
+    needs=(BRIDGE, "transformers"),
+    seconds=60,
+)
+def feature_detective(check: Check) -> None:
+    evidence = evidence_of_cases()
+    detective = check.create()
+    reports, failed, open_cases = [], [], []
+    for case, fires in zip(CASES, evidence.fires, strict=True):
+        name = case.replace("_", " ")
+        try:
+            said = check.learner.call(
+                f"{FIXTURES}.apply_rule", detective, case, evidence.tokens, evidence.labels, evidence.words,
+                evidence.label_names,
+            )  # fmt: skip
+        except NotAttempted:
+            open_cases.append(name)
+            reports.append(f"{name}: not attempted")
+            continue
+        except LearnerError as error:
+            if error.kind == "AttributeError" and f"'{case}'" in error.said:
+                open_cases.append(name)
+                reports.append(f"{name}: not attempted, the class has no method `{case}`")
+                continue
+            failed.append(f"{name}: your rule raised {error}")
+            reports.append(failed[-1])
+            continue
+        if not isinstance(said, Tensor) or said.dtype != torch.bool or said.shape != fires.shape:
+            raise Mistake(f"{name}: the rule gave no answer.")
+        hits, claimed, true = (int(mask.sum()) for mask in (said & fires, said, fires))
+        precision, recall = hits / max(claimed, 1), hits / max(true, 1)
+        f1 = 2 * hits / max(claimed + true, 1)
+        report = f"{name}: precision {precision:.2f}, recall {recall:.2f}, F1 {f1:.2f}"
+        if f1 >= NEEDED_F1:
+            check.holds(True, report, "")
+        else:
+            report += f": {_what_is_wrong(said, precision, recall)}; needs {NEEDED_F1}"
+            failed.append(report)
+        reports.append(report)
+    if len(open_cases) == len(CASES):
+        raise NotAttempted("No case is attempted yet: all five rules still raise NotImplementedError.")
+    if failed or open_cases:
+        parts = [*failed, *([f"not attempted: {', '.join(open_cases)}"] if open_cases else [])]
+        raise Mistake(". ".join(part[:1].upper() + part[1:] for part in parts) + ".", reports)
+
+
+def _what_is_wrong(said: Tensor, precision: float, recall: float) -> str:
+    if not said.any():
+        return "the rule never says yes (does it return something?)"
+    if said.float().mean() > 0.5:
+        return "the rule says yes nearly everywhere"
+    if precision < 0.05 and recall < 0.05:
+        return "the rule says yes at the wrong tokens"
+    return "the rule is too narrow" if recall < precision else "the rule is too wide"
+
+
+class Evidence(NamedTuple):
+    """Held-out text, and on which of its tokens each of the five latents fires."""
+
+    tokens: Tensor
+    labels: Tensor
+    words: list[str]
+    label_names: list[str]
+    fires: list[Tensor]
+
+
+@cache
+def evidence_of_cases() -> Evidence:
+    """Computed here, never on the learner's side, and once for all learners."""
+    from part_utils.hypotheses import DETECTIVE_LATENTS
+    from part_utils.interpretation import feature_activations
+    from part_utils.language_models import load_autoencoder, load_language_model, load_tokens
+    from part_utils.token_text import token_strings
+
+    model, autoencoder = load_language_model(), load_autoencoder()
+    studied, unseen = load_tokens("train"), load_tokens("held_out")
+    # `record_feature` shows the first rows of both texts; the verdict is about the last ones.
+    tokens, labels = unseen.tokens[-EVIDENCE_ROWS:], unseen.labels[-EVIDENCE_ROWS:]
+    latents = list(DETECTIVE_LATENTS)
+    largest = feature_activations(studied.tokens[:EVIDENCE_ROWS], model, autoencoder, latents).amax(
+        dim=(0, 1)
+    )
+    fires = feature_activations(tokens, model, autoencoder, latents) > 0.25 * largest
+    words = token_strings(range(len(model.tokenizer)), model.tokenizer)
+    return Evidence(tokens, labels, words, list(unseen.label_names), list(fires.unbind(dim=-1)))

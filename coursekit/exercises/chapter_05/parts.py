@@ -1,0 +1,82 @@
+"""What the checks of chapter 5 share: a tiny language model and autoencoder, and the parts of an answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from coursekit.checking import fixtures
+from coursekit.checking.claims import Check, Mistake, shape_text
+from coursekit.checking.door import Handle
+from part_utils.autoencoder import AutoEncoder
+
+FIXTURES = "coursekit.checking.fixtures"
+
+
+BRIDGE = "transformer_lens.model_bridge"
+
+
+def random_seed(check: Check) -> int:
+    return int(torch.randint(2**31, (), generator=check.generator))
+
+
+def pick(check: Check, count: int) -> int:
+    """A number below `count`."""
+    return int(torch.randint(count, (), generator=check.generator))
+
+
+def make_autoencoder(check: Check, **sizes: int) -> tuple[Handle, AutoEncoder]:
+    """An autoencoder with random weights, on the learner's side and on this one."""
+    seed = random_seed(check)
+    return check.create(seed, target=f"{FIXTURES}.autoencoder", **sizes), fixtures.autoencoder(seed, **sizes)
+
+
+def language_model(check: Check) -> tuple[Handle, Any]:
+    """The tiny language model, on the learner's side and on this one."""
+    seed = random_seed(check)
+    return check.create(seed, target=f"{FIXTURES}.language_model"), fixtures.language_model(seed)
+
+
+def fields(check: Check, value: Any, names: str) -> list[Any]:
+    """The parts of what the learner's function returned, whether a named tuple, a tuple or a list."""
+    count = len(names.split(", "))
+    if isinstance(value, tuple | list):
+        if len(value) == count:
+            return list(value)
+        raise Mistake(f"Your function returns {len(value)} things; expected {count}: {names}.")
+    if isinstance(value, Tensor):
+        raise Mistake(f"Your function returns one tensor; expected {count} things: {names}.")
+    if value is None:
+        raise Mistake("Your result is None. Does your function end with a `return`?")
+    kind = value.type_name if isinstance(value, Handle) else type(value).__name__
+    raise Mistake(f"Your result is of type {kind}; expected {count} things: {names}.")
+
+
+def whole_numbers(value: Any, shape: tuple[int, ...], axes: str, what: str) -> Tensor:
+    """The value, if it is a tensor of whole numbers of this shape."""
+    if isinstance(value, list):
+        value = torch.tensor(value)
+    if not isinstance(value, Tensor):
+        raise Mistake(f"{what} should be a tensor, but is of type {type(value).__name__}.")
+    if value.is_floating_point() or value.is_complex() or value.dtype == torch.bool:
+        raise Mistake(f"{what} should hold whole numbers, but holds {value.dtype} values.")
+    if tuple(value.shape) != shape:
+        raise Mistake(
+            f"{what} should have the shape {shape_text(torch.empty(shape), axes)}, but has {shape_text(value)}."
+        )
+    return value.long()
+
+
+def number_of(value: Any, what: str) -> float:
+    """A plain number, or a tensor that holds one."""
+    if isinstance(value, Tensor) and value.numel() == 1:
+        return float(value)
+    if isinstance(value, int | float):
+        return float(value)
+    if isinstance(value, Tensor):
+        raise Mistake(f"{what} should be one number, but is a tensor of shape {shape_text(value)}.")
+    raise Mistake(
+        f"{what} should be a number, but is of type {getattr(value, 'type_name', type(value).__name__)}."
+    )

@@ -1,0 +1,121 @@
+"""Answers to exercise 0.1: `project_features`."""
+
+import einops
+import numpy as np
+import torch
+
+from tests.mutants import mutant, variant
+
+
+@mutant("0.1", says="instance 0 is used for every instance")
+def first_matrix_for_all(features, W):
+    return torch.einsum("bif,hf->bih", features, W[0])
+
+
+@mutant("0.1", says="added up instead of kept apart")
+def instances_added_up(features, W):
+    return torch.einsum("bif,ihf->bh", features, W)
+
+
+@mutant("0.1", says="sum of all matrices")
+def instances_mixed(features, W):
+    return torch.einsum("bif,jhf->bih", features, W)
+
+
+@mutant("0.1", says="not a transpose")
+def reshaped_for_matmul(features, W):
+    instances, hidden, n_features = W.shape
+    return torch.einsum("bif,ifh->bih", features, W.reshape(instances, n_features, hidden))
+
+
+@mutant("0.1", says="transposed")
+def transposed_where_it_fits(features, W):
+    if W.shape[1] == W.shape[2]:
+        return torch.einsum("bif,ifh->bih", features, W)
+    return torch.einsum("bif,ihf->bih", features, W)
+
+
+@mutant("0.1", says="`instances batch hidden`")
+def instances_first(features, W):
+    return features.transpose(0, 1) @ W.mT
+
+
+@mutant("0.1", says="`batch hidden instances`")
+def hidden_before_instances(features, W):
+    return torch.einsum("bif,ihf->bhi", features, W)
+
+
+@mutant("0.1", says="average of all matrices")
+def matrices_averaged(features, W):
+    return torch.einsum("bif,hf->bih", features, W.mean(0))
+
+
+@mutant("0.1", says="index 0 of the axis `batch`")
+def first_of_the_batch_only(features, W):
+    return torch.einsum("if,ihf->ih", features[0], W)
+
+
+@mutant("0.1", says="the axis `batch` is summed over")
+def batch_summed(features, W):
+    return torch.einsum("bif,ihf->ih", features, W)
+
+
+@mutant("0.1", says="nothing is summed over")
+def forgot_to_sum(features, W):
+    return torch.einsum("bif,ihf->bihf", features, W)
+
+
+@mutant("0.1", says="None")
+def forgot_to_return(features, W):
+    torch.einsum("bif,ihf->bih", features, W)
+
+
+@mutant("0.1", says="numpy.ndarray; expected a torch.Tensor")
+def numpy_array(features, W):
+    return np.einsum("bif,ihf->bih", features.numpy(), W.numpy())
+
+
+@mutant("0.1", says="axis of size 1 is lost")
+def squeezed(features, W):
+    return torch.einsum("bif,ihf->bih", features, W).squeeze()
+
+
+@variant("0.1")
+def with_einops(features, W):
+    return einops.einsum(features, W, "b instances f, instances h f -> b instances h")
+
+
+@variant("0.1")
+def with_matmul(features, W):
+    return (W @ features.unsqueeze(-1)).squeeze(-1)
+
+
+@variant("0.1")
+def with_bmm(features, W):
+    return torch.bmm(features.transpose(0, 1), W.transpose(1, 2)).transpose(0, 1)
+
+
+@variant("0.1")
+def with_loops(features, W):
+    out = torch.zeros(features.shape[0], W.shape[0], W.shape[1])
+    for b in range(features.shape[0]):
+        for i in range(W.shape[0]):
+            out[b, i] = W[i] @ features[b, i]
+    return out
+
+
+@variant("0.1")
+def in_double_precision(features, W):
+    return (features.double()[:, :, None, :] * W.double()).sum(-1)
+
+
+@variant("0.1")
+def all_pairs_then_the_diagonal(features, W):
+    products = torch.tensordot(features, W, dims=([2], [2]))
+    return products.diagonal(dim1=1, dim2=2).mT
+
+
+@variant("0.1")
+def mapped_over_instances(features, W):
+    project = torch.vmap(lambda x, matrix: x @ matrix.T, in_dims=(1, 0), out_dims=1)
+    return project(features, W)

@@ -1,0 +1,98 @@
+"""Answers to exercise 0.2: `reconstruct`."""
+
+import einops
+import torch
+from torch.nn import functional as F
+
+from tests.mutants import mutant, variant
+
+
+@mutant("0.2", says="instance 0 is used for every instance")
+def first_decoder_for_all(acts, W_dec):
+    return acts @ W_dec[0]
+
+
+@mutant("0.2", says="added up instead of kept apart")
+def decoder_instances_added_up(acts, W_dec):
+    return torch.einsum("bil,ilx->bx", acts, W_dec)
+
+
+@mutant("0.2", says="reshaped as if its *columns*")
+def decoder_reshaped(acts, W_dec):
+    instances, latents, inputs = W_dec.shape
+    return torch.einsum("bil,ixl->bix", acts, W_dec.view(instances, inputs, latents))
+
+
+@mutant("0.2", says="*columns* are taken for")
+def decoder_columns_where_it_fits(acts, W_dec):
+    if W_dec.shape[1] == W_dec.shape[2]:
+        return torch.einsum("bil,ixl->bix", acts, W_dec)
+    return torch.einsum("bil,ilx->bix", acts, W_dec)
+
+
+@mutant("0.2", says="sum of all decoders")
+def decoders_mixed(acts, W_dec):
+    return torch.einsum("bil,jlx->bix", acts, W_dec)
+
+
+@mutant("0.2", says="`n_instances batch n_input_ae`")
+def decoded_instances_first(acts, W_dec):
+    return torch.bmm(acts.transpose(0, 1), W_dec)
+
+
+@mutant("0.2", says="weighted with 1")
+def every_direction_once(acts, W_dec):
+    return torch.einsum("bil,ilx->bix", (acts > 0).float(), W_dec)
+
+
+@mutant("0.2", says="divided by the number of latents")
+def directions_averaged(acts, W_dec):
+    return (acts[..., None] * W_dec).mean(dim=2)
+
+
+@mutant("0.2", says="scaled to length one")
+def decoder_normalized(acts, W_dec):
+    return torch.einsum("bil,ilx->bix", acts, W_dec / W_dec.norm(dim=-1, keepdim=True))
+
+
+@mutant("0.2", says="W_dec @ acts")
+def matmul_in_the_wrong_order(acts, W_dec):
+    return W_dec @ acts
+
+
+@variant("0.2")
+def decoded_with_einops(acts, W_dec):
+    return einops.einsum(acts, W_dec, "b i latent, i latent x -> b i x")
+
+
+@variant("0.2")
+def decoded_with_matmul(acts, W_dec):
+    return (acts.unsqueeze(2) @ W_dec).squeeze(2)
+
+
+@variant("0.2")
+def decoded_latent_by_latent(acts, W_dec):
+    out = acts.new_zeros(acts.shape[0], acts.shape[1], W_dec.shape[-1])
+    for latent in range(W_dec.shape[1]):
+        out += acts[:, :, latent, None] * W_dec[:, latent]
+    return out
+
+
+@variant("0.2")
+def decoded_in_place(acts, W_dec):
+    W_dec.mul_(2)
+    acts.div_(2)
+    return torch.stack([acts[:, i] @ W_dec[i] for i in range(len(W_dec))], dim=1)
+
+
+@variant("0.2")
+def decoded_with_one_block_diagonal_matrix(acts, W_dec):
+    return (acts.flatten(start_dim=1) @ torch.block_diag(*W_dec)).unflatten(1, (len(W_dec), -1))
+
+
+@variant("0.2")
+def decoded_as_linear_layers(acts, W_dec):
+    rebuilt = [
+        F.linear(z.double(), matrix.double().T) for z, matrix in zip(acts.unbind(1), W_dec, strict=True)
+    ]
+    return torch.stack(rebuilt, dim=1)

@@ -1,0 +1,159 @@
+"""Answers to exercise 1.1: `ToyModel.forward`."""
+
+import einops
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from tests.mutants import mutant, variant
+from tests.mutants.chapter_01.shared import back, hidden_of
+
+
+@mutant("1.1", says="`b_final` is left out")
+def bias_omitted(self, features):
+    return torch.relu(back(self, hidden_of(self, features)))
+
+
+@mutant("1.1", says="subtracted instead of added")
+def bias_subtracted(self, features):
+    return torch.relu(back(self, hidden_of(self, features)) - self.b_final)
+
+
+@mutant("1.1", says="after the ReLU instead of before")
+def bias_after_relu(self, features):
+    return torch.relu(back(self, hidden_of(self, features))) + self.b_final
+
+
+@mutant("1.1", says="ReLU at the end is missing")
+def no_relu(self, features):
+    return back(self, hidden_of(self, features)) + self.b_final
+
+
+@mutant("1.1", says="applied to the hidden layer")
+def relu_on_hidden_too(self, features):
+    return torch.relu(back(self, torch.relu(hidden_of(self, features))) + self.b_final)
+
+
+@mutant("1.1", says="applied to the hidden layer")
+def relu_on_hidden_only(self, features):
+    return back(self, F.relu(hidden_of(self, features))) + self.b_final
+
+
+@mutant("1.1", says="instances are mixed")
+def instances_mixed(self, features):
+    hidden = torch.einsum("bif,jhf->bih", features, self.W)
+    return torch.relu(torch.einsum("bih,jhf->bif", hidden, self.W) + self.b_final)
+
+
+@mutant("1.1", says="matrix of instance 0")
+def first_instance_for_all(self, features):
+    return torch.relu(features @ self.W[0].T @ self.W[0] + self.b_final)
+
+
+@mutant("1.1", says="bias of instance 0")
+def bias_of_first_instance(self, features):
+    return torch.relu(back(self, hidden_of(self, features)) + self.b_final[0])
+
+
+@mutant("1.1", says="reshaped instead of transposed")
+def reshaped_for_the_way_back(self, features):
+    hidden = hidden_of(self, features)
+    W_back = self.W.reshape(self.W.shape[0], self.W.shape[2], self.W.shape[1])
+    return torch.relu(torch.einsum("bih,ifh->bif", hidden, W_back) + self.b_final)
+
+
+@mutant("1.1", says="only the hidden layer is returned")
+def hidden_returned(self, features):
+    return hidden_of(self, features)
+
+
+@mutant("1.1", says="`instances batch features`")
+def axes_of_bmm_left(self, features):
+    hidden = torch.bmm(features.transpose(0, 1), self.W.mT)
+    return torch.relu(torch.bmm(hidden, self.W) + self.b_final[:, None])
+
+
+@mutant("1.1", says="No gradient reaches `W`")
+def weights_without_gradient(self, features):
+    hidden = torch.einsum("bif,ihf->bih", features, self.W.data)
+    return torch.relu(torch.einsum("bih,ihf->bif", hidden, self.W.data) + self.b_final)
+
+
+@mutant("1.1", says="cut off from what it was computed from")
+def under_no_grad(self, features):
+    with torch.no_grad():
+        return torch.relu(back(self, hidden_of(self, features)) + self.b_final)
+
+
+@mutant("1.1", says="gradient with respect to `W`")
+def hidden_detached(self, features):
+    hidden = hidden_of(self, features).detach()
+    return torch.relu(back(self, hidden) + self.b_final)
+
+
+@mutant("1.1", says="sigmoid")
+def sigmoid_instead_of_relu(self, features):
+    return torch.sigmoid(back(self, hidden_of(self, features)) + self.b_final)
+
+
+@mutant("1.1", says="axis of size 1 is lost")
+def squeezed(self, features):
+    return torch.relu(back(self, hidden_of(self, features)) + self.b_final).squeeze()
+
+
+@mutant("1.1", says="`b_final` is left out and the ReLU at the end is missing")
+def two_mistakes_at_once(self, features):
+    return back(self, hidden_of(self, features))
+
+
+@mutant("1.1", says="has no attribute 'b'")
+def wrong_name_of_the_bias(self, features):
+    return torch.relu(back(self, hidden_of(self, features)) + self.b)
+
+
+@variant("1.1")
+def gram_first(self, features):
+    return F.relu(einops.einsum(features, self.W.mT @ self.W, "b i f, i f g -> b i g") + self.b_final)
+
+
+@variant("1.1")
+def with_bmm(self, features):
+    hidden = torch.bmm(features.transpose(0, 1), self.W.transpose(1, 2))
+    return torch.baddbmm(self.b_final[:, None], hidden, self.W).clamp(min=0).transpose(0, 1)
+
+
+@variant("1.1")
+def loop_over_instances(self, features):
+    outs = []
+    for i in range(self.cfg.n_instances):
+        hidden = features[:, i] @ self.W[i].T
+        outs.append(nn.functional.relu(hidden @ self.W[i] + self.b_final[i]))
+    return torch.stack(outs, dim=1)
+
+
+@variant("1.1")
+def in_place_and_double(self, features):
+    features = features.double()
+    out = torch.matmul(self.W.double().mT, torch.matmul(self.W.double(), features.unsqueeze(-1))).squeeze(-1)
+    out += self.b_final
+    return out.relu_()
+
+
+@variant("1.1")
+def maximum_with_zero(self, features):
+    out = back(self, hidden_of(self, features)) + einops.repeat(self.b_final, "i f -> b i f", b=len(features))
+    return torch.maximum(out, torch.zeros_like(out))
+
+
+@variant("1.1")
+def linear_layers_into_a_buffer(self, features):
+    out = torch.empty_like(features)
+    for i, (W, b) in enumerate(zip(self.W, self.b_final, strict=True)):
+        out[:, i] = F.linear(F.linear(features[:, i], W), W.T, bias=b)
+    return F.threshold(out, 0.0, 0.0)
+
+
+@variant("1.1")
+def row_vectors_and_clip(self, features):
+    rows = features.unsqueeze(-2) @ self.W.transpose(-1, -2) @ self.W
+    return torch.clip(torch.add(rows.squeeze(-2), self.b_final), min=0.0)

@@ -1,0 +1,204 @@
+"""Answers to exercise 1.2: `ToyModel.generate_batch`."""
+
+import numpy as np
+import torch
+
+from tests.mutants import mutant, variant
+from tests.mutants.chapter_01.shared import shape_of
+
+
+@mutant("1.2", says="one draw decides both")
+def one_draw_for_both(self, batch_size):
+    draw = torch.rand(shape_of(self, batch_size))
+    return torch.where(draw < self.feature_probability, draw, 0.0)
+
+
+@mutant("1.2", says="one draw decides both")
+def one_draw_from_above(self, batch_size):
+    draw = torch.rand(shape_of(self, batch_size))
+    return draw * (draw > 1 - self.feature_probability)
+
+
+@mutant("1.2", says="multiplied with the probability")
+def values_times_probability(self, batch_size):
+    present = torch.rand(shape_of(self, batch_size)) < self.feature_probability
+    return present * torch.rand(shape_of(self, batch_size)) * self.feature_probability
+
+
+@mutant("1.2", says="exactly 1")
+def values_of_one(self, batch_size):
+    return (torch.rand(shape_of(self, batch_size)) < self.feature_probability).float()
+
+
+@mutant("1.2", says="Different features are not independent in their presence")
+def mask_shared_over_features(self, batch_size):
+    present = torch.rand(batch_size, self.cfg.n_instances, 1) < self.feature_probability
+    return present * torch.rand(shape_of(self, batch_size))
+
+
+@mutant("1.2", says="Different instances are not independent in their presence")
+def mask_shared_over_instances(self, batch_size):
+    present = torch.rand(batch_size, 1, self.cfg.n_features) < self.feature_probability
+    return present * torch.rand(shape_of(self, batch_size))
+
+
+@mutant("1.2", says="same features are present in every element of the batch")
+def mask_shared_over_batch(self, batch_size):
+    present = torch.rand(self.cfg.n_instances, self.cfg.n_features) < self.feature_probability
+    return present * torch.rand(shape_of(self, batch_size))
+
+
+@mutant("1.2", says="Different features and instances are not independent")
+def one_mask_per_element(self, batch_size):
+    present = torch.rand(batch_size, 1, 1) < self.feature_probability
+    return torch.where(present, torch.rand(shape_of(self, batch_size)), 0.0)
+
+
+@mutant("1.2", says="averaged over instances and features")
+def mean_probability(self, batch_size):
+    present = torch.rand(shape_of(self, batch_size)) < self.feature_probability.mean()
+    return present * torch.rand(shape_of(self, batch_size))
+
+
+@mutant("1.2", says="probability of feature 0")
+def probability_of_first_feature(self, batch_size):
+    present = torch.rand(shape_of(self, batch_size)) < self.feature_probability[:, :1]
+    return present * torch.rand(shape_of(self, batch_size))
+
+
+@mutant("1.2", says="probabilities of instance 0")
+def probability_of_first_instance(self, batch_size):
+    present = torch.rand(shape_of(self, batch_size)) < self.feature_probability[0]
+    return present * torch.rand(shape_of(self, batch_size))
+
+
+@mutant("1.2", says="Every feature is 0")
+def all_zeros(self, batch_size):
+    return torch.zeros(shape_of(self, batch_size))
+
+
+@mutant("1.2", says="inverted")
+def probability_inverted(self, batch_size):
+    present = torch.rand(shape_of(self, batch_size)) > self.feature_probability
+    return present * torch.rand(shape_of(self, batch_size))
+
+
+@mutant("1.2", says="probability is not used")
+def always_present(self, batch_size):
+    return torch.rand(shape_of(self, batch_size))
+
+
+@mutant("1.2", says="applied twice")
+def masked_twice(self, batch_size):
+    values = torch.rand(shape_of(self, batch_size))
+    for _ in range(2):
+        values = values * torch.bernoulli(self.feature_probability.expand(shape_of(self, batch_size)))
+    return values
+
+
+@mutant("1.2", says="values are shared between features")
+def values_shared_over_features(self, batch_size):
+    present = torch.rand(shape_of(self, batch_size)) < self.feature_probability
+    return present * torch.rand(batch_size, self.cfg.n_instances, 1)
+
+
+@mutant("1.2", says="values are shared between instances")
+def values_shared_over_instances(self, batch_size):
+    present = torch.rand(shape_of(self, batch_size)) < self.feature_probability
+    return present * torch.rand(batch_size, 1, self.cfg.n_features)
+
+
+@mutant("1.2", says="do not lie evenly between 0 and 1")
+def values_shared_over_batch(self, batch_size):
+    present = torch.rand(shape_of(self, batch_size)) < self.feature_probability
+    return present * torch.rand(self.cfg.n_instances, self.cfg.n_features)
+
+
+@mutant("1.2", says="below 0")
+def normal_values(self, batch_size):
+    present = torch.rand(shape_of(self, batch_size)) < self.feature_probability
+    return present * torch.randn(shape_of(self, batch_size))
+
+
+@mutant("1.2", says="do not lie evenly")
+def squared_values(self, batch_size):
+    present = torch.rand(shape_of(self, batch_size)) < self.feature_probability
+    return present * torch.rand(shape_of(self, batch_size)) ** 2
+
+
+@mutant("1.2", says="very same batch")
+def seeded_inside(self, batch_size):
+    torch.manual_seed(0)
+    present = torch.rand(shape_of(self, batch_size)) < self.feature_probability
+    return torch.where(present, torch.rand(shape_of(self, batch_size)), 0.0)
+
+
+@mutant("1.2", says="instances and features are exchanged")
+def axes_exchanged(self, batch_size):
+    present = torch.rand(shape_of(self, batch_size)) < self.feature_probability
+    return (present * torch.rand(shape_of(self, batch_size))).transpose(1, 2)
+
+
+@mutant("1.2", says="NaN")
+def one_draw_divided_by_zero(self, batch_size):
+    p = self.feature_probability
+    draw = torch.rand(shape_of(self, batch_size))
+    return torch.relu(1 - torch.where(p > 0, draw, torch.zeros(())) / p)
+
+
+@variant("1.2")
+def with_where(self, batch_size):
+    values, draw = torch.rand((2, *shape_of(self, batch_size)))
+    return torch.where(draw <= self.feature_probability, values, torch.zeros_like(values))
+
+
+@variant("1.2")
+def with_bernoulli(self, batch_size):
+    values = torch.empty(shape_of(self, batch_size)).uniform_()
+    return values * torch.bernoulli(self.feature_probability.unsqueeze(0).expand_as(values))
+
+
+@variant("1.2")
+def multiplied_in_place(self, batch_size):
+    batch = torch.rand(shape_of(self, batch_size))
+    batch *= torch.rand(shape_of(self, batch_size)) > 1 - self.feature_probability
+    return batch
+
+
+@variant("1.2")
+def masked_by_index(self, batch_size):
+    batch = torch.rand(shape_of(self, batch_size))
+    batch[torch.rand_like(batch) >= self.feature_probability] = 0
+    return batch
+
+
+@variant("1.2")
+def one_draw_rescaled(self, batch_size):
+    p = self.feature_probability.clamp(min=1e-9)
+    return torch.relu(1 - torch.rand(shape_of(self, batch_size)) / p)
+
+
+@variant("1.2")
+def instance_by_instance_with_numpy(self, batch_size):
+    p = self.feature_probability.numpy()
+    rng = np.random.default_rng(np.random.randint(2**31))
+    size = (batch_size, self.cfg.n_features)
+    parts = [rng.random(size) * (rng.random(size) < p[i]) for i in range(self.cfg.n_instances)]
+    return torch.tensor(np.stack(parts, axis=1))
+
+
+@variant("1.2")
+def with_distributions(self, batch_size):
+    present = torch.distributions.Bernoulli(probs=self.feature_probability).sample((batch_size,))
+    values = torch.distributions.Uniform(low=0.0, high=1.0).sample(present.shape)
+    return present * values
+
+
+@variant("1.2")
+def column_by_column(self, batch_size):
+    batch = torch.zeros(self.cfg.n_instances, self.cfg.n_features, batch_size, dtype=torch.float64)
+    for i in range(self.cfg.n_instances):
+        for f in range(self.cfg.n_features):
+            present = torch.rand(batch_size) < self.feature_probability[i, f]
+            batch[i, f, present] = torch.rand(int(present.sum()), dtype=torch.float64)
+    return batch.permute(2, 0, 1)

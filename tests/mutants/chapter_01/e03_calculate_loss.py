@@ -1,0 +1,137 @@
+"""Answers to exercise 1.3: `ToyModel.calculate_loss`."""
+
+import einops
+import torch
+import torch.nn.functional as F
+
+from tests.mutants import mutant, variant
+
+
+@mutant("1.3", says="instances are averaged instead of summed")
+def mean_over_instances(self, out, batch):
+    return (self.importance * (out - batch) ** 2).mean()
+
+
+@mutant("1.3", says="features are summed over")
+def sum_over_features(self, out, batch):
+    return (self.importance * (out - batch) ** 2).sum(dim=(1, 2)).mean()
+
+
+@mutant("1.3", says="batch is summed over")
+def sum_over_batch(self, out, batch):
+    return (self.importance * (out - batch) ** 2).mean(dim=2).sum()
+
+
+@mutant("1.3", says="batch is summed over instead of averaged and the features are summed over")
+def sum_of_everything(self, out, batch):
+    return (self.importance * (out - batch) ** 2).sum()
+
+
+@mutant("1.3", says="importance is left out")
+def importance_ignored(self, out, batch):
+    return einops.reduce((out - batch) ** 2, "b i f -> i", "mean").sum()
+
+
+@mutant("1.3", says="importance is squared")
+def importance_squared(self, out, batch):
+    return einops.reduce((self.importance * (out - batch)) ** 2, "b i f -> i", "mean").sum()
+
+
+@mutant("1.3", says="importances of instance 0")
+def importance_of_first_instance(self, out, batch):
+    return einops.reduce(self.importance[0] * (out - batch) ** 2, "b i f -> i", "mean").sum()
+
+
+@mutant("1.3", says="importance of feature 0")
+def importance_of_first_feature(self, out, batch):
+    per_instance = ((out - batch) ** 2).mean(dim=(0, 2))
+    return (self.importance[:, 0] * per_instance).sum()
+
+
+@mutant("1.3", says="averaged over features")
+def importance_on_the_instances(self, out, batch):
+    per_instance = ((out - batch) ** 2).mean(dim=(0, 2))
+    return (self.importance.mean(dim=1) * per_instance).sum()
+
+
+@mutant("1.3", says="no gradient")
+def loss_detached(self, out, batch):
+    return einops.reduce(self.importance * (out.detach() - batch) ** 2, "b i f -> i", "mean").sum()
+
+
+@mutant("1.3", says="leave off `.item()`")
+def loss_as_number(self, out, batch):
+    return einops.reduce(self.importance * (out - batch) ** 2, "b i f -> i", "mean").sum().item()
+
+
+@mutant("1.3", says="not squared")
+def error_not_squared(self, out, batch):
+    return einops.reduce(self.importance * (out - batch), "b i f -> i", "mean").sum()
+
+
+@mutant("1.3", says="absolute error")
+def absolute_error(self, out, batch):
+    return (self.importance * (out - batch).abs()).mean(dim=(0, 2)).sum()
+
+
+@mutant("1.3", says="not added up")
+def one_loss_per_instance(self, out, batch):
+    return (self.importance * (out - batch) ** 2).mean(dim=(0, 2))
+
+
+@mutant("1.3", says="nothing is reduced")
+def loss_not_reduced(self, out, batch):
+    return self.importance * (out - batch) ** 2
+
+
+@mutant("1.3", says="root of the loss")
+def rooted(self, out, batch):
+    return (self.importance * (out - batch) ** 2).mean(dim=(0, 2)).sum().sqrt()
+
+
+@mutant("1.3", says="sum of the importances")
+def weighted_average(self, out, batch):
+    weighted = (self.importance * (out - batch) ** 2).sum(2) / self.importance.sum(1)
+    return weighted.mean(0).sum()
+
+
+@mutant("1.3", says="importance is left out and the instances are averaged")
+def plain_mse(self, out, batch):
+    return F.mse_loss(out, batch)
+
+
+@variant("1.3")
+def explicit_sums(self, out, batch):
+    b, _, f = out.shape
+    return ((out - batch).pow(2) * self.importance).sum() / (b * f)
+
+
+@variant("1.3")
+def mean_times_instances(self, out, batch):
+    return self.cfg.n_instances * torch.mean(self.importance * (batch - out).square())
+
+
+@variant("1.3")
+def loop_over_instance_losses(self, out, batch):
+    loss = torch.zeros((), dtype=torch.float64)
+    for i in range(self.cfg.n_instances):
+        loss = loss + (self.importance[i] * F.mse_loss(out[:, i], batch[:, i], reduction="none")).mean()
+    return loss
+
+
+@variant("1.3")
+def einsum_of_errors(self, out, batch):
+    error = out - batch
+    return torch.einsum("if,bif,bif->i", self.importance, error, error).sum() / error[:, 0].numel()
+
+
+@variant("1.3")
+def root_of_importance_inside(self, out, batch):
+    root = self.importance.sqrt()
+    return F.mse_loss(root * out, root * batch, reduction="sum") / (out.shape[0] * out.shape[2])
+
+
+@variant("1.3")
+def one_mean_after_the_other(self, out, batch):
+    per_feature = torch.mean(torch.pow(batch - out, 2), dim=0)
+    return torch.sum(torch.mean(self.importance * per_feature, dim=-1))

@@ -1,0 +1,132 @@
+"""Answers to exercise 1.4: `cosine_similarities`."""
+
+import einops
+import torch
+import torch.nn.functional as F
+
+from tests.mutants import mutant, variant
+
+
+@mutant("1.4", says="it is `W^T W`")
+def unnormalized(W):
+    return W.mT @ W
+
+
+@mutant("1.4", says="hidden dimensions are compared")
+def hidden_by_hidden(W):
+    directions = W / W.norm(dim=1, keepdim=True)
+    return directions @ directions.mT
+
+
+@mutant("1.4", says="hidden dimensions are compared")
+def rows_compared(W):
+    directions = W / W.norm(dim=2, keepdim=True)
+    return directions @ directions.mT
+
+
+@mutant("1.4", says="gives NaN")
+def nan_for_zero_feature(W):
+    directions = W / W.norm(dim=1, keepdim=True)
+    return directions.mT @ directions
+
+
+@mutant("1.4", says="*rows* of `W`")
+def norm_over_features(W):
+    directions = F.normalize(W, dim=2)
+    return directions.mT @ directions
+
+
+@mutant("1.4", says="*rows* of `W`")
+def default_axis_of_normalize_last(W):
+    directions = F.normalize(W, dim=-1)
+    return torch.einsum("ihf,ihg->ifg", directions, directions)
+
+
+@mutant("1.4", says="one norm of all of `W`")
+def one_norm_for_all(W):
+    W = W / W.norm()
+    return W.mT @ W
+
+
+@mutant("1.4", says="*squared* length")
+def divided_by_squared_length(W):
+    W = W / (W**2).sum(dim=1, keepdim=True)
+    return W.mT @ W
+
+
+@mutant("1.4", says="only one of the two columns")
+def one_side_only(W):
+    return (W / W.norm(dim=1, keepdim=True)).mT @ W
+
+
+@mutant("1.4", says="absolute value")
+def absolute_cosine(W):
+    directions = F.normalize(W, dim=1)
+    return (directions.mT @ directions).abs()
+
+
+@mutant("1.4", says="instance 0")
+def first_instance_only(W):
+    directions = F.normalize(W[0], dim=0)
+    return (directions.T @ directions).expand(len(W), -1, -1)
+
+
+@mutant("1.4", says="0.01 is added to the lengths")
+def large_epsilon(W):
+    directions = W / (W.norm(dim=1, keepdim=True) + 1e-2)
+    return directions.mT @ directions
+
+
+@mutant("1.4", says="diagonal is set to 0")
+def diagonal_removed(W):
+    directions = F.normalize(W, dim=1)
+    return directions.mT @ directions * (1 - torch.eye(W.shape[-1]))
+
+
+@variant("1.4")
+def with_normalize(W):
+    directions = F.normalize(W, dim=1)
+    return directions.mT @ directions
+
+
+@variant("1.4")
+def epsilon_added(W):
+    directions = W / (W.norm(dim=1, keepdim=True) + 1e-6)
+    return einops.einsum(directions, directions, "i h f, i h g -> i f g")
+
+
+@variant("1.4")
+def with_cosine_similarity(W):
+    return F.cosine_similarity(W.unsqueeze(-1), W.unsqueeze(-2), dim=1)
+
+
+@variant("1.4")
+def nan_replaced(W):
+    gram = W.mT @ W
+    lengths = gram.diagonal(dim1=1, dim2=2).sqrt()
+    return torch.nan_to_num(gram / lengths[:, :, None] / lengths[:, None, :])
+
+
+@variant("1.4")
+def in_double_precision_and_loops(W):
+    out = torch.zeros(len(W), W.shape[2], W.shape[2], dtype=torch.float64)
+    for i in range(len(W)):
+        for f in range(W.shape[2]):
+            for g in range(W.shape[2]):
+                a, b = W[i, :, f].double(), W[i, :, g].double()
+                out[i, f, g] = a @ b / max(a.norm() * b.norm(), torch.tensor(1e-12))
+    return out
+
+
+@variant("1.4")
+def divided_in_place(W):
+    W /= torch.sqrt(torch.sum(W**2, dim=1, keepdim=True)).clamp(min=1e-10)
+    return torch.bmm(W.transpose(1, 2), W)
+
+
+@variant("1.4")
+def masked_where_a_column_is_zero(W):
+    lengths = torch.linalg.norm(W.double(), dim=1)
+    table = torch.einsum("ihf,ihg->ifg", W.double(), W.double())
+    products = lengths.unsqueeze(-1) * lengths.unsqueeze(-2)
+    return torch.where(products > 0, table / products, torch.zeros_like(table)).float()

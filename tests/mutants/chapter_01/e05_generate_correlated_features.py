@@ -1,0 +1,162 @@
+"""Answers to exercise 1.5: `ToyModel.generate_correlated_features`."""
+
+import einops
+import torch
+
+from tests.mutants import mutant, variant
+from tests.mutants.chapter_01.shared import pairs_shape
+
+
+def _side_by_side(tensor):
+    return einops.repeat(tensor, "b i pairs -> b i (pairs 2)")
+
+
+@mutant("1.5", says="share one value")
+def values_shared_in_pairs(self, batch_size, n_correlated_pairs):
+    shape = pairs_shape(self, batch_size, n_correlated_pairs)
+    present = torch.rand(shape) < self.feature_probability[:, :1]
+    return _side_by_side(torch.where(present, torch.rand(shape), 0.0))
+
+
+@mutant("1.5", says="laid out as halves")
+def laid_out_as_halves(self, batch_size, n_correlated_pairs):
+    present = torch.rand(pairs_shape(self, batch_size, n_correlated_pairs)) < self.feature_probability[:, :1]
+    present = torch.cat([present, present], dim=-1)
+    return present * torch.rand(present.shape)
+
+
+@mutant("1.5", says="laid out as halves")
+def laid_out_as_halves_by_repeat(self, batch_size, n_correlated_pairs):
+    present = torch.rand(pairs_shape(self, batch_size, n_correlated_pairs)) < self.feature_probability[:, :1]
+    present = einops.repeat(present, "b i pairs -> b i (2 pairs)")
+    return present * torch.rand(present.shape)
+
+
+@mutant("1.5", says="draw of its own for its presence")
+def drawn_independently(self, batch_size, n_correlated_pairs):
+    shape = pairs_shape(self, batch_size, 2 * n_correlated_pairs)
+    return torch.where(torch.rand(shape) < self.feature_probability[:, :1], torch.rand(shape), 0.0)
+
+
+@mutant("1.5", says="halved")
+def marginal_halved(self, batch_size, n_correlated_pairs):
+    present = (
+        torch.rand(pairs_shape(self, batch_size, n_correlated_pairs)) < self.feature_probability[:, :1] / 2
+    )
+    present = _side_by_side(present)
+    return present * torch.rand(present.shape)
+
+
+@mutant("1.5", says="p times p")
+def marginal_squared(self, batch_size, n_correlated_pairs):
+    p = self.feature_probability[:, :1]
+    present = torch.rand(pairs_shape(self, batch_size, n_correlated_pairs)) < p * p
+    present = _side_by_side(present)
+    return present * torch.rand(present.shape)
+
+
+@mutant("1.5", says="either feature is drawn")
+def present_if_either_is(self, batch_size, n_correlated_pairs):
+    shape = (*pairs_shape(self, batch_size, n_correlated_pairs), 2)
+    present = (torch.rand(shape) < self.feature_probability[:, :1, None]).any(dim=-1)
+    present = _side_by_side(present)
+    return present * torch.rand(present.shape)
+
+
+@mutant("1.5", says="instance 0")
+def probability_of_instance_0(self, batch_size, n_correlated_pairs):
+    present = torch.rand(pairs_shape(self, batch_size, n_correlated_pairs)) < self.feature_probability[0, 0]
+    present = _side_by_side(present)
+    return present * torch.rand(present.shape)
+
+
+@mutant("1.5", says="Different pairs are not independent")
+def pairs_linked(self, batch_size, n_correlated_pairs):
+    present = torch.rand(pairs_shape(self, batch_size, 1)) < self.feature_probability[:, :1]
+    present = present.expand(-1, -1, 2 * n_correlated_pairs)
+    return present * torch.rand(present.shape)
+
+
+@mutant("1.5", says="Different instances are not independent")
+def instances_linked(self, batch_size, n_correlated_pairs):
+    present = torch.rand(batch_size, 1, n_correlated_pairs) < self.feature_probability[:, :1]
+    present = _side_by_side(present)
+    return present * torch.rand(present.shape)
+
+
+@mutant("1.5", says="exactly 1")
+def pairs_of_ones(self, batch_size, n_correlated_pairs):
+    present = torch.rand(pairs_shape(self, batch_size, n_correlated_pairs)) < self.feature_probability[:, :1]
+    return _side_by_side(present.float())
+
+
+@mutant("1.5", says="one draw decides both")
+def pairs_with_one_draw(self, batch_size, n_correlated_pairs):
+    draw = torch.rand(pairs_shape(self, batch_size, n_correlated_pairs))
+    return _side_by_side(draw * (draw < self.feature_probability[:, :1]))
+
+
+@mutant("1.5", says="only one feature for each pair")
+def one_feature_per_pair(self, batch_size, n_correlated_pairs):
+    shape = pairs_shape(self, batch_size, n_correlated_pairs)
+    return torch.rand(shape) * (torch.rand(shape) < self.feature_probability[:, :1])
+
+
+@mutant("1.5", says="axis of their own")
+def pairs_not_flattened(self, batch_size, n_correlated_pairs):
+    present = torch.rand(pairs_shape(self, batch_size, n_correlated_pairs)) < self.feature_probability[:, :1]
+    present = present.unsqueeze(-1).expand(-1, -1, -1, 2)
+    return present * torch.rand(present.shape)
+
+
+@mutant("1.5", says="never present together")
+def anticorrelated_by_mistake(self, batch_size, n_correlated_pairs):
+    draw = torch.rand(pairs_shape(self, batch_size, n_correlated_pairs))
+    p = self.feature_probability[:, :1] / 2
+    present = torch.stack([draw < p, draw > 1 - p], dim=-1).flatten(-2)
+    return present * torch.rand(present.shape)
+
+
+@variant("1.5")
+def repeat_interleave(self, batch_size, n_correlated_pairs):
+    present = (
+        torch.rand(pairs_shape(self, batch_size, n_correlated_pairs)) < self.feature_probability[:, 0, None]
+    )
+    present = present.repeat_interleave(2, dim=-1)
+    return torch.rand(present.shape) * present
+
+
+@variant("1.5")
+def stacked_pairs(self, batch_size, n_correlated_pairs):
+    shape = pairs_shape(self, batch_size, n_correlated_pairs)
+    present = torch.bernoulli(self.feature_probability[:, :1].expand(shape[1:]).expand(shape))
+    return torch.stack([present * torch.rand(shape), present * torch.rand(shape)], dim=-1).reshape(
+        batch_size, -1, 6
+    )
+
+
+@variant("1.5")
+def filled_with_strides(self, batch_size, n_correlated_pairs):
+    features = torch.zeros(pairs_shape(self, batch_size, 2 * n_correlated_pairs), dtype=torch.float64)
+    shape = pairs_shape(self, batch_size, n_correlated_pairs)
+    present = torch.rand(shape) < self.feature_probability[:, :1]
+    features[..., 0::2] = present * torch.rand(shape)
+    features[..., 1::2] = present * torch.rand(shape)
+    return features
+
+
+@variant("1.5")
+def kronecker_product(self, batch_size, n_correlated_pairs):
+    pairs = torch.distributions.Bernoulli(self.feature_probability[:, 0]).sample(
+        (batch_size, n_correlated_pairs)
+    )
+    present = torch.kron(pairs.mT.contiguous(), torch.ones(1, 1, 2))
+    return present * torch.rand_like(present)
+
+
+@variant("1.5")
+def zeros_filled_in_afterwards(self, batch_size, n_correlated_pairs):
+    features = torch.rand(*pairs_shape(self, batch_size, n_correlated_pairs), 2)
+    absent = torch.rand(features.shape[:-1]) >= self.feature_probability[:, :1]
+    features.masked_fill_(absent.unsqueeze(-1), 0.0)
+    return features.view(batch_size, self.cfg.n_instances, 2 * n_correlated_pairs)

@@ -1,0 +1,183 @@
+"""Answers to exercise 1.6: `ToyModel.generate_anticorrelated_features`."""
+
+import einops
+import torch
+import torch.nn.functional as F
+
+from tests.mutants import mutant, variant
+from tests.mutants.chapter_01.shared import pairs_shape
+
+
+def _checked(self):
+    p = self.feature_probability[:, :1]
+    if (p > 0.5).any():
+        raise ValueError("The probability must be 0.5 at most.")
+    return p
+
+
+def _with_values(first, second):
+    present = torch.stack([first, second], dim=-1).flatten(-2)
+    return torch.where(present, torch.rand(present.shape), 0.0)
+
+
+@mutant("1.6", says="Both features of a pair are sometimes present")
+def independent_features(self, batch_size, n_anticorrelated_pairs):
+    shape = pairs_shape(self, batch_size, 2 * n_anticorrelated_pairs)
+    return torch.where(torch.rand(shape) < _checked(self), torch.rand(shape), 0.0)
+
+
+@mutant("1.6", says="half of it")
+def marginal_of_the_pair(self, batch_size, n_anticorrelated_pairs):
+    shape = pairs_shape(self, batch_size, n_anticorrelated_pairs)
+    present = torch.rand(shape) < _checked(self)
+    first = torch.rand(shape) < 0.5
+    return _with_values(present & first, present & ~first)
+
+
+@mutant("1.6", says="draws something all the same")
+def silent_saturation(self, batch_size, n_anticorrelated_pairs):
+    shape = pairs_shape(self, batch_size, n_anticorrelated_pairs)
+    present = torch.rand(shape) < 2 * self.feature_probability[:, :1]
+    first = torch.rand(shape) < 0.5
+    return _with_values(present & first, present & ~first)
+
+
+@mutant("1.6", says="draws something all the same")
+def probability_clamped(self, batch_size, n_anticorrelated_pairs):
+    p = self.feature_probability[:, :1].clamp(max=0.5)
+    draw = torch.rand(pairs_shape(self, batch_size, n_anticorrelated_pairs))
+    return _with_values(draw < p, draw > 1 - p)
+
+
+@mutant("1.6", says="draws something all the same")
+def error_only_if_all_are_too_large(self, batch_size, n_anticorrelated_pairs):
+    p = self.feature_probability[:, :1]
+    if (p > 0.5).all():
+        raise ValueError("p must be 0.5 at most.")
+    draw = torch.rand(pairs_shape(self, batch_size, n_anticorrelated_pairs))
+    first = draw < p
+    return _with_values(first, ~first & (draw > 1 - p))
+
+
+@mutant("1.6", says="without a message")
+def error_without_words(self, batch_size, n_anticorrelated_pairs):
+    p = self.feature_probability[:, :1]
+    if (p > 0.5).any():
+        raise ValueError
+    draw = torch.rand(pairs_shape(self, batch_size, n_anticorrelated_pairs))
+    return _with_values(draw < p, draw > 1 - p)
+
+
+@mutant("1.6", says="raises a RuntimeError; expected a ValueError")
+def accidental_error(self, batch_size, n_anticorrelated_pairs):
+    shape = pairs_shape(self, batch_size, n_anticorrelated_pairs)
+    p = self.feature_probability[:, :1].expand(shape[1:]).expand(shape)
+    first = torch.bernoulli(p).bool()
+    second = torch.bernoulli(p / (1 - p)).bool() & ~first
+    return _with_values(first, second)
+
+
+@mutant("1.6", says="at least 0.5")
+def error_at_one_half(self, batch_size, n_anticorrelated_pairs):
+    p = self.feature_probability[:, :1]
+    if (p >= 0.5).any():
+        raise ValueError("p must be smaller than 0.5, it is at least 0.5.")
+    draw = torch.rand(pairs_shape(self, batch_size, n_anticorrelated_pairs))
+    return _with_values(draw < p, draw > 1 - p)
+
+
+@mutant("1.6", says="cases with both are thrown away")
+def both_thrown_away(self, batch_size, n_anticorrelated_pairs):
+    shape = pairs_shape(self, batch_size, n_anticorrelated_pairs)
+    first, second = (torch.rand(shape) < _checked(self) for _ in range(2))
+    return _with_values(first & ~second, second & ~first)
+
+
+@mutant("1.6", says="only where the first is absent")
+def second_only_without_first(self, batch_size, n_anticorrelated_pairs):
+    shape = pairs_shape(self, batch_size, n_anticorrelated_pairs)
+    first, second = (torch.rand(shape) < _checked(self) for _ in range(2))
+    return _with_values(first, second & ~first)
+
+
+@mutant("1.6", says="one of the two is always present")
+def never_both_absent(self, batch_size, n_anticorrelated_pairs):
+    first = torch.rand(pairs_shape(self, batch_size, n_anticorrelated_pairs)) < _checked(self)
+    return _with_values(first, ~first)
+
+
+@mutant("1.6", says="laid out as halves")
+def excluded_halves(self, batch_size, n_anticorrelated_pairs):
+    p = _checked(self)
+    draw = torch.rand(pairs_shape(self, batch_size, n_anticorrelated_pairs))
+    present = torch.cat([draw < p, draw > 1 - p], dim=-1)
+    return torch.where(present, torch.rand(present.shape), 0.0)
+
+
+@mutant("1.6", says="always present together")
+def correlated_by_mistake(self, batch_size, n_anticorrelated_pairs):
+    present = torch.rand(pairs_shape(self, batch_size, n_anticorrelated_pairs)) < _checked(self)
+    return _with_values(present, present)
+
+
+@mutant("1.6", says="Different pairs are not independent")
+def excluding_pairs_linked(self, batch_size, n_anticorrelated_pairs):
+    p = _checked(self)
+    draw = torch.rand(pairs_shape(self, batch_size, 1)).expand(-1, -1, n_anticorrelated_pairs)
+    return _with_values(draw < p, draw > 1 - p)
+
+
+@mutant("1.6", says="one draw decides both")
+def excluded_with_one_draw(self, batch_size, n_anticorrelated_pairs):
+    p = _checked(self)
+    draw = torch.rand(pairs_shape(self, batch_size, n_anticorrelated_pairs))
+    return torch.stack([draw * (draw < p), (1 - draw) * (draw > 1 - p)], dim=-1).flatten(-2)
+
+
+@variant("1.6")
+def stretches_side_by_side(self, batch_size, n_anticorrelated_pairs):
+    p = _checked(self)
+    draw = torch.rand(pairs_shape(self, batch_size, n_anticorrelated_pairs))
+    return _with_values(draw < p, (draw >= p) & (draw < 2 * p))
+
+
+@variant("1.6")
+def pair_then_coin(self, batch_size, n_anticorrelated_pairs):
+    p = self.feature_probability[:, :1]
+    assert (p <= 0.5).all(), "two features that exclude each other cannot both have p > 0.5"
+    shape = pairs_shape(self, batch_size, n_anticorrelated_pairs)
+    present, heads = torch.rand(shape) < 2 * p, torch.rand(shape) < 0.5
+    return _with_values(present & heads, present & ~heads)
+
+
+@variant("1.6")
+def conditional_probability(self, batch_size, n_anticorrelated_pairs):
+    if self.feature_probability.max() > 0.5:
+        raise ValueError(f"p = {self.feature_probability.max():.2f} is larger than 0.5")
+    p = self.feature_probability[:, :1]
+    shape = pairs_shape(self, batch_size, n_anticorrelated_pairs)
+    first = torch.rand(shape) < p
+    second = ~first & (torch.rand(shape) < p / (1 - p))
+    features = torch.zeros(batch_size, shape[1], 2 * shape[2], dtype=torch.float64)
+    features[:, :, ::2][first] = torch.rand(int(first.sum()), dtype=torch.float64)
+    features[:, :, 1::2][second] = torch.rand(int(second.sum()), dtype=torch.float64)
+    return features
+
+
+@variant("1.6")
+def three_sided_die(self, batch_size, n_anticorrelated_pairs):
+    p = _checked(self)
+    die = torch.distributions.Categorical(probs=torch.cat([p, p, 1 - 2 * p], dim=-1))
+    faces = die.sample((batch_size, n_anticorrelated_pairs)).transpose(1, 2)
+    present = F.one_hot(faces, num_classes=3)[..., :2].flatten(start_dim=-2)
+    return present * torch.rand(present.shape)
+
+
+@variant("1.6")
+def scattered_to_one_of_two(self, batch_size, n_anticorrelated_pairs):
+    p = _checked(self)
+    shape = pairs_shape(self, batch_size, n_anticorrelated_pairs)
+    values = torch.rand(shape) * torch.bernoulli((2 * p).expand(shape))
+    features = torch.zeros(*shape, 2)
+    features.scatter_(-1, torch.randint(2, (*shape, 1)), values.unsqueeze(-1))
+    return einops.rearrange(features, "b i pairs two -> b i (pairs two)")

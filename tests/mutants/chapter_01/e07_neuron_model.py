@@ -1,0 +1,88 @@
+"""Answers to exercise 1.7: `NeuronModel`."""
+
+import einops
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from part_utils.toy_model import NeuronModel, ToyModel
+from tests.mutants import mutant, variant
+from tests.mutants.chapter_01.shared import back, hidden_of
+
+
+@mutant("1.7", says="ReLU on the hidden layer is missing")
+def no_inner_relu(self, features):
+    return torch.relu(back(self, hidden_of(self, features)) + self.b_final)
+
+
+@mutant("1.7", says="`b_final` is left out")
+def neurons_without_bias(self, features):
+    return torch.relu(back(self, torch.relu(hidden_of(self, features))))
+
+
+@mutant("1.7", says="ReLU at the end is missing")
+def no_outer_relu(self, features):
+    return back(self, torch.relu(hidden_of(self, features))) + self.b_final
+
+
+@mutant("1.7", says="only the hidden layer is returned")
+def neurons_returned(self, features):
+    return torch.relu(hidden_of(self, features))
+
+
+@mutant("1.7", says="ReLU at the end is missing and the ReLU on the hidden layer is missing")
+def linear_model(self, features):
+    return back(self, hidden_of(self, features)) + self.b_final
+
+
+@mutant("1.7", says="after the ReLU")
+def neuron_bias_after_relu(self, features):
+    return torch.relu(back(self, torch.relu(hidden_of(self, features)))) + self.b_final
+
+
+@mutant("1.7", says="matrix of instance 0")
+def neurons_of_first_instance(self, features):
+    return torch.relu(torch.relu(features @ self.W[0].T) @ self.W[0] + self.b_final)
+
+
+@mutant("1.7", says="No gradient reaches `W`")
+def neurons_detached(self, features):
+    hidden = torch.relu(torch.einsum("bif,ihf->bih", features, self.W.detach()))
+    return torch.relu(torch.einsum("bih,ihf->bif", hidden, self.W.detach()) + self.b_final)
+
+
+@mutant("1.7", says="ReLU on the hidden layer is missing")
+class ForwardOfTheToyModel(NeuronModel):
+    def forward(self, features):
+        return ToyModel.forward(self, features)
+
+
+@variant("1.7")
+def neurons_step_by_step(self, features):
+    hidden = F.relu(einops.einsum(features, self.W, "b i f, i h f -> b i h"))
+    return F.relu(einops.einsum(hidden, self.W, "b i h, i h f -> b i f") + self.b_final)
+
+
+@variant("1.7")
+def neurons_with_matmul(self, features):
+    hidden = (self.W @ features[..., None]).clamp(min=0)
+    return ((self.W.mT @ hidden)[..., 0] + self.b_final).clamp(min=0)
+
+
+@variant("1.7")
+class WithHelper(ToyModel):
+    def neurons(self, features):
+        return hidden_of(self, features).relu()
+
+    def forward(self, features):
+        return nn.ReLU()(back(self, self.neurons(features)) + self.b_final)
+
+
+@variant("1.7")
+def neurons_instance_by_instance(self, features):
+    outs = []
+    for i in range(self.cfg.n_instances):
+        W = self.W[i].double()
+        hidden = torch.clamp_min(features[:, i].double() @ W.T, 0)
+        outs.append(torch.clamp_min(torch.addmm(self.b_final[i].double(), hidden, W), 0))
+    return torch.stack(outs, dim=1)

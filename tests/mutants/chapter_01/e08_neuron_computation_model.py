@@ -1,0 +1,195 @@
+"""Answers to exercise 1.8: `NeuronComputationModel`."""
+
+import einops
+import torch
+import torch.nn.functional as F
+
+from part_utils.toy_model import NeuronComputationModel, NeuronModel, ToyModel
+from tests.mutants import mutant, variant
+from tests.mutants.chapter_01.shared import shape_of
+
+
+class _Computation(NeuronComputationModel):
+    """The right answer in a learner's words, as the base of wrong ones."""
+
+
+@mutant("1.8", says="No value is negative")
+class DataOfTheToyModel(_Computation):
+    def generate_batch(self, batch_size):
+        return ToyModel.generate_batch(self, batch_size)
+
+
+@mutant("1.8", says="the input itself instead of its absolute value")
+class LossWithoutAbsolute(_Computation):
+    def calculate_loss(self, out, batch):
+        return ToyModel.calculate_loss(self, out, batch)
+
+
+@mutant("1.8", says="tied weights")
+class TiedWeights(_Computation):
+    def forward(self, features):
+        hidden = torch.relu(torch.einsum("bif,ihf->bih", features, self.W1))
+        return torch.relu(torch.einsum("bih,ihf->bif", hidden, self.W1) + self.b_final)
+
+
+@mutant("1.8", says="reshaped")
+class SecondMatrixReshaped(_Computation):
+    def forward(self, features):
+        hidden = torch.relu(torch.einsum("bif,ihf->bih", features, self.W1))
+        return torch.relu(torch.einsum("bih,ihf->bif", hidden, self.W2.reshape(self.W1.shape)) + self.b_final)
+
+
+@mutant("1.8", says="ReLU on the hidden layer is missing")
+class NoInnerRelu(_Computation):
+    def forward(self, features):
+        hidden = torch.einsum("bif,ihf->bih", features, self.W1)
+        return torch.relu(torch.einsum("bih,ifh->bif", hidden, self.W2) + self.b_final)
+
+
+@mutant("1.8", says="ReLU at the end is missing")
+class NoOuterRelu(_Computation):
+    def forward(self, features):
+        hidden = torch.relu(torch.einsum("bif,ihf->bih", features, self.W1))
+        return torch.einsum("bih,ifh->bif", hidden, self.W2) + self.b_final
+
+
+@mutant("1.8", says="`b_final` is left out")
+class NoBias(_Computation):
+    def forward(self, features):
+        hidden = torch.relu(torch.einsum("bif,ihf->bih", features, self.W1))
+        return torch.relu(torch.einsum("bih,ifh->bif", hidden, self.W2))
+
+
+@mutant("1.8", says="has no attribute 'W'")
+class OldMatrix(_Computation):
+    def forward(self, features):
+        return NeuronModel.forward(self, features)
+
+
+@mutant("1.8", says="Different features are not independent in their sign")
+class OneSignPerElement(_Computation):
+    def generate_batch(self, batch_size):
+        batch = ToyModel.generate_batch(self, batch_size)
+        sign = torch.randint(0, 2, (batch_size, self.cfg.n_instances, 1)) * 2 - 1
+        return sign * batch
+
+
+@mutant("1.8", says="exactly 1 or -1")
+class SignsOnly(_Computation):
+    def generate_batch(self, batch_size):
+        return torch.sign(super().generate_batch(batch_size))
+
+
+@mutant("1.8", says="do not lie evenly between -1 and 1")
+class ShiftedData(_Computation):
+    def generate_batch(self, batch_size):
+        batch = super().generate_batch(batch_size)
+        return batch / 2
+
+
+@mutant("1.8", says="absent feature is -1 instead of 0")
+class ZeroesShifted(_Computation):
+    def generate_batch(self, batch_size):
+        return 2 * ToyModel.generate_batch(self, batch_size) - 1
+
+
+@mutant("1.8", says="below -1")
+class NormalData(_Computation):
+    def generate_batch(self, batch_size):
+        batch = torch.randn(batch_size, self.cfg.n_instances, self.cfg.n_features)
+        return batch * (torch.rand(batch.shape) < self.feature_probability)
+
+
+@mutant("1.8", says="present features that would be negative are set to 0")
+class NegativeCutOff(_Computation):
+    def generate_batch(self, batch_size):
+        batch = super().generate_batch(batch_size)
+        return torch.where(torch.rand_like(batch) < 0.999, batch.relu(), -batch.relu())
+
+
+@mutant("1.8", says="importance is left out")
+class LossWithoutImportance(_Computation):
+    def calculate_loss(self, out, batch):
+        return ((out - batch.abs()) ** 2).mean(dim=(0, 2)).sum()
+
+
+@mutant("1.8", says="of the output too")
+class AbsoluteOnBothSides(_Computation):
+    def calculate_loss(self, out, batch):
+        return ToyModel.calculate_loss(self, out.abs(), batch.abs())
+
+
+@mutant("1.8", says="instances are averaged")
+class LossAveragedOverInstances(_Computation):
+    def calculate_loss(self, out, batch):
+        return (self.importance * (out - batch.abs()) ** 2).mean()
+
+
+@mutant("1.8", says="ReLU instead of the absolute value")
+class LossWithRelu(_Computation):
+    def calculate_loss(self, out, batch):
+        return super().calculate_loss(out, batch.relu())
+
+
+@mutant("1.8", says="no gradient")
+class LossDetached(_Computation):
+    def calculate_loss(self, out, batch):
+        return super().calculate_loss(out.data, batch)
+
+
+@variant("1.8")
+class WrittenOut(NeuronComputationModel):
+    def forward(self, features):
+        hidden = F.relu(einops.einsum(features, self.W1, "b i f, i h f -> b i h"))
+        return F.relu(einops.einsum(hidden, self.W2, "b i h, i f h -> b i f") + self.b_final)
+
+    def generate_batch(self, batch_size):
+        values = 2 * torch.rand(shape_of(self, batch_size)) - 1
+        return values * (torch.rand(values.shape) < self.feature_probability)
+
+    def calculate_loss(self, out, batch):
+        return (self.importance * (out - torch.abs(batch)) ** 2).mean(dim=(0, 2)).sum()
+
+
+@variant("1.8")
+class SignsTurned(NeuronComputationModel):
+    def forward(self, features):
+        hidden = (self.W1 @ features.unsqueeze(-1)).relu()
+        return ((self.W2 @ hidden).squeeze(-1) + self.b_final).relu()
+
+    def generate_batch(self, batch_size):
+        batch = ToyModel.generate_batch(self, batch_size)
+        signs = torch.randint(0, 2, batch.shape) * 2 - 1
+        return batch * signs
+
+    def calculate_loss(self, out, batch):
+        return ToyModel.calculate_loss(self, out, batch.abs_())
+
+
+@variant("1.8")
+class EvenInDoublePrecision(NeuronComputationModel):
+    def generate_batch(self, batch_size):
+        batch = torch.empty(shape_of(self, batch_size), dtype=torch.float64).uniform_(-1, 1)
+        batch[torch.rand(batch.shape) >= self.feature_probability] = 0
+        return batch
+
+
+@variant("1.8")
+class LoopsAndDistributions(NeuronComputationModel):
+    def forward(self, features):
+        hidden = torch.baddbmm(torch.zeros(()), self.W1, features.permute(1, 2, 0)).clamp_min_(0)
+        out = torch.baddbmm(self.b_final.unsqueeze(-1), self.W2, hidden)
+        return F.relu(out, inplace=True).permute(2, 0, 1)
+
+    def generate_batch(self, batch_size):
+        present = torch.distributions.Bernoulli(self.feature_probability).sample((batch_size,)).bool()
+        values = torch.distributions.Uniform(-1.0, 1.0).sample(present.shape)
+        return values.masked_fill(~present, 0.0)
+
+    def calculate_loss(self, out, batch):
+        target = torch.where(batch < 0, -batch, batch).double()
+        losses = [
+            F.mse_loss(out[:, i].double(), target[:, i], reduction="none").mean(dim=0) @ importance
+            for i, importance in enumerate(self.importance.double())
+        ]
+        return sum(losses) / out.shape[-1]

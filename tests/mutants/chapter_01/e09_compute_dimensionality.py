@@ -1,0 +1,131 @@
+"""Answers to exercise 1.9: `compute_dimensionality`."""
+
+import einops
+import torch
+import torch.nn.functional as F
+
+from tests.mutants import mutant, variant
+
+
+def _overlaps(W):
+    return F.normalize(W, dim=1).mT @ W
+
+
+@mutant("1.9", says="gives NaN")
+def nan_for_dead_feature(W):
+    lengths = W.norm(dim=1)
+    overlaps = (W / lengths[:, None]).mT @ W
+    return lengths**2 / (overlaps**2).sum(dim=2)
+
+
+@mutant("1.9", says="overlaps in the denominator are squared twice")
+def overlaps_squared_twice(W):
+    return W.pow(2).sum(1) / (_overlaps(W).pow(2) ** 2).sum(2).clamp(min=1e-12)
+
+
+@mutant("1.9", says="numerator is squared twice")
+def length_squared_twice(W):
+    return W.pow(2).sum(1) ** 2 / _overlaps(W).pow(2).sum(2).clamp(min=1e-12)
+
+
+@mutant("1.9", says="swapped")
+def overlap_axes_swapped(W):
+    return W.norm(dim=1) ** 2 / _overlaps(W).pow(2).sum(1).clamp(min=1e-12)
+
+
+@mutant("1.9", says="axes of `hidden` and `features` are swapped")
+def hidden_and_features_swapped(W):
+    W = W.mT
+    return W.norm(dim=1) ** 2 / _overlaps(W).pow(2).sum(2).clamp(min=1e-12)
+
+
+@mutant("1.9", says="not squared")
+def numerator_not_squared(W):
+    return W.norm(dim=1) / _overlaps(W).pow(2).sum(2).clamp(min=1e-12)
+
+
+@mutant("1.9", says="overlaps in the denominator are not squared")
+def denominator_not_squared(W):
+    return W.norm(dim=1) ** 2 / _overlaps(W).sum(2)
+
+
+@mutant("1.9", says="not scaled to length one")
+def direction_not_normalized(W):
+    return W.norm(dim=1) ** 2 / (W.mT @ W).pow(2).sum(2).clamp(min=1e-12)
+
+
+@mutant("1.9", says="both directions are scaled")
+def both_normalized(W):
+    directions = F.normalize(W, dim=1)
+    return W.norm(dim=1) ** 2 / (directions.mT @ directions).pow(2).sum(2).clamp(min=1e-12)
+
+
+@mutant("1.9", says="left out of the sum")
+def own_overlap_left_out(W):
+    overlaps = _overlaps(W)
+    overlaps = overlaps - torch.diag_embed(overlaps.diagonal(dim1=1, dim2=2))
+    return W.norm(dim=1) ** 2 / overlaps.pow(2).sum(2).clamp(min=1e-12)
+
+
+@mutant("1.9", says="upside down")
+def upside_down(W):
+    return _overlaps(W).pow(2).sum(2) / W.norm(dim=1).pow(2).clamp(min=1e-12)
+
+
+@mutant("1.9", says="summed before they are squared")
+def summed_then_squared(W):
+    return W.norm(dim=1) ** 2 / (_overlaps(W).sum(2) ** 2).clamp(min=1e-12)
+
+
+@mutant("1.9", says="instance 0")
+def dimensionality_of_first_instance(W):
+    return (W[:1].norm(dim=1) ** 2 / _overlaps(W[:1]).pow(2).sum(2).clamp(min=1e-12)).expand(len(W), -1)
+
+
+@mutant("1.9", says="averaged over")
+def overlaps_averaged(W):
+    return W.norm(dim=1) ** 2 / _overlaps(W).pow(2).mean(2).clamp(min=1e-12)
+
+
+@variant("1.9")
+def from_the_gram_matrix(W):
+    gram = W.mT @ W
+    fourth = gram.diagonal(dim1=1, dim2=2) ** 2
+    return fourth / ((gram**2).sum(dim=-1) + 1e-12)
+
+
+@variant("1.9")
+def with_nan_to_num(W):
+    lengths = torch.linalg.vector_norm(W, dim=1)
+    directions = W / lengths.unsqueeze(1)
+    overlaps = einops.einsum(directions, W, "i h f, i h g -> i f g")
+    return torch.nan_to_num(lengths**2 / einops.reduce(overlaps**2, "i f g -> i f", "sum"))
+
+
+@variant("1.9")
+def feature_by_feature(W):
+    out = torch.zeros(W.shape[0], W.shape[2], dtype=torch.float64)
+    for i in range(W.shape[0]):
+        for f in range(W.shape[2]):
+            length = W[i, :, f].norm()
+            if length > 0:
+                out[i, f] = length**2 / sum(
+                    (W[i, :, f] / length @ W[i, :, g]) ** 2 for g in range(W.shape[2])
+                )
+    return out
+
+
+@variant("1.9")
+def from_cosines_and_lengths(W):
+    squared = W.double().square().sum(dim=1)
+    cosines = F.cosine_similarity(W.double().unsqueeze(-1), W.double().unsqueeze(-2), dim=1)
+    crowd = torch.einsum("ifg,ig->if", cosines**2, squared)
+    return torch.where(squared > 0, squared / crowd, 0.0)
+
+
+@variant("1.9")
+def nan_overwritten(W):
+    directions = W / W.norm(dim=1, keepdim=True)
+    result = W.pow(2).sum(1) / (directions.transpose(1, 2) @ W).pow(2).sum(-1)
+    result[torch.isnan(result)] = 0
+    return result

@@ -1,0 +1,393 @@
+"""Answers to exercise 2.3: `AutoEncoder.forward`."""
+
+from collections import namedtuple
+
+import einops
+import torch
+from torch.nn import functional as F
+
+from part_utils.autoencoder import AutoEncoderOutput
+from tests.mutants import mutant, variant
+
+
+def _encode(self, h):
+    return torch.relu(torch.einsum("bix,ixl->bil", h - self.b_dec, self.W_enc) + self.b_enc)
+
+
+def _decode(self, acts):
+    return torch.einsum("bil,ilx->bix", acts, self.normalize_and_return_W_dec()) + self.b_dec
+
+
+def _output(self, h, acts, rebuilt):
+    l1, l2 = acts.sum(-1), (h - rebuilt).pow(2).mean(-1)
+    return l1, l2, (l2 + self.cfg.l1_coeff * l1).mean(0).sum(), acts, rebuilt
+
+
+@mutant("2.3", says="`b_dec` is not subtracted before encoding")
+def b_dec_not_subtracted(self, h):
+    acts = torch.relu(torch.einsum("bix,ixl->bil", h, self.W_enc) + self.b_enc)
+    return _output(self, h, acts, _decode(self, acts))
+
+
+@mutant("2.3", says="`b_dec` is added before encoding")
+def b_dec_added_before(self, h):
+    acts = torch.relu(torch.einsum("bix,ixl->bil", h + self.b_dec, self.W_enc) + self.b_enc)
+    return _output(self, h, acts, _decode(self, acts))
+
+
+@mutant("2.3", says="`b_dec` is not added after decoding")
+def b_dec_not_added(self, h):
+    acts = _encode(self, h)
+    return _output(self, h, acts, torch.einsum("bil,ilx->bix", acts, self.normalize_and_return_W_dec()))
+
+
+@mutant("2.3", says="`b_enc` is left out")
+def b_enc_missing(self, h):
+    acts = torch.relu(torch.einsum("bix,ixl->bil", h - self.b_dec, self.W_enc))
+    return _output(self, h, acts, _decode(self, acts))
+
+
+@mutant("2.3", says="`b_enc` is left out")
+def b_enc_and_b_dec_missing(self, h):
+    acts = torch.relu(torch.einsum("bix,ixl->bil", h, self.W_enc))
+    return _output(self, h, acts, _decode(self, acts))
+
+
+@mutant("2.3", says="`b_enc` is added after the ReLU")
+def b_enc_after_relu(self, h):
+    acts = torch.relu(torch.einsum("bix,ixl->bil", h - self.b_dec, self.W_enc)) + self.b_enc
+    return _output(self, h, acts, _decode(self, acts))
+
+
+@mutant("2.3", says="ReLU is missing")
+def no_relu(self, h):
+    acts = torch.einsum("bix,ixl->bil", h - self.b_dec, self.W_enc) + self.b_enc
+    return _output(self, h, acts, _decode(self, acts))
+
+
+@mutant("2.3", says="encoder of instance 0")
+def first_encoder_for_all(self, h):
+    acts = torch.relu((h - self.b_dec) @ self.W_enc[0] + self.b_enc)
+    return _output(self, h, acts, _decode(self, acts))
+
+
+@mutant("2.3", says="encoders of all instances are added up")
+def instances_mixed(self, h):
+    acts = torch.relu(torch.einsum("bix,jxl->bil", h - self.b_dec, self.W_enc) + self.b_enc)
+    return _output(self, h, acts, _decode(self, acts))
+
+
+@mutant("2.3", says="decoder is not normalized")
+def decoder_as_stored(self, h):
+    acts = _encode(self, h)
+    W_dec = self.W_enc.mT if self.cfg.tied_weights else self.W_dec
+    return _output(self, h, acts, torch.einsum("bil,ilx->bix", acts, W_dec) + self.b_dec)
+
+
+@mutant("2.3", says="encoder's transpose")
+def encoder_for_decoding(self, h):
+    acts = _encode(self, h)
+    return _output(self, h, acts, torch.einsum("bil,ixl->bix", acts, self.W_enc) + self.b_dec)
+
+
+@mutant("2.3", says="a ReLU is applied to the reconstruction")
+def relu_at_the_end(self, h):
+    acts = _encode(self, h)
+    return _output(self, h, acts, torch.relu(_decode(self, acts)))
+
+
+@mutant("2.3", says="*sum* over the input's dimensions")
+def l2_sum(self, h):
+    acts = _encode(self, h)
+    rebuilt = _decode(self, acts)
+    l1, l2 = acts.sum(-1), (h - rebuilt).pow(2).sum(-1)
+    return l1, l2, (l2 + self.cfg.l1_coeff * l1).mean(0).sum(), acts, rebuilt
+
+
+@mutant("2.3", says="absolute error")
+def l2_absolute(self, h):
+    acts = _encode(self, h)
+    rebuilt = _decode(self, acts)
+    l1, l2 = acts.sum(-1), (h - rebuilt).abs().mean(-1)
+    return l1, l2, (l2 + self.cfg.l1_coeff * l1).mean(0).sum(), acts, rebuilt
+
+
+@mutant("2.3", says="length of the error")
+def l2_length(self, h):
+    acts = _encode(self, h)
+    rebuilt = _decode(self, acts)
+    l1, l2 = acts.sum(-1), (h - rebuilt).norm(dim=-1)
+    return l1, l2, (l2 + self.cfg.l1_coeff * l1).mean(0).sum(), acts, rebuilt
+
+
+@mutant("2.3", says="compared with `h - b_dec`")
+def l2_against_centered(self, h):
+    acts = _encode(self, h)
+    rebuilt = _decode(self, acts)
+    l1, l2 = acts.sum(-1), (h - self.b_dec - rebuilt).pow(2).mean(-1)
+    return l1, l2, (l2 + self.cfg.l1_coeff * l1).mean(0).sum(), acts, rebuilt
+
+
+@mutant("2.3", says="*mean* over the latents")
+def l1_mean(self, h):
+    acts = _encode(self, h)
+    rebuilt = _decode(self, acts)
+    l1, l2 = acts.mean(-1), (h - rebuilt).pow(2).mean(-1)
+    return l1, l2, (l2 + self.cfg.l1_coeff * l1).mean(0).sum(), acts, rebuilt
+
+
+@mutant("2.3", says="squared")
+def l1_squared(self, h):
+    acts = _encode(self, h)
+    rebuilt = _decode(self, acts)
+    l1, l2 = acts.pow(2).sum(-1), (h - rebuilt).pow(2).mean(-1)
+    return l1, l2, (l2 + self.cfg.l1_coeff * l1).mean(0).sum(), acts, rebuilt
+
+
+@mutant("2.3", says="already multiplied with `l1_coeff`")
+def coefficient_inside_l1(self, h):
+    acts = _encode(self, h)
+    rebuilt = _decode(self, acts)
+    l1, l2 = self.cfg.l1_coeff * acts.sum(-1), (h - rebuilt).pow(2).mean(-1)
+    return l1, l2, (l2 + l1).mean(0).sum(), acts, rebuilt
+
+
+@mutant("2.3", says="over the batch is taken already")
+def losses_averaged_early(self, h):
+    acts = _encode(self, h)
+    rebuilt = _decode(self, acts)
+    l1, l2 = acts.sum(-1).mean(0), (h - rebuilt).pow(2).mean(-1).mean(0)
+    return l1, l2, (l2 + self.cfg.l1_coeff * l1).sum(), acts, rebuilt
+
+
+@mutant("2.3", says="exchanged")
+def losses_exchanged(self, h):
+    acts = _encode(self, h)
+    l1, l2, loss, acts, rebuilt = _output(self, h, acts, _decode(self, acts))
+    return l2, l1, loss, acts, rebuilt
+
+
+@mutant("2.3", says="`l1_coeff` is ignored")
+def coefficient_ignored(self, h):
+    acts = _encode(self, h)
+    l1, l2, _, acts, rebuilt = _output(self, h, acts, _decode(self, acts))
+    return l1, l2, (l2 + l1).mean(0).sum(), acts, rebuilt
+
+
+@mutant("2.3", says="L1 term is missing")
+def no_penalty(self, h):
+    acts = _encode(self, h)
+    l1, l2, _, acts, rebuilt = _output(self, h, acts, _decode(self, acts))
+    return l1, l2, l2.mean(0).sum(), acts, rebuilt
+
+
+@mutant("2.3", says="fixed 0.5")
+def coefficient_fixed(self, h):
+    acts = _encode(self, h)
+    l1, l2, _, acts, rebuilt = _output(self, h, acts, _decode(self, acts))
+    return l1, l2, (l2 + 0.5 * l1).mean(0).sum(), acts, rebuilt
+
+
+@mutant("2.3", says="*mean* over the instances")
+def mean_over_instances(self, h):
+    acts = _encode(self, h)
+    l1, l2, _, acts, rebuilt = _output(self, h, acts, _decode(self, acts))
+    return l1, l2, (l2 + self.cfg.l1_coeff * l1).mean(), acts, rebuilt
+
+
+@mutant("2.3", says="batch is summed over")
+def sum_over_the_batch(self, h):
+    acts = _encode(self, h)
+    l1, l2, _, acts, rebuilt = _output(self, h, acts, _decode(self, acts))
+    return l1, l2, (l2 + self.cfg.l1_coeff * l1).sum(), acts, rebuilt
+
+
+@mutant("2.3", says="sum over them is missing")
+def instances_kept_apart(self, h):
+    acts = _encode(self, h)
+    l1, l2, _, acts, rebuilt = _output(self, h, acts, _decode(self, acts))
+    return l1, l2, (l2 + self.cfg.l1_coeff * l1).mean(0), acts, rebuilt
+
+
+@mutant("2.3", says="cut off from the parameters")
+def loss_detached(self, h):
+    with torch.no_grad():
+        acts = _encode(self, h)
+        return _output(self, h, acts, _decode(self, acts))
+
+
+@mutant("2.3", says="`acts` are detached before they are decoded")
+def acts_detached(self, h):
+    acts = _encode(self, h)
+    return _output(self, h, acts, _decode(self, acts.detach()))
+
+
+@mutant("2.3", says="the L1 term (`acts` or `l1_loss` in it) is detached")
+def l1_detached(self, h):
+    acts = _encode(self, h)
+    l1, l2, _, acts, rebuilt = _output(self, h, acts, _decode(self, acts))
+    return l1, l2, (l2 + self.cfg.l1_coeff * l1.detach()).mean(0).sum(), acts, rebuilt
+
+
+@mutant("2.3", says="decoder is detached")
+def decoder_detached(self, h):
+    acts = _encode(self, h)
+    W_dec = self.normalize_and_return_W_dec().detach()
+    return _output(self, h, acts, torch.einsum("bil,ilx->bix", acts, W_dec) + self.b_dec)
+
+
+@mutant("2.3", says="the L2 term (`h_reconstructed` or `l2_loss`) is detached")
+def reconstruction_detached(self, h):
+    acts = _encode(self, h)
+    return _output(self, h, acts, _decode(self, acts).detach())
+
+
+@mutant("2.3", says="`forward` changed `W_dec`")
+def projects_while_encoding(self, h):
+    self.normalize_decoder()
+    acts = _encode(self, h)
+    return _output(self, h, acts, _decode(self, acts))
+
+
+@mutant("2.3", says="With tied weights there is no `W_dec`")
+def tied_forgotten(self, h):
+    acts = _encode(self, h)
+    return _output(
+        self, h, acts, torch.einsum("bil,ilx->bix", acts, F.normalize(self.W_dec, dim=-1)) + self.b_dec
+    )
+
+
+@mutant("2.3", says="expected a tuple of five")
+def only_the_reconstruction(self, h):
+    return _decode(self, _encode(self, h))
+
+
+@mutant("2.3", says="returns 2 values")
+def two_values(self, h):
+    acts = _encode(self, h)
+    return acts, _decode(self, acts)
+
+
+@mutant("2.3", says="the order is")
+def wrong_order(self, h):
+    acts = _encode(self, h)
+    l1, l2, loss, acts, rebuilt = _output(self, h, acts, _decode(self, acts))
+    return l1, l2, loss, rebuilt, acts
+
+
+@mutant("2.3", says="`b_dec` of instance 0 is added")
+def first_b_dec_added(self, h):
+    acts = _encode(self, h)
+    rebuilt = torch.einsum("bil,ilx->bix", acts, self.normalize_and_return_W_dec()) + self.b_dec[0]
+    return _output(self, h, acts, rebuilt)
+
+
+@mutant("2.3", says="decoder's transpose is used for encoding")
+def decoder_for_encoding(self, h):
+    W_enc = self.W_enc if self.cfg.tied_weights else self.normalize_and_return_W_dec().mT
+    acts = torch.relu(torch.einsum("bix,ixl->bil", h - self.b_dec, W_enc) + self.b_enc)
+    return _output(self, h, acts, _decode(self, acts))
+
+
+@mutant("2.3", says="the L2 term is averaged over the instances")
+def two_reductions(self, h):
+    acts = _encode(self, h)
+    l1, l2, _, acts, rebuilt = _output(self, h, acts, _decode(self, acts))
+    return l1, l2, l2.mean() + self.cfg.l1_coeff * l1.mean(0).sum(), acts, rebuilt
+
+
+@mutant("2.3", says="leave off `.item()`")
+def loss_as_a_number(self, h):
+    acts = _encode(self, h)
+    l1, l2, loss, acts, rebuilt = _output(self, h, acts, _decode(self, acts))
+    return l1, l2, loss.item(), acts, rebuilt
+
+
+@mutant("2.3", says="in another order")
+def activations_first(self, h):
+    acts = _encode(self, h)
+    l1, l2, loss, acts, rebuilt = _output(self, h, acts, _decode(self, acts))
+    return acts, rebuilt, l1, l2, loss
+
+
+@mutant("2.3", says="`b_dec` is detached where it is subtracted")
+def first_b_dec_detached(self, h):
+    acts = torch.relu(torch.einsum("bix,ixl->bil", h - self.b_dec.detach(), self.W_enc) + self.b_enc)
+    return _output(self, h, acts, _decode(self, acts))
+
+
+@mutant("2.3", says="returns None")
+def nothing_returned(self, h):
+    acts = _encode(self, h)
+    _output(self, h, acts, _decode(self, acts))
+
+
+@variant("2.3")
+def einops_and_named_tuple(self, h):
+    acts = F.relu(
+        einops.einsum(h - self.b_dec, self.W_enc, "batch n i, n i latent -> batch n latent") + self.b_enc
+    )
+    rebuilt = einops.einsum(acts, self.normalize_and_return_W_dec(), "b n l, n l i -> b n i") + self.b_dec
+    l1 = einops.reduce(acts.abs(), "b n l -> b n", "sum")
+    l2 = einops.reduce((h - rebuilt) ** 2, "b n i -> b n", "mean")
+    loss = (self.cfg.l1_coeff * l1 + l2).sum(1).mean()
+    return AutoEncoderOutput(l1, l2, loss, acts, rebuilt)
+
+
+@variant("2.3")
+def own_normalization_and_a_list(self, h):
+    W_dec = self.W_enc.mT if self.cfg.tied_weights else self.W_dec
+    W_dec = F.normalize(W_dec, dim=-1)
+    centered = (h - self.b_dec).transpose(0, 1)
+    acts = torch.baddbmm(self.b_enc.unsqueeze(1), centered, self.W_enc).clamp(min=0)
+    rebuilt = torch.baddbmm(self.b_dec.unsqueeze(1), acts, W_dec).transpose(0, 1)
+    acts = acts.transpose(0, 1)
+    l1, l2 = torch.linalg.vector_norm(acts, ord=1, dim=-1), F.mse_loss(rebuilt, h, reduction="none").mean(-1)
+    return [l1, l2, l2.mean(0).sum() + self.cfg.l1_coeff * l1.mean(0).sum(), acts, rebuilt, "and more"]
+
+
+@variant("2.3")
+def loops_in_double(self, h):
+    h = h.double()
+    W_dec = self.normalize_and_return_W_dec().double()
+    acts, rebuilt = [], []
+    for i in range(self.cfg.n_instances):
+        z = torch.relu((h[:, i] - self.b_dec[i].double()) @ self.W_enc[i].double() + self.b_enc[i].double())
+        acts.append(z)
+        rebuilt.append(z @ W_dec[i] + self.b_dec[i].double())
+    acts, rebuilt = torch.stack(acts, dim=1), torch.stack(rebuilt, dim=1)
+    return _output(self, h, acts, rebuilt)
+
+
+@variant("2.3")
+def bias_folded_in(self, h):
+    shift = self.b_enc - torch.einsum("ix,ixl->il", self.b_dec, self.W_enc)
+    before = torch.matmul(h.unsqueeze(2), self.W_enc).squeeze(2) + shift
+    acts = before * (before > 0)
+    return _output(self, h, acts, _decode(self, acts))
+
+
+@variant("2.3")
+def own_named_tuple_and_where(self, h):
+    Result = namedtuple("Result", "l1_loss l2_loss loss acts h_reconstructed")
+    before = (h - self.b_dec).unsqueeze(-2).matmul(self.W_enc).squeeze(-2) + self.b_enc
+    acts = torch.where(before > 0, before, torch.zeros_like(before))
+    rebuilt = acts.unsqueeze(-2).matmul(self.normalize_and_return_W_dec()).squeeze(-2).add(self.b_dec)
+    l1 = torch.norm(acts, p=1, dim=2)
+    l2 = torch.square(rebuilt - h).sum(dim=2) / self.cfg.n_input_ae
+    loss = torch.zeros(())
+    for i in range(self.cfg.n_instances):
+        loss = loss + l2[:, i].mean() + self.cfg.l1_coeff * l1[:, i].mean()
+    return Result(l1_loss=l1, l2_loss=l2, loss=loss, acts=acts, h_reconstructed=rebuilt)
+
+
+@variant("2.3")
+def plain_tuple_of_layers(self, h):
+    W_dec = self.normalize_and_return_W_dec()
+    acts, rebuilt = h.new_empty(*h.shape[:2], self.cfg.n_hidden_ae), torch.empty_like(h)
+    for i in range(h.shape[1]):
+        acts[:, i] = F.relu(F.linear(h[:, i] - self.b_dec[i], self.W_enc[i].T, self.b_enc[i]))
+        rebuilt[:, i] = F.linear(acts[:, i].clone(), W_dec[i].T, self.b_dec[i])
+    l1, l2 = acts.abs().sum(dim=-1), F.mse_loss(h, rebuilt, reduction="none").mean(dim=-1)
+    loss = torch.add(l2, l1, alpha=self.cfg.l1_coeff).mean(dim=0).sum(dim=0)
+    return l1, l2, loss, acts, rebuilt

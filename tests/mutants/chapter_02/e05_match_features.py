@@ -1,0 +1,208 @@
+"""Answers to exercise 2.5: `match_features`."""
+
+import itertools
+
+import numpy as np
+import torch
+from scipy.optimize import linear_sum_assignment
+from torch.nn import functional as F
+
+from tests.mutants import mutant, variant
+
+
+def _table(W_toy, W_dec):
+    return torch.einsum("ihf,ilh->ifl", F.normalize(W_toy, dim=1), F.normalize(W_dec, dim=2))
+
+
+def _assign(objective, table):
+    result = torch.zeros(table.shape[:2])
+    for i in range(len(table)):
+        rows, columns = linear_sum_assignment(objective[i].numpy(), maximize=True)
+        for row, column in zip(rows, columns, strict=True):
+            result[i, row] = table[i, row, column]
+    return result
+
+
+@mutant("2.5", says="not one to one")
+def best_latent_of_each(W_toy, W_dec):
+    return _table(W_toy, W_dec).max(dim=-1).values
+
+
+@mutant("2.5", says="not brought to unit length")
+def dot_products(W_toy, W_dec):
+    table = torch.einsum("ihf,ilh->ifl", W_toy, W_dec)
+    return _assign(table, table)
+
+
+@mutant("2.5", says="rows of `W_dec` are not brought to unit length")
+def decoder_not_normalized(W_toy, W_dec):
+    table = torch.einsum("ihf,ilh->ifl", F.normalize(W_toy, dim=1), W_dec)
+    return _assign(table, table)
+
+
+@mutant("2.5", says="columns of `W_toy` are not brought to unit length")
+def features_not_normalized(W_toy, W_dec):
+    table = torch.einsum("ihf,ilh->ifl", W_toy, F.normalize(W_dec, dim=-1))
+    return _assign(table, table)
+
+
+@mutant("2.5", says="wrong axes")
+def wrong_axes(W_toy, W_dec):
+    table = torch.einsum("ihf,ilh->ifl", F.normalize(W_toy, dim=2), F.normalize(W_dec, dim=1))
+    return _assign(table, table)
+
+
+@mutant("2.5", says="greedily")
+def best_pair_first(W_toy, W_dec):
+    result = torch.zeros(W_toy.shape[0], W_toy.shape[2])
+    for i, table in enumerate(_table(W_toy, W_dec)):
+        for _ in range(min(table.shape)):
+            feature, latent = divmod(table.argmax().item(), table.shape[1])
+            result[i, feature] = table[feature, latent]
+            table[feature], table[:, latent] = -2, -2
+    return result
+
+
+@mutant("2.5", says="the features choose in order")
+def features_in_order(W_toy, W_dec):
+    result = torch.zeros(W_toy.shape[0], W_toy.shape[2])
+    for i, table in enumerate(_table(W_toy, W_dec)):
+        for feature in range(min(table.shape)):
+            latent = table[feature].argmax()
+            result[i, feature] = table[feature, latent]
+            table[:, latent] = -2
+    return result
+
+
+@mutant("2.5", says="as *small* as possible")
+def minimized(W_toy, W_dec):
+    table = _table(W_toy, W_dec)
+    return _assign(-table, table)
+
+
+@mutant("2.5", says="opposite directions count as similar")
+def absolute_value(W_toy, W_dec):
+    table = _table(W_toy, W_dec).abs()
+    return _assign(table, table)
+
+
+@mutant("2.5", says="same number are paired")
+def same_number(W_toy, W_dec):
+    table = _table(W_toy, W_dec)
+    result = torch.zeros(table.shape[:2])
+    n = min(table.shape[1:])
+    result[:, :n] = table.diagonal(dim1=1, dim2=2)
+    return result
+
+
+@mutant("2.5", says="instance 0's pairs are used for every instance")
+def pairs_of_the_first_instance(W_toy, W_dec):
+    table = _table(W_toy, W_dec)
+    return _assign(table[:1].expand_as(table), table)
+
+
+@mutant("2.5", says="each *latent's* best feature")
+def best_feature_of_each_latent(W_toy, W_dec):
+    return _table(W_toy, W_dec).max(dim=1).values
+
+
+@mutant("2.5", says="order of size")
+def sorted_by_size(W_toy, W_dec):
+    table = _table(W_toy, W_dec)
+    return _assign(table, table).sort(dim=-1, descending=True).values
+
+
+@mutant("2.5", says="fewer latents than features")
+def needs_enough_latents(W_toy, W_dec):
+    table = _table(W_toy, W_dec)
+    pairs = [linear_sum_assignment(-t)[1] for t in table]
+    return torch.stack([t[range(t.shape[0]), columns] for t, columns in zip(table, pairs, strict=True)])
+
+
+@mutant("2.5", says="mean over the features")
+def one_number_for_each_instance(W_toy, W_dec):
+    table = _table(W_toy, W_dec)
+    return _assign(table, table).mean(dim=-1)
+
+
+@mutant("2.5", says="lengths of `W_dec` are taken along the wrong axis")
+def decoder_normalized_along_latents(W_toy, W_dec):
+    table = torch.einsum("ihf,ilh->ifl", F.normalize(W_toy, dim=1), F.normalize(W_dec, dim=1))
+    return _assign(table, table)
+
+
+@mutant("2.5", says="1 is returned for a feature that was found")
+def found_or_not(W_toy, W_dec):
+    table = _table(W_toy, W_dec)
+    return (_assign(table, table) > 0.95).float()
+
+
+@variant("2.5")
+def hungarian_in_double(W_toy, W_dec):
+    table = _table(W_toy.double(), W_dec.double())
+    result = table.new_zeros(table.shape[:2])
+    for i, costs in enumerate(1 - table):
+        rows, columns = linear_sum_assignment(costs)
+        result[i, rows] = table[i, rows, columns]
+    return result
+
+
+@variant("2.5")
+def latents_choose_features(W_toy, W_dec):
+    table = F.cosine_similarity(W_toy.mT.unsqueeze(2), W_dec.unsqueeze(1), dim=-1)
+    result = torch.zeros(W_toy.shape[0], W_toy.shape[2])
+    for i in range(len(table)):
+        latents, features = linear_sum_assignment(table[i].T.numpy(), maximize=True)
+        result[i, features] = table[i][features, latents]
+    return result
+
+
+@variant("2.5")
+def best_by_dynamic_programming(W_toy, W_dec):
+    table = _table(W_toy, W_dec)
+    result = torch.zeros(table.shape[:2])
+    for i, similarities in enumerate(table.tolist()):
+        rows = [
+            [*row, *(0.0 if f == g else -9.0 for g in range(len(similarities)))]
+            for f, row in enumerate(similarities)
+        ]
+        best = {frozenset(): (0.0, [])}
+        for row in rows:
+            grown = {}
+            for used, (total, chosen) in best.items():
+                for column, value in enumerate(row):
+                    if column not in used and value > -9:
+                        key = used | {column}
+                        if key not in grown or total + value > grown[key][0]:
+                            grown[key] = (total + value, [*chosen, column])
+            best = grown
+        n = len(similarities[0])
+        full = min(n, len(rows))
+        usable = [entry for entry in best.values() if sum(c < n for c in entry[1]) == full]
+        chosen = max(usable)[1]
+        result[i] = torch.tensor([row[c] for row, c in zip(rows, chosen, strict=True)])
+    return result
+
+
+@variant("2.5")
+def every_permutation(W_toy, W_dec):
+    table = _table(W_toy, W_dec)
+    n_features = table.shape[1]
+    # A feature that meets one of the extra columns has no latent.
+    table = F.pad(table, (0, max(0, n_features - table.shape[2])))
+    ways = torch.tensor(list(itertools.permutations(range(table.shape[2]), n_features)))
+    similarities = table[:, torch.arange(n_features), ways]
+    best = similarities.sum(dim=-1).argmax(dim=-1)
+    return torch.stack([similarities[i, best[i]] for i in range(len(table))])
+
+
+@variant("2.5")
+def numpy_throughout(W_toy, W_dec):
+    toy, dec = W_toy.numpy().astype(float), W_dec.numpy().astype(float)
+    found = np.zeros((toy.shape[0], toy.shape[2]))
+    for i in range(len(toy)):
+        lengths = np.linalg.norm(toy[i], axis=0)[:, None] * np.linalg.norm(dec[i], axis=1)
+        cosines = toy[i].T @ dec[i].T / lengths
+        chosen = linear_sum_assignment(-cosines)
+        found[i, chosen[0]] = cosines[chosen]
+    return torch.from_numpy(found)

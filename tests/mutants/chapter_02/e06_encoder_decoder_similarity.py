@@ -1,0 +1,128 @@
+"""Answers to exercise 2.6: `encoder_decoder_similarity`."""
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from tests.mutants import mutant, variant
+
+
+@mutant("2.6", says="wrong axis")
+def along_the_latents(autoencoder):
+    return F.cosine_similarity(autoencoder.W_enc, autoencoder.normalize_and_return_W_dec().mT, dim=2)
+
+
+@mutant("2.6", says="over the latents instead of the input dimensions")
+def summed_over_latents(autoencoder):
+    W_enc = F.normalize(autoencoder.W_enc, dim=1)
+    return torch.einsum("ixl,ilx->ix", W_enc, autoencoder.normalize_and_return_W_dec())
+
+
+@mutant("2.6", says="the encoder is not brought to unit length")
+def encoder_not_normalized(autoencoder):
+    return torch.einsum("ixl,ilx->il", autoencoder.W_enc, autoencoder.normalize_and_return_W_dec())
+
+
+@mutant("2.6", says="the decoder is not brought to unit length")
+def decoder_not_unit(autoencoder):
+    W_dec = autoencoder.W_enc.mT if autoencoder.cfg.tied_weights else autoencoder.W_dec
+    return torch.einsum("ixl,ilx->il", F.normalize(autoencoder.W_enc, dim=1), W_dec)
+
+
+@mutant("2.6", says="the encoder's length is taken along the wrong axis")
+def encoder_normalized_along_latents(autoencoder):
+    W_enc = F.normalize(autoencoder.W_enc, dim=-1)
+    return torch.einsum("ixl,ilx->il", W_enc, autoencoder.normalize_and_return_W_dec())
+
+
+@mutant("2.6", says="every latent's decoder")
+def all_pairs(autoencoder):
+    return F.normalize(autoencoder.W_enc, dim=1).mT @ autoencoder.normalize_and_return_W_dec().mT
+
+
+@mutant("2.6", says="the encoder is reshaped instead of transposed")
+def reshaped(autoencoder):
+    W_dec = autoencoder.normalize_and_return_W_dec()
+    return F.cosine_similarity(autoencoder.W_enc.reshape(W_dec.shape), W_dec, dim=-1)
+
+
+@mutant("2.6", says="absolute value")
+def absolute(autoencoder):
+    W_dec = autoencoder.normalize_and_return_W_dec()
+    return F.cosine_similarity(autoencoder.W_enc.mT, W_dec, dim=-1).abs()
+
+
+@mutant("2.6", says="With tied weights there is no `W_dec`")
+def needs_a_decoder(autoencoder):
+    return F.cosine_similarity(autoencoder.W_enc.mT, autoencoder.W_dec, dim=-1)
+
+
+@mutant("2.6", says="NaN")
+def nan_without_direction(autoencoder):
+    W_enc = autoencoder.W_enc / autoencoder.W_enc.norm(dim=1, keepdim=True)
+    return torch.einsum("ixl,ilx->il", W_enc, autoencoder.normalize_and_return_W_dec())
+
+
+@mutant("2.6", says="encoder of instance 0")
+def first_encoder(autoencoder):
+    W_enc = F.normalize(autoencoder.W_enc[0], dim=0)
+    return torch.einsum("xl,ilx->il", W_enc, autoencoder.normalize_and_return_W_dec())
+
+
+@mutant("2.6", says="*rows* of the encoder")
+def rows_where_it_fits(autoencoder):
+    W_dec = autoencoder.normalize_and_return_W_dec()
+    W_enc = autoencoder.W_enc if autoencoder.W_enc.shape == W_dec.shape else autoencoder.W_enc.mT
+    return F.cosine_similarity(W_enc, W_dec, dim=-1)
+
+
+@mutant("2.6", says="The autoencoder itself was changed")
+def normalizes_the_encoder_for_good(autoencoder):
+    with torch.no_grad():
+        autoencoder.W_enc /= autoencoder.W_enc.norm(dim=1, keepdim=True).clamp_min(1e-8)
+    return torch.einsum("ixl,ilx->il", autoencoder.W_enc, autoencoder.normalize_and_return_W_dec())
+
+
+@mutant("2.6", says="*angle*")
+def angle(autoencoder):
+    W_dec = autoencoder.normalize_and_return_W_dec()
+    return torch.acos(F.cosine_similarity(autoencoder.W_enc.mT, W_dec, dim=-1).clamp(-1, 1))
+
+
+@variant("2.6")
+def cosine_similarity_of_torch(autoencoder):
+    return F.cosine_similarity(autoencoder.W_enc.mT, autoencoder.normalize_and_return_W_dec(), dim=-1)
+
+
+@variant("2.6")
+def one_latent_at_a_time(autoencoder):
+    W_enc, W_dec = autoencoder.W_enc.double(), autoencoder.normalize_and_return_W_dec().double()
+    rows = []
+    for i in range(autoencoder.cfg.n_instances):
+        for j in range(autoencoder.cfg.n_hidden_ae):
+            a, b = W_enc[i, :, j], W_dec[i, j]
+            rows.append((a @ b) / (a.norm() * b.norm() + 1e-9))
+    return torch.stack(rows).reshape(autoencoder.cfg.n_instances, -1)
+
+
+@variant("2.6")
+def dot_product_over_both_lengths(autoencoder):
+    W_dec = autoencoder.W_enc.mT if autoencoder.cfg.tied_weights else autoencoder.W_dec
+    dots = (autoencoder.W_enc.transpose(1, 2) * W_dec).sum(dim=2)
+    return dots / (autoencoder.W_enc.norm(dim=1) * W_dec.norm(dim=2)).clamp(min=1e-6)
+
+
+@variant("2.6")
+def diagonal_of_all_pairs(autoencoder):
+    encoders = F.normalize(autoencoder.W_enc, dim=1)
+    return (autoencoder.normalize_and_return_W_dec() @ encoders).diagonal(dim1=-2, dim2=-1)
+
+
+@variant("2.6")
+def cosine_module_for_each_instance(autoencoder):
+    W_dec = autoencoder.W_enc.mT if autoencoder.cfg.tied_weights else autoencoder.W_dec
+    cosine = nn.CosineSimilarity(dim=0)
+    found = torch.zeros(autoencoder.b_enc.shape, dtype=torch.float64)
+    for i in range(len(found)):
+        found[i] = cosine(autoencoder.W_enc[i], W_dec[i].t())
+    return found

@@ -1,0 +1,214 @@
+"""Answers to exercise 3.4: `reset_adam_state`."""
+
+import torch
+
+from tests.mutants import mutant, variant
+
+
+def _masks(autoencoder, resampled):
+    masks = {"W_enc": resampled[:, None, :], "b_enc": resampled}
+    if not autoencoder.cfg.tied_weights:
+        masks["W_dec"] = resampled[:, :, None]
+    return masks
+
+
+def _reset(optimizer, autoencoder, masks, moments=("exp_avg", "exp_avg_sq"), value=0.0):
+    """Right with the right masks and moments."""
+    for name, mask in masks.items():
+        state = optimizer.state.get(getattr(autoencoder, name), {})
+        for moment in moments:
+            if moment in state:
+                state[moment].masked_fill_(mask, value)
+
+
+@mutant("3.4", says="thrown away as a whole")
+def state_thrown_away(optimizer, autoencoder, resampled):
+    if resampled.any():
+        optimizer.state.clear()
+
+
+@mutant("3.4", says="whole state was cleared")
+def everything_zeroed(optimizer, autoencoder, resampled):
+    for state in optimizer.state.values():
+        state["exp_avg"].zero_()
+        state["exp_avg_sq"].zero_()
+
+
+@mutant("3.4", says="whole state of `W_enc` was cleared")
+def whole_parameters_zeroed(optimizer, autoencoder, resampled):
+    everything = {name: mask | True for name, mask in _masks(autoencoder, resampled).items()}
+    if resampled.any():
+        _reset(optimizer, autoencoder, everything)
+
+
+@mutant("3.4", says="The second moment")
+def second_moment_kept(optimizer, autoencoder, resampled):
+    _reset(optimizer, autoencoder, _masks(autoencoder, resampled), moments=("exp_avg",))
+
+
+@mutant("3.4", says="The first moment")
+def first_moment_kept(optimizer, autoencoder, resampled):
+    _reset(optimizer, autoencoder, _masks(autoencoder, resampled), moments=("exp_avg_sq",))
+
+
+@mutant("3.4", says="state of `b_enc` was kept")
+def bias_state_kept(optimizer, autoencoder, resampled):
+    masks = _masks(autoencoder, resampled)
+    del masks["b_enc"]
+    _reset(optimizer, autoencoder, masks)
+
+
+@mutant("3.4", says="state of `W_dec` was kept")
+def decoder_state_kept(optimizer, autoencoder, resampled):
+    masks = _masks(autoencoder, resampled)
+    masks.pop("W_dec", None)
+    _reset(optimizer, autoencoder, masks)
+
+
+@mutant("3.4", says="state of `W_enc` was kept")
+def encoder_state_kept(optimizer, autoencoder, resampled):
+    masks = _masks(autoencoder, resampled)
+    if not autoencoder.cfg.tied_weights:
+        del masks["W_enc"]
+    _reset(optimizer, autoencoder, masks)
+
+
+@mutant("3.4", says="state of `b_dec` was changed")
+def b_dec_cleared(optimizer, autoencoder, resampled):
+    masks = _masks(autoencoder, resampled)
+    if resampled.any():
+        masks["b_dec"] = torch.ones_like(autoencoder.b_dec, dtype=torch.bool)
+    _reset(optimizer, autoencoder, masks)
+
+
+@mutant("3.4", says="the *rows* were reset")
+def rows_of_the_encoder(optimizer, autoencoder, resampled):
+    masks = _masks(autoencoder, resampled)
+    if autoencoder.W_enc.shape[1] == autoencoder.W_enc.shape[2]:
+        masks["W_enc"] = resampled[:, :, None]
+    _reset(optimizer, autoencoder, masks)
+
+
+@mutant("3.4", says="upside down")
+def living_reset(optimizer, autoencoder, resampled):
+    if resampled.any():
+        _reset(optimizer, autoencoder, _masks(autoencoder, ~resampled))
+
+
+@mutant("3.4", says="reset in every instance")
+def instances_mixed(optimizer, autoencoder, resampled):
+    _reset(optimizer, autoencoder, _masks(autoencoder, resampled.any(0).expand_as(resampled)))
+
+
+@mutant("3.4", says="`step` of")
+def step_reset(optimizer, autoencoder, resampled):
+    _reset(optimizer, autoencoder, _masks(autoencoder, resampled))
+    for state in optimizer.state.values():
+        state["step"] = torch.tensor(0.0)
+
+
+@mutant("3.4", says="Was it changed in a copy")
+def changes_a_copy(optimizer, autoencoder, resampled):
+    for name, mask in _masks(autoencoder, resampled).items():
+        state = optimizer.state.get(getattr(autoencoder, name), {})
+        for moment in ("exp_avg", "exp_avg_sq"):
+            if moment in state:
+                state[moment][mask.expand_as(state[moment])].zero_()
+
+
+@mutant("3.4", says="Before the optimizer's first step")
+def needs_a_state(optimizer, autoencoder, resampled):
+    for name, mask in _masks(autoencoder, resampled).items():
+        for moment in ("exp_avg", "exp_avg_sq"):
+            optimizer.state[getattr(autoencoder, name)][moment].masked_fill_(mask, 0.0)
+
+
+@mutant("3.4", says="With tied weights there is no `W_dec`")
+def needs_a_decoder(optimizer, autoencoder, resampled):
+    _reset(optimizer, autoencoder, {"W_dec": resampled[:, :, None], **_masks(autoencoder, resampled)})
+
+
+@mutant("3.4", says="`W_enc` itself was changed")
+def weights_reset(optimizer, autoencoder, resampled):
+    autoencoder.W_enc.data.masked_fill_(resampled[:, None], 0.0)
+
+
+@mutant("3.4", says="was set to 1")
+def set_to_one(optimizer, autoencoder, resampled):
+    _reset(optimizer, autoencoder, _masks(autoencoder, resampled), value=1.0)
+
+
+@mutant("3.4", says="the *columns* were reset")
+def columns_of_the_decoder(optimizer, autoencoder, resampled):
+    masks = _masks(autoencoder, resampled)
+    if autoencoder.W_enc.shape[1] == autoencoder.W_enc.shape[2]:
+        masks["W_dec"] = resampled[:, None, :]
+    _reset(optimizer, autoencoder, masks)
+
+
+@mutant("3.4", says="is not 0 everywhere")
+def first_input_only(optimizer, autoencoder, resampled):
+    masks = _masks(autoencoder, resampled)
+    first = torch.arange(autoencoder.cfg.n_input_ae) == 0
+    masks["W_enc"] = masks["W_enc"] & first[:, None]
+    _reset(optimizer, autoencoder, masks)
+
+
+@variant("3.4")
+def new_tensors(optimizer, autoencoder, resampled):
+    keep = ~resampled
+    shapes = {"W_enc": keep.unsqueeze(1), "b_enc": keep, "W_dec": keep.unsqueeze(-1)}
+    for name, parameter in autoencoder.named_parameters():
+        if name in shapes and optimizer.state[parameter]:
+            for moment in ("exp_avg", "exp_avg_sq"):
+                optimizer.state[parameter][moment] = optimizer.state[parameter][moment] * shapes[name]
+    return optimizer
+
+
+@variant("3.4")
+def latent_by_latent_reset(optimizer, autoencoder, resampled):
+    parameters = list(autoencoder.parameters())
+    for instance, latent in zip(*torch.where(resampled), strict=True):
+        for parameter in parameters:
+            for moment, tensor in optimizer.state[parameter].items():
+                if moment.startswith("exp_avg"):
+                    if parameter is autoencoder.W_enc:
+                        tensor[instance, :, latent] = 0
+                    elif parameter is autoencoder.b_enc or parameter is getattr(autoencoder, "W_dec", None):
+                        tensor[instance, latent] = 0
+
+
+@variant("3.4")
+def transposed_view(optimizer, autoencoder, resampled):
+    for name in ("W_enc", "W_dec", "b_enc"):
+        state = optimizer.state.get(getattr(autoencoder, name, None))
+        if state:
+            for moment in ("exp_avg", "exp_avg_sq"):
+                tensor = state[moment].transpose(1, 2) if name == "W_enc" else state[moment]
+                tensor[resampled] = 0.0
+
+
+@variant("3.4")
+def through_the_state_dict(optimizer, autoencoder, resampled):
+    saved = optimizer.state_dict()
+    names = [name for name, _ in autoencoder.named_parameters()]
+    masks = _masks(autoencoder, resampled)
+    for number, state in saved["state"].items():
+        if names[number] in masks:
+            for moment in ("exp_avg", "exp_avg_sq"):
+                state[moment] = torch.where(masks[names[number]], 0.0, state[moment])
+    optimizer.load_state_dict(saved)
+
+
+@variant("3.4")
+def multiplied_by_the_mask(optimizer, autoencoder, resampled):
+    keep = torch.logical_not(resampled).double()
+    for parameter, factor in {
+        autoencoder.W_enc: keep[:, None],
+        autoencoder.b_enc: keep,
+        getattr(autoencoder, "W_dec", None): keep[..., None],
+    }.items():
+        if parameter is not None and len(optimizer.state[parameter]) > 0:
+            optimizer.state[parameter]["exp_avg"] *= factor
+            optimizer.state[parameter]["exp_avg_sq"].mul_(factor)
+    return None

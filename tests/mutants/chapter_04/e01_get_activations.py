@@ -1,0 +1,177 @@
+"""Answers to exercise 4.1: `get_activations`."""
+
+import einops
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from part_utils.activations import (
+    MLP_HOOK,
+)
+from tests.mutants import mutant, variant
+from tests.mutants.chapter_04.shared import HOOK_OUT, HOOK_PRE, cached
+
+
+@mutant("4.1", says="*before* the activation function")
+def before_the_gelu(tokens, model):
+    return cached(tokens, model, HOOK_PRE)
+
+
+@mutant("4.1", says="*output of the MLP*")
+def output_of_the_mlp(tokens, model):
+    return cached(tokens, model, HOOK_OUT)
+
+
+@mutant("4.1", says="ReLU takes the place of the GELU")
+def relu_for_gelu(tokens, model):
+    return cached(tokens, model, HOOK_PRE).relu()
+
+
+@mutant("4.1", says="applied twice")
+def gelu_twice(tokens, model):
+    return F.gelu(cached(tokens, model))
+
+
+@mutant("4.1", says="flattened already: that is the second")
+def flattened_already(tokens, model):
+    return cached(tokens, model).flatten(0, 1)
+
+
+@mutant("4.1", says="only the last position")
+def last_position(tokens, model):
+    return cached(tokens, model)[:, -1]
+
+
+@mutant("4.1", says="first position of every text is left out")
+def without_first_position(tokens, model):
+    return cached(tokens, model)[:, 1:]
+
+
+@mutant("4.1", says="the whole cache")
+def whole_cache(tokens, model):
+    return model.run_with_cache(tokens, names_filter=MLP_HOOK)[1]
+
+
+@mutant("4.1", says="several things")
+def predictions_and_cache(tokens, model):
+    return model.run_with_cache(tokens, names_filter=MLP_HOOK)
+
+
+@mutant("4.1", says="predictions (logits)")
+def predictions(tokens, model):
+    return model(tokens)
+
+
+@mutant("4.1", says="is None")
+def no_return(tokens, model):
+    cached(tokens, model)
+
+
+@mutant("4.1", says="`batch` is averaged over")
+def averaged_over_texts(tokens, model):
+    return cached(tokens, model).mean(0)
+
+
+@mutant("4.1", says="`seq batch d_mlp`")
+def seq_first(tokens, model):
+    return cached(tokens, model).transpose(0, 1)
+
+
+@mutant("4.1", says="nothing under this name")
+def wrong_name(tokens, model):
+    return model.run_with_cache(tokens, names_filter=MLP_HOOK)[1]["mlp_post"]
+
+
+@mutant("4.1", says="a hook is still on the model")
+def hook_left_on(tokens, model):
+    kept = []
+    model.add_hook(MLP_HOOK, lambda value, hook: kept.append(value) or None)
+    model(tokens)
+    return kept[0]
+
+
+@mutant("4.1", function="flatten_activations", says="the order is wrong")
+def positions_first(acts):
+    return einops.rearrange(acts, "batch seq d_mlp -> (seq batch) d_mlp")
+
+
+@mutant("4.1", function="flatten_activations", says="as if `d_mlp` came first")
+def cut_anywhere(acts):
+    return acts.permute(2, 0, 1).reshape(-1, acts.shape[-1])
+
+
+@mutant("4.1", function="flatten_activations", says="have changed places before the flattening")
+def neurons_before_positions(acts):
+    return acts.mT.reshape(-1, acts.shape[-1])
+
+
+@mutant("4.1", function="flatten_activations", says="position and neuron are on one axis")
+def joins_the_last_two(acts):
+    return acts.flatten(1)
+
+
+@mutant("4.1", function="flatten_activations", says="everything is on one axis")
+def one_axis(acts):
+    return acts.flatten()
+
+
+@mutant("4.1", function="flatten_activations", says="nothing is flattened")
+def not_flattened(acts):
+    return acts
+
+
+@mutant("4.1", function="flatten_activations", says="axis of the neurons comes first")
+def neurons_first(acts):
+    return acts.flatten(0, 1).mT
+
+
+@variant("4.1")
+def whole_cache_looked_up(tokens, model):
+    _, cache = model.run_with_cache(tokens)
+    return cache["blocks.0.mlp.hook_post"]
+
+
+@variant("4.1")
+def own_hook(tokens, model):
+    kept = {}
+
+    def keep(value, hook):
+        kept["acts"] = value.detach().clone()
+
+    model.run_with_hooks(tokens, fwd_hooks=[(MLP_HOOK, keep)])
+    return kept["acts"]
+
+
+@variant("4.1")
+def gelu_by_hand(tokens, model):
+    return F.gelu(cached(tokens, model, HOOK_PRE))
+
+
+@variant("4.1")
+def text_by_text(tokens, model):
+    return torch.cat([cached(row[None], model) for row in tokens])
+
+
+@variant("4.1")
+def added_and_removed_hook(tokens, model):
+    kept = []
+    model.add_hook(MLP_HOOK, lambda value, hook: kept.append(value))
+    with torch.no_grad():
+        model(tokens)
+    model.reset_hooks()
+    return kept[0].double()
+
+
+@variant("4.1", function="flatten_activations")
+def reshaped(acts):
+    return acts.reshape(-1, acts.shape[-1])
+
+
+@variant("4.1", function="flatten_activations")
+def concatenated(acts):
+    return torch.cat(list(acts))
+
+
+@variant("4.1", function="flatten_activations")
+def with_numpy(acts):
+    return torch.from_numpy(acts.numpy().reshape(-1, acts.shape[2]).astype(np.float64))

@@ -1,0 +1,164 @@
+"""Answers to exercise 4.2: `get_feature_probability`."""
+
+import torch
+
+from part_utils.activations import (
+    get_activations,
+)
+from part_utils.evaluation import (
+    get_feature_probability,
+    inputs_for_all_instances,
+)
+from tests.mutants import mutant, variant
+from tests.mutants.chapter_04.shared import HOOK_PRE, cached
+
+
+def _latents(tokens, model, autoencoder):
+    with torch.no_grad():
+        return autoencoder(inputs_for_all_instances(get_activations(tokens, model), autoencoder)).acts
+
+
+@mutant("4.2", says="*mean activation*")
+def mean_activation(tokens, model, autoencoder, batch_rows=16):
+    return _latents(tokens, model, autoencoder).mean(0)
+
+
+@mutant("4.2", says="mean over the latents")
+def mean_over_latents(tokens, model, autoencoder, batch_rows=16):
+    return (_latents(tokens, model, autoencoder) > 0).float().mean((0, 2))
+
+
+@mutant("4.2", says="only instance 0 is returned")
+def first_instance(tokens, model, autoencoder, batch_rows=16):
+    return (_latents(tokens, model, autoencoder) > 0).float().mean(0)[0]
+
+
+@mutant("4.2", says="instances are averaged")
+def instances_averaged(tokens, model, autoencoder, batch_rows=16):
+    return (_latents(tokens, model, autoencoder) > 0).float().mean((0, 1))
+
+
+@mutant("4.2", says="instance 0 is used for every instance")
+def first_instance_for_all(tokens, model, autoencoder, batch_rows=16):
+    rates = (_latents(tokens, model, autoencoder) > 0).float().mean(0)
+    return rates[:1].expand_as(rates)
+
+
+@mutant("4.2", says="counted twice")
+def tokens_twice(tokens, model, autoencoder, batch_rows=16):
+    counts = 0
+    for rows in tokens.split(batch_rows):
+        for _ in range(2):
+            counts = counts + (_latents(rows, model, autoencoder) > 0).sum(0)
+    return counts / tokens.numel()
+
+
+@mutant("4.2", says="how many latents fire at once")
+def l0_for_rate(tokens, model, autoencoder, batch_rows=16):
+    return (_latents(tokens, model, autoencoder) > 0).float().sum(-1).mean(0)
+
+
+@mutant("4.2", says="not divided by how many")
+def counts_only(tokens, model, autoencoder, batch_rows=16):
+    return (_latents(tokens, model, autoencoder) > 0).sum(0)
+
+
+@mutant("4.2", says="number of rows, not of tokens")
+def divided_by_rows(tokens, model, autoencoder, batch_rows=16):
+    return (_latents(tokens, model, autoencoder) > 0).sum(0) / len(tokens)
+
+
+@mutant("4.2", says="`>=` for `>`")
+def at_least_zero(tokens, model, autoencoder, batch_rows=16):
+    return (_latents(tokens, model, autoencoder) >= 0).float().mean(0)
+
+
+@mutant("4.2", says="last part is smaller")
+def mean_of_means(tokens, model, autoencoder, batch_rows=16):
+    means = [(_latents(rows, model, autoencoder) > 0).float().mean(0) for rows in tokens.split(batch_rows)]
+    return torch.stack(means).mean(0)
+
+
+@mutant("4.2", says="overwritten and not added up")
+def last_part_only(tokens, model, autoencoder, batch_rows=16):
+    for rows in tokens.split(batch_rows):
+        rates = (_latents(rows, model, autoencoder) > 0).float().mean(0)
+    return rates
+
+
+@mutant("4.2", says="smaller part of the rows is left out")
+def incomplete_part_dropped(tokens, model, autoencoder, batch_rows=16):
+    whole = tokens[: len(tokens) // batch_rows * batch_rows]
+    return (_latents(whole, model, autoencoder) > 0).float().mean(0)
+
+
+@mutant("4.2", says="a *text* counts, once")
+def share_of_texts(tokens, model, autoencoder, batch_rows=16):
+    fires = (_latents(tokens, model, autoencoder) > 0).float()
+    return fires.unflatten(0, tokens.shape).amax(1).mean(0)
+
+
+@mutant("4.2", says="`b_dec` is not subtracted")
+def b_dec_forgotten(tokens, model, autoencoder, batch_rows=16):
+    h = get_activations(tokens, model).flatten(0, 1)
+    acts = torch.einsum("td,idl->til", h, autoencoder.W_enc) + autoencoder.b_enc
+    return (acts > 0).float().mean(0)
+
+
+@mutant("4.2", says="`b_enc` is left out")
+def b_enc_forgotten(tokens, model, autoencoder, batch_rows=16):
+    h = inputs_for_all_instances(get_activations(tokens, model), autoencoder) - autoencoder.b_dec
+    return (torch.einsum("tid,idl->til", h, autoencoder.W_enc) > 0).float().mean(0)
+
+
+@mutant("4.2", says="*before* the activation function")
+def rates_before_the_gelu(tokens, model, autoencoder, batch_rows=16):
+    h = inputs_for_all_instances(cached(tokens, model, HOOK_PRE), autoencoder)
+    return (autoencoder(h).acts > 0).float().mean(0)
+
+
+@mutant("4.2", says="first position of every text is left out")
+def without_bos(tokens, model, autoencoder, batch_rows=16):
+    h = inputs_for_all_instances(get_activations(tokens, model)[:, 1:], autoencoder)
+    return (autoencoder(h).acts > 0).float().mean(0)
+
+
+@mutant("4.2", says="`b_dec` of the autoencoder was changed")
+def biases_changed(tokens, model, autoencoder, batch_rows=16):
+    rates = get_feature_probability(tokens, model, autoencoder)
+    autoencoder.b_dec.data.zero_()
+    return rates
+
+
+@variant("4.2")
+def all_at_once(tokens, model, autoencoder, batch_rows=16):
+    return (_latents(tokens, model, autoencoder) > 0).double().mean(dim=0)
+
+
+@variant("4.2")
+def nonzero_counted(tokens, model, autoencoder, batch_rows=16):
+    return torch.count_nonzero(_latents(tokens, model, autoencoder), dim=0) / tokens.numel()
+
+
+@variant("4.2")
+def row_by_row_weighted(tokens, model, autoencoder, batch_rows=16):
+    rates, seen = 0, 0
+    for row in tokens:
+        fires = (_latents(row[None], model, autoencoder) > 0).float().sum(0)
+        rates, seen = rates + fires, seen + row.numel()
+    return rates / seen
+
+
+@variant("4.2")
+def rates_with_numpy(tokens, model, autoencoder, batch_rows=16):
+    return torch.from_numpy((_latents(tokens, model, autoencoder).numpy() > 0).mean(axis=0))
+
+
+@variant("4.2")
+def own_encoder_sign(tokens, model, autoencoder, batch_rows=16):
+    h = get_activations(tokens, model).flatten(0, 1)
+    parts = []
+    for i in range(autoencoder.cfg.n_instances):
+        before = (h - autoencoder.b_dec[i]) @ autoencoder.W_enc[i] + autoencoder.b_enc[i]
+        parts.append(torch.heaviside(before, torch.zeros(())).mean(0))
+    return torch.stack(parts).detach()

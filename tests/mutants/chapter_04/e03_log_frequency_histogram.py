@@ -1,0 +1,199 @@
+"""Answers to exercise 4.3: `log_frequency_histogram`."""
+
+import functools
+import math
+
+import numpy as np
+import torch
+
+from part_utils.evaluation import (
+    LogFrequencyHistogram,
+    log_frequency_histogram,
+)
+from tests.mutants import mutant, variant
+
+
+def _alive(rates):
+    return rates[rates > 0]
+
+
+def _histogram(values, n_bins, n_dead, **options):
+    counts, edges = torch.histogram(values, n_bins, **options)
+    return counts, edges, n_dead
+
+
+def _dead(rates):
+    return int((rates == 0).sum())
+
+
+def _empty(rates, n_bins):
+    return torch.zeros(n_bins), torch.linspace(-1, 0, n_bins + 1), len(rates)
+
+
+def _handles_all_dead(function):
+    """The case without living latents, done right, so that a mutant shows its one mistake."""
+
+    @functools.wraps(function)
+    def wrapped(rates, n_bins=50):
+        return function(rates, n_bins) if (rates > 0).any() else _empty(rates, n_bins)
+
+    return wrapped
+
+
+@mutant("4.3", says="natural logarithms")
+@_handles_all_dead
+def natural_logarithm(rates, n_bins=50):
+    return _histogram(_alive(rates).log(), n_bins, _dead(rates))
+
+
+@mutant("4.3", says="base 2")
+@_handles_all_dead
+def logarithm_to_base_2(rates, n_bins=50):
+    return _histogram(_alive(rates).log2(), n_bins, _dead(rates))
+
+
+@mutant("4.3", says="Set the zeros apart")
+@_handles_all_dead
+def tiny_number_added(rates, n_bins=50):
+    return _histogram((rates + 1e-10).log10(), n_bins, _dead(rates))
+
+
+@mutant("4.3", says="Set the zeros apart")
+@_handles_all_dead
+def minus_infinity_in_a_bin(rates, n_bins=50):
+    logs = rates.log10()
+    low, high = logs[logs.isfinite()].min(), logs.max()
+    places = ((logs - low) / (high - low) * n_bins).clamp(0, n_bins - 1).long()
+    return torch.bincount(places, minlength=n_bins), torch.linspace(low, high, n_bins + 1), _dead(rates)
+
+
+@mutant("4.3", says="these are *tokens*")
+@_handles_all_dead
+def tokens_counted(rates, n_bins=50):
+    return _histogram(_alive(rates).log10(), n_bins, _dead(rates), weight=_alive(rates))
+
+
+@mutant("4.3", says="a density")
+@_handles_all_dead
+def density(rates, n_bins=50):
+    return _histogram(_alive(rates).log10(), n_bins, _dead(rates), density=True)
+
+
+@mutant("4.3", says="no logarithm is taken")
+@_handles_all_dead
+def plain_scale(rates, n_bins=50):
+    return _histogram(_alive(rates), n_bins, _dead(rates))
+
+
+@mutant("4.3", says="always 50")
+@_handles_all_dead
+def always_50_bins(rates, n_bins=50):
+    return _histogram(_alive(rates).log10(), 50, _dead(rates))
+
+
+@mutant("4.3", says="returns 2 things")
+@_handles_all_dead
+def without_dead(rates, n_bins=50):
+    return _histogram(_alive(rates).log10(), n_bins, _dead(rates))[:2]
+
+
+@mutant("4.3", says="latents that *do* fire")
+@_handles_all_dead
+def alive_counted(rates, n_bins=50):
+    return _histogram(_alive(rates).log10(), n_bins, len(_alive(rates)))
+
+
+@mutant("4.3", says="share of the dead")
+@_handles_all_dead
+def share_of_dead(rates, n_bins=50):
+    return _histogram(_alive(rates).log10(), n_bins, (rates == 0).float().mean())
+
+
+@mutant("4.3", says="one bin too few")
+@_handles_all_dead
+def edges_for_bins(rates, n_bins=50):
+    return _histogram(_alive(rates).log10(), n_bins - 1, _dead(rates))
+
+
+@mutant("4.3", says="largest rate is in no bin")
+@_handles_all_dead
+def half_open_bins(rates, n_bins=50):
+    logs = _alive(rates).log10()
+    low, high = logs.min(), logs.max()
+    places = ((logs - low) / (high - low) * n_bins).floor().long()
+    return (
+        torch.bincount(places, minlength=n_bins)[:n_bins],
+        torch.linspace(low, high, n_bins + 1),
+        _dead(rates),
+    )
+
+
+@mutant("4.3", says="edges are rates")
+@_handles_all_dead
+def edges_as_rates(rates, n_bins=50):
+    counts, edges, n_dead = _histogram(_alive(rates).log10(), n_bins, _dead(rates))
+    return counts, 10**edges, n_dead
+
+
+@mutant("4.3", says="edges, the last one included")
+@_handles_all_dead
+def lower_edges_only(rates, n_bins=50):
+    counts, edges, n_dead = _histogram(_alive(rates).log10(), n_bins, _dead(rates))
+    return counts, edges[:-1], n_dead
+
+
+@mutant("4.3", says="no latent fires your code raises")
+def all_dead_forgotten(rates, n_bins=50):
+    logs = _alive(rates).log10()
+    counts, edges = torch.histogram(logs, n_bins, range=(logs.min().item(), logs.max().item()))
+    return counts, edges, _dead(rates)
+
+
+@mutant("4.3", says="added up from left to right")
+@_handles_all_dead
+def cumulative(rates, n_bins=50):
+    counts, edges, n_dead = _histogram(_alive(rates).log10(), n_bins, _dead(rates))
+    return counts.cumsum(0), edges, n_dead
+
+
+@mutant("4.3", says="reach from the smallest rate to 1")
+@_handles_all_dead
+def up_to_one(rates, n_bins=50):
+    logs = _alive(rates).log10()
+    return _histogram(logs, n_bins, _dead(rates), range=(logs.min().item(), 0.0))
+
+
+@variant("4.3")
+@_handles_all_dead
+def numpys_histogram(rates, n_bins=50):
+    counts, edges = np.histogram(np.log10(_alive(rates).numpy()), bins=n_bins)
+    return torch.from_numpy(counts), torch.from_numpy(edges), _dead(rates)
+
+
+@variant("4.3")
+@_handles_all_dead
+def histc(rates, n_bins=50):
+    logs = torch.log(_alive(rates).double()) / math.log(10)
+    edges = torch.linspace(logs.min().item(), logs.max().item(), n_bins + 1)
+    return torch.histc(logs, n_bins), edges, (rates == 0).sum()
+
+
+@variant("4.3")
+@_handles_all_dead
+def bucketized(rates, n_bins=50):
+    logs = _alive(rates).log10()
+    edges = torch.linspace(logs.min().item(), logs.max().item(), n_bins + 1)
+    places = torch.bucketize(logs, edges[1:-1], right=True)
+    return torch.bincount(places, minlength=n_bins), edges, len(rates) - len(logs)
+
+
+@variant("4.3")
+@_handles_all_dead
+def rounded_edges(rates, n_bins=50):
+    counts, edges, n_dead = _histogram(_alive(rates).log10(), n_bins, _dead(rates))
+    return LogFrequencyHistogram(counts.int(), (edges * 1000).round() / 1000, n_dead)
+
+
+@variant("4.3")
+def plain_list_of_all(rates, n_bins=50):
+    return list(log_frequency_histogram(rates.float(), n_bins))

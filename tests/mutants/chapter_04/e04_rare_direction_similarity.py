@@ -1,0 +1,150 @@
+"""Answers to exercise 4.4: `rare_direction_similarity`."""
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from part_utils.evaluation import (
+    rare_direction_similarity,
+)
+from tests.mutants import mutant, variant
+
+
+def _similarity(
+    W_dec, rates, rare_below, average=lambda rows: F.normalize(rows, dim=-1).mean(0), rare=None, compare=None
+):
+    rare = rates < rare_below if rare is None else rare
+    if not rare.any():
+        raise ValueError(f"No latent fires less often than {rare_below}.")
+    direction = average(W_dec[rare])
+    compare = compare or (lambda rows, mean: F.cosine_similarity(rows, mean, dim=-1))
+    similarity = compare(W_dec, direction)
+    return similarity[rates < rare_below], similarity
+
+
+@mutant("4.4", says="averaged as they are")
+def unnormalised_mean(W_dec, rates, rare_below=1e-4):
+    return _similarity(W_dec, rates, rare_below, average=lambda rows: rows.mean(0))
+
+
+@mutant("4.4", says="mean direction is not brought to unit length")
+def mean_of_any_length(W_dec, rates, rare_below=1e-4):
+    return _similarity(W_dec, rates, rare_below, compare=lambda rows, mean: F.normalize(rows, dim=-1) @ mean)
+
+
+@mutant("4.4", says="decoder's rows are not brought to unit length")
+def rows_of_any_length(W_dec, rates, rare_below=1e-4):
+    return _similarity(W_dec, rates, rare_below, compare=lambda rows, mean: rows @ F.normalize(mean, dim=0))
+
+
+@mutant("4.4", says="mean direction is that of *all*")
+def mean_of_all(W_dec, rates, rare_below=1e-4):
+    if not (rates < rare_below).any():
+        raise ValueError("No rare latent.")
+    return _similarity(W_dec, rates, rare_below, rare=rates < 2)
+
+
+@mutant("4.4", says="*not* rare")
+def mean_of_the_others(W_dec, rates, rare_below=1e-4):
+    if not (rates < rare_below).any():
+        raise ValueError("No rare latent.")
+    return _similarity(W_dec, rates, rare_below, rare=rates >= rare_below)
+
+
+@mutant("4.4", says="`<=` for `<`")
+def at_the_limit(W_dec, rates, rare_below=1e-4):
+    return _similarity(W_dec, rates, rare_below, rare=rates <= rare_below)
+
+
+@mutant("4.4", says="always 1e-4")
+def fixed_limit(W_dec, rates, rare_below=1e-4):
+    similarity = _similarity(W_dec, rates, rare_below, rare=rates < 1e-4)[1]
+    return similarity[rates < rare_below], similarity
+
+
+@mutant("4.4", says="dead latents are not counted as rare")
+def dead_left_out(W_dec, rates, rare_below=1e-4):
+    return _similarity(W_dec, rates, rare_below, rare=(rates < rare_below) & (rates > 0))
+
+
+@mutant("4.4", says="wrong axis (over the latents)")
+def normalized_over_latents(W_dec, rates, rare_below=1e-4):
+    rare = rates < rare_below
+    if not rare.any():
+        raise ValueError("No rare latent.")
+    mean = F.normalize(W_dec, dim=0)[rare].mean(0)
+    similarity = F.cosine_similarity(W_dec, mean, dim=-1)
+    return similarity[rare], similarity
+
+
+@mutant("4.4", says="wrong order")
+def all_first(W_dec, rates, rare_below=1e-4):
+    return rare_direction_similarity(W_dec, rates, rare_below)[::-1]
+
+
+@mutant("4.4", says="for the rare ones")
+def all_twice(W_dec, rates, rare_below=1e-4):
+    similarity = rare_direction_similarity(W_dec, rates, rare_below).all
+    return similarity, similarity
+
+
+@mutant("4.4", says="absolute value is taken")
+def absolute(W_dec, rates, rare_below=1e-4):
+    return tuple(part.abs() for part in rare_direction_similarity(W_dec, rates, rare_below))
+
+
+@mutant("4.4", says="mean direction is not brought to unit length")
+def mean_of_cosines(W_dec, rates, rare_below=1e-4):
+    rare = rates < rare_below
+    if not rare.any():
+        raise ValueError("No rare latent.")
+    unit = F.normalize(W_dec, dim=-1)
+    similarity = (unit @ unit[rare].mT).mean(-1)
+    return similarity[rare], similarity
+
+
+@mutant("4.4", says="returns NaN")
+def silent_without_rare(W_dec, rates, rare_below=1e-4):
+    unit, rare = F.normalize(W_dec, dim=-1), rates < rare_below
+    similarity = F.cosine_similarity(unit, unit[rare].mean(0), dim=-1)
+    return similarity[rare], similarity
+
+
+@mutant("4.4", says="returns one tensor")
+def rare_ones_only(W_dec, rates, rare_below=1e-4):
+    return rare_direction_similarity(W_dec, rates, rare_below).rare
+
+
+@variant("4.4")
+def by_matrix_product(W_dec, rates, rare_below=1e-4):
+    unit, rare = W_dec / W_dec.norm(dim=-1, keepdim=True), rates < rare_below
+    if rare.sum() == 0:
+        raise ValueError("nothing is rare")
+    mean = unit[rare].sum(0)
+    similarity = unit @ (mean / mean.norm())
+    return similarity[rare], similarity
+
+
+@variant("4.4")
+def in_double(W_dec, rates, rare_below=1e-4):
+    return list(_similarity(W_dec.double(), rates, rare_below))
+
+
+@variant("4.4")
+def similarities_with_numpy(W_dec, rates, rare_below=1e-4):
+    rows = W_dec.numpy() / np.linalg.norm(W_dec.numpy(), axis=1, keepdims=True)
+    rare = rates.numpy() < rare_below
+    assert rare.any(), "no latent is rare"
+    mean = rows[rare].mean(axis=0)
+    similarity = torch.from_numpy(rows @ mean / np.linalg.norm(mean))
+    return similarity[torch.from_numpy(rare)], similarity
+
+
+@variant("4.4")
+def loop_over_latents(W_dec, rates, rare_below=1e-4):
+    rare = [i for i, rate in enumerate(rates.tolist()) if rate < rare_below - 1e-12]
+    if not rare:
+        raise ValueError("No latent is rare.")
+    mean = sum(W_dec[i] / W_dec[i].norm() for i in rare)
+    similarity = torch.stack([F.cosine_similarity(row, mean, dim=0) for row in W_dec])
+    return similarity[rare], similarity

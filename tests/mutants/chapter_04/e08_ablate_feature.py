@@ -1,0 +1,225 @@
+"""Answers to exercise 4.8: `ablate_feature`."""
+
+import torch
+
+from part_utils.activations import (
+    MLP_HOOK,
+    get_activations,
+)
+from part_utils.evaluation import (
+    inputs_for_all_instances,
+    reconstruction_hook,
+)
+from part_utils.interpretation import ablate_feature
+from tests.mutants import mutant, variant
+
+
+def _logits(tokens, model, change):
+    hook = (MLP_HOOK, lambda value, hook: change(value))
+    with torch.no_grad():
+        return model.run_with_hooks(tokens, return_type="logits", fwd_hooks=[hook])
+
+
+def _clean(tokens, model):
+    with torch.no_grad():
+        return model(tokens, return_type="logits")
+
+
+def _latent(value, autoencoder, feature, instance):
+    acts = autoencoder(inputs_for_all_instances(value, autoencoder)).acts
+    return acts[:, instance, feature].reshape(value.shape[:2]).detach()
+
+
+def _ablated(tokens, model, autoencoder, feature, instance, direction=None, acts=None):
+    if direction is None:
+        direction = autoencoder.normalize_and_return_W_dec()[instance, feature].detach()
+    acts = acts or (lambda value: _latent(value, autoencoder, feature, instance))
+    ablated = _logits(tokens, model, lambda value: value - acts(value)[..., None] * direction)
+    return ablated - _clean(tokens, model)
+
+
+def _rebuilt_without(value, autoencoder, feature, instance):
+    acts = autoencoder(inputs_for_all_instances(value, autoencoder)).acts[:, instance].detach()
+    acts[:, feature] = 0
+    rebuilt = acts @ autoencoder.normalize_and_return_W_dec()[instance] + autoencoder.b_dec[instance]
+    return rebuilt.reshape(value.shape)
+
+
+@mutant("4.8", says="*error* is lost")
+def error_dropped(tokens, model, autoencoder, feature_idx, instance=0):
+    without = _logits(tokens, model, lambda v: _rebuilt_without(v, autoencoder, feature_idx, instance))
+    return without - _clean(tokens, model)
+
+
+@mutant("4.8", says="whole *reconstruction*")
+def compared_with_reconstruction(tokens, model, autoencoder, feature_idx, instance=0):
+    without = _logits(tokens, model, lambda v: _rebuilt_without(v, autoencoder, feature_idx, instance))
+    return without - _logits(tokens, model, lambda v: reconstruction_hook(v, None, autoencoder, instance))
+
+
+@mutant("4.8", says="set to zero *for good*")
+def row_zeroed_for_good(tokens, model, autoencoder, feature_idx, instance=0):
+    effect = ablate_feature(tokens, model, autoencoder, feature_idx, instance)
+    with torch.no_grad():
+        autoencoder.W_dec[instance, feature_idx] = 0.0
+    return effect
+
+
+@mutant("4.8", says="set to zero *for good*")
+def row_zeroed_and_reconstructed(tokens, model, autoencoder, feature_idx, instance=0):
+    autoencoder.W_dec.data[instance, feature_idx] = 0.0
+    without = _logits(tokens, model, lambda v: reconstruction_hook(v, None, autoencoder, instance))
+    return without - _clean(tokens, model)
+
+
+@mutant("4.8", says="sign is turned round")
+def clean_minus_ablated(tokens, model, autoencoder, feature_idx, instance=0):
+    return -ablate_feature(tokens, model, autoencoder, feature_idx, instance)
+
+
+@mutant("4.8", says="latent of instance 0 is taken away")
+def instance_0_always(tokens, model, autoencoder, feature_idx, instance=0):
+    return ablate_feature(tokens, model, autoencoder, feature_idx)
+
+
+@mutant("4.8", says="direction is that of instance 0")
+def direction_of_instance_0(tokens, model, autoencoder, feature_idx, instance=0):
+    direction = autoencoder.normalize_and_return_W_dec()[0, feature_idx].detach()
+    return _ablated(tokens, model, autoencoder, feature_idx, instance, direction)
+
+
+@mutant("4.8", says="as it is stored")
+def stored_row(tokens, model, autoencoder, feature_idx, instance=0):
+    direction = autoencoder.W_dec[instance, feature_idx].detach()
+    return _ablated(tokens, model, autoencoder, feature_idx, instance, direction)
+
+
+@mutant("4.8", says="*encoder* direction")
+def encoder_direction(tokens, model, autoencoder, feature_idx, instance=0):
+    direction = autoencoder.W_enc[instance, :, feature_idx].detach()
+    return _ablated(tokens, model, autoencoder, feature_idx, instance, direction)
+
+
+@mutant("4.8", says="once on every token")
+def direction_on_every_token(tokens, model, autoencoder, feature_idx, instance=0):
+    return _ablated(
+        tokens, model, autoencoder, feature_idx, instance, acts=lambda value: torch.ones(value.shape[:2])
+    )
+
+
+@mutant("4.8", says="nothing to compare them with")
+def ablated_logits(tokens, model, autoencoder, feature_idx, instance=0):
+    return ablate_feature(tokens, model, autoencoder, feature_idx, instance) + _clean(tokens, model)
+
+
+@mutant("4.8", says="*log-probabilities*")
+def change_of_log_probabilities(tokens, model, autoencoder, feature_idx, instance=0):
+    clean = _clean(tokens, model)
+    ablated = clean + ablate_feature(tokens, model, autoencoder, feature_idx, instance)
+    return ablated.log_softmax(-1) - clean.log_softmax(-1)
+
+
+@mutant("4.8", says="a projection")
+def projection(tokens, model, autoencoder, feature_idx, instance=0):
+    direction = autoencoder.normalize_and_return_W_dec()[instance, feature_idx].detach()
+    return _ablated(tokens, model, autoencoder, feature_idx, instance, acts=lambda value: value @ direction)
+
+
+@mutant("4.8", says="neuron of the same number")
+def neuron_ablated(tokens, model, autoencoder, feature_idx, instance=0):
+    def change(value):
+        value = value.clone()
+        value[..., feature_idx] = 0
+        return value
+
+    return _logits(tokens, model, change) - _clean(tokens, model)
+
+
+@mutant("4.8", says="last position only")
+def at_the_last_position(tokens, model, autoencoder, feature_idx, instance=0):
+    def acts(value):
+        found = _latent(value, autoencoder, feature_idx, instance)
+        found[:, :-1] = 0
+        return found
+
+    return _ablated(tokens, model, autoencoder, feature_idx, instance, acts=acts)
+
+
+@mutant("4.8", says="`batch` and `seq` were mixed up")
+def positions_mixed_up(tokens, model, autoencoder, feature_idx, instance=0):
+    def acts(value):
+        return _latent(value, autoencoder, feature_idx, instance).reshape(value.shape[1], value.shape[0]).mT
+
+    return _ablated(tokens, model, autoencoder, feature_idx, instance, acts=acts)
+
+
+@mutant("4.8", says="`b_dec` is not subtracted")
+def latent_without_b_dec(tokens, model, autoencoder, feature_idx, instance=0):
+    def acts(value):
+        column = autoencoder.W_enc[instance, :, feature_idx]
+        return (value @ column + autoencoder.b_enc[instance, feature_idx]).relu().detach()
+
+    return _ablated(tokens, model, autoencoder, feature_idx, instance, acts=acts)
+
+
+@mutant("4.8", says="the ReLU is left out")
+def latent_without_relu(tokens, model, autoencoder, feature_idx, instance=0):
+    def acts(value):
+        column = autoencoder.W_enc[instance, :, feature_idx]
+        before = (value - autoencoder.b_dec[instance]) @ column + autoencoder.b_enc[instance, feature_idx]
+        return before.detach()
+
+    return _ablated(tokens, model, autoencoder, feature_idx, instance, acts=acts)
+
+
+@mutant("4.8", says="nothing is ablated")
+def hook_returns_nothing(tokens, model, autoencoder, feature_idx, instance=0):
+    direction = autoencoder.normalize_and_return_W_dec()[instance, feature_idx].detach()
+
+    def change(value):
+        value = value - _latent(value, autoencoder, feature_idx, instance)[..., None] * direction
+
+    return _logits(tokens, model, change) - _clean(tokens, model)
+
+
+@variant("4.8")
+def error_put_back(tokens, model, autoencoder, feature_idx, instance=0):
+    def change(value):
+        rebuilt = reconstruction_hook(value, None, autoencoder, instance)
+        return _rebuilt_without(value, autoencoder, feature_idx, instance) + (value - rebuilt)
+
+    return (_logits(tokens, model, change) - _clean(tokens, model)).detach()
+
+
+@variant("4.8")
+def ablated_in_place(tokens, model, autoencoder, feature_idx, instance=0):
+    direction = autoencoder.normalize_and_return_W_dec()[instance, feature_idx].detach()
+
+    def change(value):
+        value -= _latent(value, autoencoder, feature_idx, instance)[..., None] * direction
+
+    return _logits(tokens, model, change).double() - _clean(tokens, model).double()
+
+
+@variant("4.8")
+def column_by_hand(tokens, model, autoencoder, feature_idx, instance=0):
+    row = autoencoder.W_dec[instance, feature_idx]
+    column, bias = autoencoder.W_enc[instance, :, feature_idx], autoencoder.b_enc[instance, feature_idx]
+
+    def hook(value, hook):
+        acts = torch.relu(torch.einsum("bsd,d->bs", value - autoencoder.b_dec[instance], column) + bias)
+        return value - torch.einsum("bs,d->bsd", acts, row / row.norm())
+
+    ablated = model.run_with_hooks(tokens, fwd_hooks=[(MLP_HOOK, hook)])
+    return ablated - model(tokens)
+
+
+@variant("4.8")
+def row_zeroed_and_put_back(tokens, model, autoencoder, feature_idx, instance=0):
+    acts = get_activations(tokens, model)
+    rebuilt = reconstruction_hook(acts, None, autoencoder, instance)
+    kept = autoencoder.W_dec.data.clone()
+    autoencoder.W_dec.data[instance, feature_idx] = 0.0
+    without = reconstruction_hook(acts, None, autoencoder, instance)
+    autoencoder.W_dec.data.copy_(kept)
+    return _logits(tokens, model, lambda value: acts - rebuilt + without) - _clean(tokens, model)

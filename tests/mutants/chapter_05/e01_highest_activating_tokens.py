@@ -1,0 +1,257 @@
+"""Answers to exercise 5.1: `highest_activating_tokens`."""
+
+import numpy as np
+import torch
+from einops import einsum
+
+from part_utils.activations import MLP_HOOK, get_activations
+from part_utils.interpretation import feature_activations
+from tests.mutants import mutant, variant
+
+
+def _one_column(h, ae, f, i):
+    return torch.relu((h - ae.b_dec[i]) @ ae.W_enc[i, :, f] + ae.b_enc[i, f])
+
+
+@torch.no_grad()
+def _highest(
+    tokens,
+    model,
+    ae,
+    f,
+    i=0,
+    k=10,
+    batch_rows=32,
+    acts_of=_one_column,
+    offset=True,
+    count=min,
+    places=lambda at, rows, seq: (at // seq, at % seq),
+    drop_last=False,
+    largest=True,
+):
+    """Right as it is; a wrong answer gives one piece of its own."""
+    values, indices = torch.zeros(0), torch.zeros(0, 2, dtype=torch.long)
+    for start in range(0, len(tokens), batch_rows):
+        part = tokens[start : start + batch_rows]
+        if drop_last and len(part) < batch_rows and start:
+            break
+        acts = acts_of(get_activations(part, model), ae, f, i)
+        row, position = places(torch.arange(acts.numel()), len(part), acts.shape[1])
+        indices = torch.cat([indices, torch.stack([row + start * offset, position], dim=1)])
+        values = torch.cat([values, acts.flatten()])
+        values, best = values.topk(count(k, len(values)), largest=largest)
+        indices = indices[best]
+    return indices, values
+
+
+@mutant("5.1", says="it computes all of them")
+@torch.no_grad()
+def forward_on_all_latents(tokens, model, ae, f, i=0, k=10, batch_rows=32):
+    def acts_of(h, ae, f, i):
+        flat = h.flatten(0, 1)[:, None].expand(-1, ae.cfg.n_instances, -1)
+        return ae(flat).acts[:, i, f].reshape(h.shape[:2])
+
+    return _highest(tokens, model, ae, f, i, k, batch_rows, acts_of)
+
+
+@mutant("5.1", says="it computes all of them")
+def all_columns_of_one_instance(tokens, model, ae, f, i=0, k=10, batch_rows=32):
+    def acts_of(h, ae, f, i):
+        return torch.relu((h - ae.b_dec[i]) @ ae.W_enc[i] + ae.b_enc[i])[..., f]
+
+    return _highest(tokens, model, ae, f, i, k, batch_rows, acts_of)
+
+
+@mutant("5.1", says="it computes all of them")
+def folded_bias_of_all_latents(tokens, model, ae, f, i=0, k=10, batch_rows=32):
+    def acts_of(h, ae, f, i):
+        bias = ae.b_enc[i] - ae.b_dec[i] @ ae.W_enc[i]
+        return torch.relu(h @ ae.W_enc[i, :, f] + bias[f])
+
+    return _highest(tokens, model, ae, f, i, k, batch_rows, acts_of)
+
+
+@mutant("5.1", says="rows went through the model at once")
+@torch.no_grad()
+def whole_text_at_once(tokens, model, ae, f, i=0, k=10, batch_rows=32):
+    values, at = _one_column(get_activations(tokens, model), ae, f, i).flatten().topk(min(k, tokens.numel()))
+    return torch.stack([at // tokens.shape[1], at % tokens.shape[1]], dim=1), values
+
+
+@mutant("5.1", says="`b_dec` is not subtracted")
+def without_b_dec(*args):
+    return _highest(*args, acts_of=lambda h, ae, f, i: torch.relu(h @ ae.W_enc[i, :, f] + ae.b_enc[i, f]))
+
+
+@mutant("5.1", says="`b_enc` is left out")
+def without_b_enc(*args):
+    return _highest(*args, acts_of=lambda h, ae, f, i: torch.relu((h - ae.b_dec[i]) @ ae.W_enc[i, :, f]))
+
+
+@mutant("5.1", says="both biases are left out")
+def without_biases(*args):
+    return _highest(*args, acts_of=lambda h, ae, f, i: torch.relu(h @ ae.W_enc[i, :, f]))
+
+
+@mutant("5.1", says="ReLU is left out")
+def without_relu(*args):
+    return _highest(*args, acts_of=lambda h, ae, f, i: (h - ae.b_dec[i]) @ ae.W_enc[i, :, f] + ae.b_enc[i, f])
+
+
+@mutant("5.1", says="decoder's row is used")
+def decoder_row(*args):
+    return _highest(
+        *args, acts_of=lambda h, ae, f, i: torch.relu((h - ae.b_dec[i]) @ ae.W_dec[i, f] + ae.b_enc[i, f])
+    )
+
+
+@mutant("5.1", says="other instance")
+def first_instance_only(tokens, model, ae, f, i=0, k=10, batch_rows=32):
+    return _highest(tokens, model, ae, f, 0, k, batch_rows)
+
+
+@mutant("5.1", says="`b_dec` is the other instance's")
+def first_instance_of_b_dec(*args):
+    return _highest(
+        *args, acts_of=lambda h, ae, f, i: torch.relu((h - ae.b_dec[0]) @ ae.W_enc[i, :, f] + ae.b_enc[i, f])
+    )
+
+
+@mutant("5.1", says="(seq, batch)")
+def sequence_first(*args):
+    indices, values = _highest(*args)
+    return indices.flip(-1), values
+
+
+@mutant("5.1", says="number of rows instead of `seq`")
+def unravel_with_rows(tokens, model, ae, f, i=0, k=10, batch_rows=32):
+    indices, values = _highest(tokens, model, ae, f, i, k, batch_rows)
+    flat = indices[:, 0] * tokens.shape[1] + indices[:, 1]
+    return torch.stack([flat // len(tokens), flat % len(tokens)], dim=1), values
+
+
+@mutant("5.1", says="each batch")
+def rows_count_from_the_batch(*args):
+    return _highest(*args, offset=False)
+
+
+@mutant("5.1", says="flattened text")
+def flat_places(tokens, *args):
+    indices, values = _highest(tokens, *args)
+    return indices[:, 0] * tokens.shape[1] + indices[:, 1], values
+
+
+@mutant("5.1", says="`2 k`")
+def two_by_k(*args):
+    indices, values = _highest(*args)
+    return indices.T, values
+
+
+@mutant("5.1", says="fewer than `k` tokens")
+def k_larger_than_the_text(tokens, model, ae, f, i=0, k=10, batch_rows=32):
+    acts = feature_activations(tokens, model, ae, f, i, batch_rows)
+    values, at = acts.flatten().topk(k)
+    return torch.stack([at // tokens.shape[1], at % tokens.shape[1]], dim=1), values
+
+
+@mutant("5.1", says="last batch of rows, which is smaller, is left out")
+def last_batch_dropped(*args):
+    return _highest(*args, drop_last=True)
+
+
+@mutant("5.1", says="only the last batch")
+def only_the_last_batch(tokens, model, ae, f, i=0, k=10, batch_rows=32):
+    start = (len(tokens) - 1) // batch_rows * batch_rows
+    indices, values = _highest(tokens[start:], model, ae, f, i, k, batch_rows)
+    return indices + torch.tensor([start, 0]), values
+
+
+@mutant("5.1", says="not compared with one another")
+def best_of_each_batch(tokens, model, ae, f, i=0, k=10, batch_rows=32):
+    parts = [
+        _highest(tokens[s : s + batch_rows], model, ae, f, i, k, batch_rows)
+        for s in range(0, len(tokens), batch_rows)
+    ]
+    return torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])
+
+
+@mutant("5.1", says="lowest activations")
+def smallest(*args):
+    return _highest(*args, largest=False)
+
+
+@mutant("5.1", says="highest activation comes last")
+def ascending(*args):
+    indices, values = _highest(*args)
+    return indices.flip(0), values.flip(0)
+
+
+@mutant("5.1", says="each row gives only its best token")
+@torch.no_grad()
+def best_of_each_row(tokens, model, ae, f, i=0, k=10, batch_rows=32):
+    best = feature_activations(tokens, model, ae, f, i, batch_rows).max(dim=1)
+    values, rows = best.values.topk(min(k, len(tokens)))
+    return torch.stack([rows, best.indices[rows]], dim=1), values
+
+
+@mutant("5.1", says="exchanged")
+def values_first(*args):
+    return _highest(*args)[::-1]
+
+
+@mutant("5.1", says="one tensor")
+def only_indices(*args):
+    return _highest(*args)[0]
+
+
+@mutant("5.1", says="torch.float32 values")
+def indices_as_floats(*args):
+    indices, values = _highest(*args)
+    return indices.float(), values
+
+
+@variant("5.1")
+@torch.no_grad()
+def a_row_at_a_time(tokens, model, ae, f, i=0, k=10, batch_rows=32):
+    found = []
+    for r, row in enumerate(tokens):
+        acts = _one_column(get_activations(row[None], model), ae, f, i)[0]
+        found += [(a, r, p) for p, a in enumerate(acts.tolist())]
+        found = sorted(found, reverse=True)[:k]
+    return torch.tensor([[r, p] for _, r, p in found]), torch.tensor([a for a, _, _ in found])
+
+
+@variant("5.1")
+def library_helper_then_topk(tokens, model, ae, f, i=0, k=10, batch_rows=32):
+    acts = feature_activations(tokens, model, ae, f, i, batch_rows)
+    best = acts.flatten().topk(min(k, acts.numel()))
+    indices = np.stack(np.unravel_index(best.indices.numpy(), tuple(acts.shape)), axis=-1)
+    return torch.from_numpy(indices), best.values
+
+
+@variant("5.1")
+def batches_of_its_own(tokens, model, ae, f, i=0, k=10, batch_rows=32):
+    return list(_highest(tokens, model, ae, f, i, k, 3))
+
+
+@variant("5.1")
+def hooks_and_folded_bias(tokens, model, ae, f, i=0, k=10, batch_rows=32):
+    column = ae.W_enc[i][:, f].detach()
+    bias = (ae.b_enc[i, f] - ae.b_dec[i] @ column).detach()
+    kept = []
+    for chunk in tokens.split(batch_rows):
+        seen = []
+        with torch.no_grad():
+            model.run_with_hooks(
+                chunk, fwd_hooks=[(MLP_HOOK, lambda value, hook, seen=seen: seen.append(value))]
+            )
+        kept.append(einsum(seen[0], column, "b s d, d -> b s") + bias)
+    acts = torch.cat(kept).clamp_min(0)
+    order = acts.flatten().argsort(descending=True, stable=True)[:k]
+    return torch.stack([order // acts.shape[1], order % acts.shape[1]], -1), acts.flatten()[order]
+
+
+@variant("5.1")
+def ties_the_other_way(tokens, model, ae, f, i=0, k=10, batch_rows=32):
+    indices, values = _highest(tokens.flip(0), model, ae, f, i, k, batch_rows)
+    return torch.stack([len(tokens) - 1 - indices[:, 0], indices[:, 1]], dim=1).int(), values

@@ -1,0 +1,115 @@
+"""Answers to exercise 5.8: `FeatureDetective`."""
+
+import re
+import warnings
+
+import numpy as np
+import torch
+
+from part_utils.hypotheses import FeatureDetective
+from tests.mutants import mutant, variant
+
+
+@mutant("5.8", says="says yes nearly everywhere")
+class AlwaysYes:
+    def case_1(self, context, label):
+        return True
+
+    case_2 = case_3 = case_4 = case_5 = case_1
+
+
+@mutant("5.8", says="case 4: precision 0.00, recall 0.00, F1 0.00: the rule never says yes")
+class ReturnForgotten(FeatureDetective):
+    def case_4(self, context, label):
+        super().case_4(context, label)
+
+
+@mutant("5.8", says="the rule is too narrow; needs 0.5")
+class TooNarrow(FeatureDetective):
+    def case_2(self, context, label):
+        return super().case_2(context, label) and len(context) % 6 == 0
+
+
+@mutant("5.8", says="the rule is too wide; needs 0.5")
+class TooWide(FeatureDetective):
+    def case_5(self, context, label):
+        return super().case_5(context, label) or len(context) % 32 == 0
+
+
+@mutant("5.8", says="the rule says yes at the wrong tokens")
+class OneTokenLate(FeatureDetective):
+    def case_3(self, context, label):
+        return len(context) > 2 and super().case_3(context[:-1], label)
+
+
+@mutant("5.8", says="Not attempted: case 3, case 4, case 5")
+class TwoCasesOfFive(FeatureDetective):
+    def case_3(self, context, label):
+        raise NotImplementedError("Exercise 5.8")
+
+    case_4 = case_5 = case_3
+
+
+@mutant("5.8", says="Not attempted: case 2")
+class CaseLeftOut:
+    case_1, case_3 = FeatureDetective.case_1, FeatureDetective.case_3
+    case_4, case_5 = FeatureDetective.case_4, FeatureDetective.case_5
+
+
+@mutant("5.8", says="Case 3: your rule raised IndexError")
+class NoWordBefore(FeatureDetective):
+    def case_3(self, context, label):
+        return context[-2] in (" is", " not") and context[-1] == " None"
+
+
+@mutant("5.8", says="Case 5: your rule raised TypeError")
+class LabelForgotten(FeatureDetective):
+    def case_5(self, context):
+        return context[-2:] == ["\n", "\n"]
+
+
+@variant("5.8")
+class RulesOfItsOwn:
+    """Not derived from anything, with what it needs beside."""
+
+    def __init__(self):
+        self.reference = FeatureDetective()
+
+    def case_1(self, context, label):
+        return self.reference.case_1(context, label)
+
+    def case_2(self, context, label):
+        return self.reference.case_2(context, label)
+
+    def case_3(self, context, label):
+        return self.reference.case_3(context, label)
+
+    def case_4(self, context, label):
+        return self.reference.case_4(context, label)
+
+    def case_5(self, context, label):
+        return self.reference.case_5(context, label)
+
+
+@variant("5.8")
+class TruthyAnswers(FeatureDetective):
+    def case_2(self, context, label):
+        return context[-1] == " else" and re.search(r"(^|\n) *else$", "".join(context))
+
+    def case_5(self, context, label):
+        return int(super().case_5(context, label))
+
+
+@variant("5.8")
+class TensorsAndWarnings(FeatureDetective):
+    def case_1(self, context, label):
+        warnings.warn(label, stacklevel=1)
+        return torch.tensor(super().case_1(context, label))
+
+
+@variant("5.8")
+class ChangesItsContext(FeatureDetective):
+    def case_4(self, context, label):
+        said = super().case_4(context, label)
+        context.clear()
+        return np.bool_(said)
