@@ -10,8 +10,9 @@ from coursekit.catalogue import (
     get_exercise,
 )
 from coursekit.checking.results import CheckResult
-from coursekit.checking.running import check, reference_learner, run_check
-from coursekit.progress.store import chapter_card
+from coursekit.checking.running import reference_learner, run_check
+from coursekit.in_notebook import check
+from coursekit.progress.card import chapter_card
 
 __all__ = [
     "CHAPTERS",

@@ -9,7 +9,7 @@ import torch
 
 from coursekit import get_exercise
 from coursekit.checking import fixtures
-from coursekit.checking.running import check
+from coursekit.in_notebook import check
 from coursekit.notebooks.learners_code import read_notebook_code
 from coursekit.notebooks.stubs import stub_source
 from coursekit.work.check import check_in_notebook

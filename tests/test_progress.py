@@ -11,8 +11,7 @@ import nbformat
 import pytest
 from typer.testing import CliRunner
 
-from coursekit import CHAPTERS, all_exercises, chapter, chapter_card, get_exercise
-from coursekit.checking import running
+from coursekit import CHAPTERS, all_exercises, chapter, chapter_card, check, get_exercise
 from coursekit.checking.results import CheckResult
 from coursekit.commands.cli import app
 from coursekit.notebooks.stubs import stub_cells
@@ -194,9 +193,9 @@ def shell(monkeypatch):
 
 
 def test_a_check_in_a_notebook_is_remembered(course, shell, capfd):
-    assert running.check("0.1").passed
+    assert check("0.1").passed
     assert "solved" in load_progress()["0.1"]
-    running.check("0.2", lambda acts, W_dec: acts)
+    check("0.2", lambda acts, W_dec: acts)
     assert "0.2" not in load_progress()
     assert capfd.readouterr() == ("", "")
 
@@ -204,21 +203,21 @@ def test_a_check_in_a_notebook_is_remembered(course, shell, capfd):
 @pytest.mark.parametrize("variable", ["COURSE_STATIC", "NBGRADER_EXECUTION"])
 def test_builds_and_grading_leave_no_trace(course, shell, monkeypatch, variable):
     monkeypatch.setenv(variable, "1")
-    assert running.check("0.1").passed
+    assert check("0.1").passed
     assert load_progress() == {}
 
 
 def test_solved_notebooks_leave_no_trace(course, shell, monkeypatch):
     (course / "solutions" / "00_start_here").mkdir(parents=True)
     monkeypatch.chdir(course / "solutions" / "00_start_here")
-    assert running.check("0.1").passed
+    assert check("0.1").passed
     assert load_progress() == {}
 
 
 @pytest.mark.parametrize("failing", ["progress_files", "_read", "_data_folder", "record", "is_learners"])
 def test_a_check_does_not_fail_because_of_progress(course, shell, monkeypatch, capfd, failing):
     monkeypatch.setattr(progress, failing, refuse)
-    assert running.check("0.1").passed
+    assert check("0.1").passed
     assert capfd.readouterr() == ("", "")
 
 
@@ -226,7 +225,7 @@ def test_a_check_does_not_fail_on_a_read_only_disk(course, shell, monkeypatch, c
     with monkeypatch.context() as disk:
         for name in ("open", "mkdir", "replace"):
             disk.setattr(os, name, refuse)
-        outcome = running.check("0.1")
+        outcome = check("0.1")
     assert outcome.passed
     assert capfd.readouterr() == ("", "")
 
@@ -237,7 +236,7 @@ def test_a_check_waits_only_a_moment_for_a_lock(course, shell, tmp_path, monkeyp
     monkeypatch.setattr(progress, "LOCK_SECONDS", 0.05)
     (course / ".course").mkdir()
     with FileLock(course / ".course" / "progress.lock"):
-        assert running.check("0.1").passed
+        assert check("0.1").passed
     assert len(list((tmp_path / "home" / "superposition-course").glob("progress-*.json"))) == 1
 
 

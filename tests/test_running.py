@@ -17,7 +17,8 @@ from nbgrader.utils import determine_grade
 
 from coursekit import all_exercises, check, get_exercise, reference_learner, run_check
 from coursekit.checking.door import DirectLearner
-from coursekit.checking.running import OutOfTime, Printed, cell_names, time_limit, undisturbed
+from coursekit.checking.limits import OutOfTime, Printed, time_limit, undisturbed
+from coursekit.checking.running import cell_names
 from coursekit.notebooks.cells import exercise_cells
 from coursekit.notebooks.source import solution_source
 

@@ -292,3 +292,13 @@ def _is_learners(filename: str) -> bool:
     return (
         "ipykernel" in filename or filename.startswith(("<cell", "<ipython-input")) or Path(filename).exists()
     )
+
+
+class Unloadable:
+    """A door behind which the code did not even load: every use of it raises what loading raised."""
+
+    def __init__(self, error: BaseException) -> None:
+        self._error = error
+
+    def __getattr__(self, name: str) -> Any:
+        raise self._error

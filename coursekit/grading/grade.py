@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from coursekit.catalogue import Exercise, chapter
-from coursekit.checking.door import PACKAGE_DIRECTORIES, LearnerError, NotAttempted
+from coursekit.checking.door import PACKAGE_DIRECTORIES, LearnerError, NotAttempted, Unloadable
 from coursekit.checking.results import CheckResult
 from coursekit.checking.running import load_needs, run_check
 from coursekit.grading.jail import (
@@ -37,7 +37,6 @@ from coursekit.grading.jail import (
     tier_of,
 )
 from coursekit.grading.submissions import Submission
-from coursekit.work.check import _Unloadable
 
 
 @dataclass(frozen=True)
@@ -176,7 +175,7 @@ def _attempt(
             with contextlib.redirect_stdout(io.StringIO()):
                 learner.load()
         except (NotAttempted, LearnerError, JobEnded) as error:
-            door = _Unloadable(error)
+            door = Unloadable(error)
         # The inputs are drawn now, when the learner's code is loaded and can look at nothing any more.
         try:
             result = run_check(timed, door, seed)

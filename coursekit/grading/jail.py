@@ -27,7 +27,7 @@ from typing import Any
 from torch import Tensor
 
 from coursekit.checking.door import PACKAGE_DIRECTORIES, Handle, LearnerError, NotAttempted, Target
-from coursekit.checking.running import OutOfTime
+from coursekit.checking.limits import OutOfTime
 from coursekit.errors import CourseError
 from coursekit.grading import confine, wire
 

@@ -13,16 +13,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from coursekit.catalogue import Exercise
-from coursekit.checking.door import DirectLearner, LearnerError, NotAttempted
+from coursekit.checking.door import DirectLearner, LearnerError, NotAttempted, Unloadable
+from coursekit.checking.limits import OutOfTime, time_limit, undisturbed
 from coursekit.checking.results import CheckResult
-from coursekit.checking.running import (
-    DEFAULT_SEED,
-    OutOfTime,
-    cell_names,
-    run_check,
-    time_limit,
-    undisturbed,
-)
+from coursekit.checking.running import DEFAULT_SEED, cell_names, run_check
 from coursekit.notebooks.learners_code import NotebookCode, read_notebook_code
 from coursekit.notebooks.reading import beside
 
@@ -56,7 +50,7 @@ def _attempt(code: NotebookCode, exercise: Exercise, seed: int, own: bool) -> Ch
             namespace: Mapping[str, Any] = code.namespace_for(exercise, own=own)
     except (NotAttempted, LearnerError, OutOfTime, SystemExit) as error:
         # Loading failed: the check reports it as it reports what happens inside a call.
-        return run_check(exercise, _Unloadable(error), seed)
+        return run_check(exercise, Unloadable(error), seed)
     result = run_check(exercise, DirectLearner(namespace, cell_names()), seed)
     problem = code.unloadable.get(exercise.id)
     if result.status == "error" and problem:
@@ -93,13 +87,3 @@ def print_results(path: Path, results: list[CheckResult], as_json: bool, console
     solved, points = sum(r.passed for r in results), sum(r.points for r in results)
     total = sum(r.max_points for r in results)
     console.print(f"{solved} of {len(results)} exercises solved, {points:g} of {total:g} points.")
-
-
-class _Unloadable:
-    """A door behind which the code did not even load: every use of it raises what loading raised."""
-
-    def __init__(self, error: BaseException) -> None:
-        self._error = error
-
-    def __getattr__(self, name: str) -> Any:
-        raise self._error
