@@ -335,3 +335,39 @@ def match_between_autoencoders(
     correlation = unit_a.mT @ unit_b
     best_cosine, best_correlation = cosine.max(dim=1), correlation.max(dim=1)
     return Matches(best_cosine.indices, best_cosine.values, best_correlation.indices, best_correlation.values)
+
+
+class TopActivations(NamedTuple):
+    """The strongest activations of every latent of one instance on a text."""
+
+    values: Float[Tensor, "n_hidden_ae k"]
+    positions: Int[Tensor, "n_hidden_ae k"]
+    """Positions in the flattened tokens."""
+    rates: Float[Tensor, "n_hidden_ae"]
+    """Share of tokens on which the latent fires."""
+
+
+@torch.no_grad()
+def top_activations(
+    tokens: Int[Tensor, "rows seq"],
+    model: "TransformerBridge",
+    autoencoder: AutoEncoder,
+    instance: int = 0,
+    k: int = 20,
+    batch_rows: int = 32,
+) -> TopActivations:
+    """Go through the text once and keep the k strongest activations of every latent."""
+    n_hidden_ae = autoencoder.cfg.n_hidden_ae
+    best = torch.zeros(n_hidden_ae, k)
+    positions = torch.zeros(n_hidden_ae, k, dtype=torch.long)
+    fired = torch.zeros(n_hidden_ae)
+    start = 0
+    for rows in tokens.split(batch_rows):
+        acts = encode(get_activations(rows, model), autoencoder, instance).mT.cpu()
+        fired += (acts > 0).sum(dim=1)
+        values, places = torch.cat([best, acts], dim=1).topk(k, dim=1)
+        old = positions.gather(1, places.clamp(max=k - 1))
+        positions = torch.where(places < k, old, places - k + start)
+        best = values
+        start += rows.numel()
+    return TopActivations(best, positions, fired / start)

@@ -9,10 +9,10 @@ from IPython.display import HTML
 
 from part_utils.autoencoder import AutoEncoder
 from part_utils.dashboard import DashboardConfig, collect_statistics, framed, latent_panel_html, panel_css
+from part_utils.interpretation import top_activations
 from part_utils.language_models import TokenizedText
 from part_utils.plots.text import visible
 from part_utils.token_text import token_strings
-from pretraining.latents import top_activations
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge

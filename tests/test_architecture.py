@@ -1,0 +1,151 @@
+"""What may know what: dependencies between the packages' modules point one way, and nowhere in a circle.
+
+Imports inside functions count. Those under `if TYPE_CHECKING` do not: nothing is loaded by them.
+"""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ("part_utils", "pretraining", "coursekit")
+# From the bottom up. A module may import from its own layer and from those above it in this list.
+LAYERS = (
+    ("part_utils",),
+    ("pretraining",),
+    ("coursekit.errors", "coursekit.material", "coursekit.prose"),
+    ("coursekit.catalogue",),
+    ("coursekit.folders",),
+    ("coursekit.checking",),
+    ("coursekit.exercises",),
+    ("coursekit.notebooks", "coursekit.progress"),
+    ("coursekit.in_notebook",),
+    ("coursekit",),
+    ("coursekit.work", "coursekit.authoring"),
+    ("coursekit.grading",),
+    ("coursekit.commands",),
+)
+# Hand on to where things are now what older releases and what was made with them ask for under an old name.
+OLD_NAMES = ("part_utils.exercises", "part_utils.course")
+
+
+def modules():
+    return {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+        for package in PACKAGES
+        for path in sorted((ROOT / package).rglob("*.py"))
+    }
+
+
+MODULES = modules()
+
+
+class Imports(ast.NodeVisitor):
+    """Collects the modules of our own that a module imports."""
+
+    def __init__(self):
+        self.found = set()
+
+    def visit_If(self, node):
+        if "TYPE_CHECKING" not in ast.unparse(node.test):
+            self.generic_visit(node)
+
+    def visit_Import(self, node):
+        self.found |= {alias.name for alias in node.names if alias.name in MODULES}
+
+    def visit_ImportFrom(self, node):
+        assert node.level == 0, "write imports with the whole name"
+        for alias in node.names:
+            inner = f"{node.module}.{alias.name}"
+            if inner in MODULES:
+                self.found.add(inner)
+            elif node.module in MODULES:
+                self.found.add(node.module)
+
+
+def imports_of(name):
+    visitor = Imports()
+    visitor.visit(ast.parse(MODULES[name].read_text(encoding="utf-8")))
+    return visitor.found - {name}
+
+
+GRAPH = {name: imports_of(name) for name in MODULES}
+
+
+def layer_of(name):
+    """The place in LAYERS of the longest name that the module's begins with."""
+    fitting = [
+        (len(prefix), number)
+        for number, layer in enumerate(LAYERS)
+        for prefix in layer
+        if name == prefix or (name.startswith(f"{prefix}.") and prefix != "coursekit")
+    ]
+    return max(fitting)[1] if fitting else None
+
+
+def circles(graph):
+    """Groups of modules that import one another, directly or on a detour (Tarjan's components)."""
+    index, low, stack, found = {}, {}, [], []
+
+    def visit(name):
+        index[name] = low[name] = len(index)
+        stack.append(name)
+        for other in sorted(graph[name]):
+            if other not in index:
+                visit(other)
+                low[name] = min(low[name], low[other])
+            elif other in stack:
+                low[name] = min(low[name], index[other])
+        if low[name] == index[name]:
+            component = stack[stack.index(name) :]
+            del stack[stack.index(name) :]
+            if len(component) > 1:
+                found.append(sorted(component))
+
+    for name in sorted(graph):
+        if name not in index:
+            visit(name)
+    return found
+
+
+def test_every_module_has_a_place_in_the_order():
+    assert [name for name in MODULES if layer_of(name) is None] == []
+
+
+def test_no_import_points_against_the_order():
+    wrong = [
+        f"{name} imports {other}"
+        for name, others in GRAPH.items()
+        for other in sorted(others)
+        if not name.startswith(OLD_NAMES) and layer_of(other) > layer_of(name)
+    ]
+    assert wrong == []
+
+
+def test_no_circle():
+    assert circles({name: others for name, others in GRAPH.items() if not name.startswith(OLD_NAMES)}) == []
+
+
+def test_nothing_but_its_own_commands_imports_pretraining():
+    importing = {
+        name for name, others in GRAPH.items() if any(o.partition(".")[0] == "pretraining" for o in others)
+    }
+    allowed = {"coursekit.commands.pretraining"}
+    assert {name for name in importing if not name.startswith("pretraining")} <= allowed
+
+
+def test_old_names_are_used_by_nothing_here():
+    assert [name for name, others in GRAPH.items() if any(o.startswith(OLD_NAMES) for o in others)] == []
+
+
+@pytest.mark.parametrize(
+    ("graph", "wanted"),
+    [
+        ({"a": {"b"}, "b": {"c"}, "c": set()}, []),
+        ({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}, [["a", "b", "c"]]),
+        ({"a": {"b", "c"}, "b": {"a"}, "c": {"d"}, "d": {"c"}}, [["c", "d"], ["a", "b"]]),
+    ],
+)
+def test_circles_are_found(graph, wanted):
+    assert circles(graph) == wanted
