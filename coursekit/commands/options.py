@@ -53,7 +53,7 @@ def _check_device(name: str) -> None:
 def _check_output(path: Path) -> None:
     try:
         if path.is_dir():
-            raise CourseError(f"{path} is a folder. Name a file, such as {path / ('output' + path.suffix)}.")
+            raise CourseError(f"{path} is a folder. Name a file in it.")
         above = next(folder for folder in path.absolute().parents if folder.exists())
     except OSError as error:
         raise CourseError(

@@ -7,6 +7,8 @@ import torch
 from plotly.colors import sample_colorscale
 from torch import Tensor
 
+from part_utils.plots.on_pages import show_on_pages
+
 # Okabe & Ito 2008, without the black, which a dark page would swallow.
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#F0E442")
 GRAY = "#808080"
@@ -44,7 +46,8 @@ TEMPLATE = go.layout.Template(
 
 
 def styled(fig: go.Figure, *, title: str | None = None, width: int = 800, height: int = 450) -> go.Figure:
-    """Give a figure the shared look, a title and a size."""
+    """Give a figure the shared look, a title and a size, and see that it will show on pages made from notebooks."""
+    show_on_pages()
     fig.update_layout(template=TEMPLATE, title_text=title, width=min(width, MAX_WIDTH), height=height)
     return fig
 
