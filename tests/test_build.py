@@ -3,7 +3,7 @@
 import nbformat
 import pytest
 
-from coursekit import CHAPTERS, all_exercises, chapter, get_exercise
+from coursekit import CHAPTERS, all_exercises, chapter, folders, get_exercise
 from coursekit.authoring import build
 from coursekit.errors import CourseError
 from coursekit.notebooks.cells import exercise_cells, hints_text
@@ -14,8 +14,8 @@ from coursekit.notebooks.source import solution_source, without_markers
 def small_course(tmp_path, monkeypatch):
     """A checkout of its own with a short chapter 0."""
     (tmp_path / "solutions" / "00_start_here").mkdir(parents=True)
-    (tmp_path / "pyproject.toml").write_text((build.ROOT / "pyproject.toml").read_text())
-    (tmp_path / "nbgrader_config.py").write_text((build.ROOT / "nbgrader_config.py").read_text())
+    (tmp_path / "pyproject.toml").write_text((folders.ROOT / "pyproject.toml").read_text())
+    (tmp_path / "nbgrader_config.py").write_text((folders.ROOT / "nbgrader_config.py").read_text())
     (tmp_path / "README.md").write_text("before\n<!-- chapters: -->\nold\n<!-- end of chapters -->\nafter\n")
     source = tmp_path / "solutions" / "00_start_here" / "00_start_here.md"
     source.write_text(
@@ -25,13 +25,13 @@ def small_course(tmp_path, monkeypatch):
         "```{exercise} 0.1\n```\n\n```{question} Why?\nBecause.\n```\n\n"
         "```{exercise} 0.2\n```\n\n```{exercise} 0.3\n```\n"
     )
-    monkeypatch.setattr(build, "ROOT", tmp_path)
+    monkeypatch.setattr(folders, "ROOT", tmp_path)
     return tmp_path
 
 
 def test_learners_notebook_is_a_release_of_the_solved_one(small_course):
     build.build([chapter("00")], execute=False, say=lambda line: None)
-    notebook = nbformat.read(build.learner_path(chapter("00")), as_version=4)
+    notebook = nbformat.read(folders.learner_path(chapter("00")), as_version=4)
     nbformat.validate(notebook)
     cells = {cell.id: cell for cell in notebook.cells}
     stub = cells["exercise-0-2"]
@@ -51,21 +51,21 @@ def test_learners_notebook_is_a_release_of_the_solved_one(small_course):
 
 def test_a_build_is_repeatable_and_notices_changes(small_course):
     build.build([chapter("00")], execute=False, say=lambda line: None)
-    before = build.learner_path(chapter("00")).read_text()
+    before = folders.learner_path(chapter("00")).read_text()
     build.build([chapter("00")], execute=False, say=lambda line: None)
-    assert build.learner_path(chapter("00")).read_text() == before
+    assert folders.learner_path(chapter("00")).read_text() == before
     # Not executed, and otherwise as it should be; the table names chapters that this course does not have yet.
     assert all("was not executed" in problem for problem in build.out_of_date([chapter("00")]))
-    build.learner_path(chapter("00")).write_text(before.replace("Welcome.", "Goodbye."))
+    folders.learner_path(chapter("00")).write_text(before.replace("Welcome.", "Goodbye."))
     assert any("release step" in problem for problem in build.out_of_date([chapter("00")]))
-    source = build.source_path(chapter("00"))
+    source = folders.source_path(chapter("00"))
     source.write_text(source.read_text().replace("Welcome.", "Hello."))
     assert any("differs from its source" in problem for problem in build.out_of_date([chapter("00")]))
 
 
 def test_outputs_of_unchanged_cells_are_kept_without_execution(small_course):
     build.build([chapter("00")], execute=False, say=lambda line: None)
-    path = build.solved_path(chapter("00"))
+    path = folders.solved_path(chapter("00"))
     notebook = nbformat.read(path, as_version=4)
     code = next(cell for cell in notebook.cells if cell.id == "check-0-1")
     code.outputs, code.execution_count = [nbformat.v4.new_output("stream", text="kept")], 3
@@ -83,7 +83,7 @@ def test_outputs_of_unchanged_cells_are_kept_without_execution(small_course):
     ],
 )
 def test_a_source_that_does_not_fit_the_catalogue_is_refused(small_course, change, sentence):
-    source = build.source_path(chapter("00"))
+    source = folders.source_path(chapter("00"))
     source.write_text(source.read_text().replace(*change))
     with pytest.raises(CourseError, match=sentence):
         build.compose(chapter("00"))
@@ -100,7 +100,7 @@ def test_the_readmes_table_comes_from_the_catalogue_and_the_one_address(small_co
 
 
 def test_the_address_of_the_repository_stands_in_one_place():
-    address = build.repository()
+    address = folders.repository()
     tracked = [
         "Makefile",
         "CITATION.cff",
@@ -109,10 +109,10 @@ def test_the_address_of_the_repository_stands_in_one_place():
         *(
             path
             for name in ("part_utils", "coursekit", "pretraining")
-            for path in build.ROOT.glob(f"{name}/**/*.py")
+            for path in folders.ROOT.glob(f"{name}/**/*.py")
         ),
     ]
-    assert [str(name) for name in tracked if address in (build.ROOT / name).read_text()] == []
+    assert [str(name) for name in tracked if address in (folders.ROOT / name).read_text()] == []
 
 
 @pytest.mark.parametrize("exercise", all_exercises(), ids=lambda exercise: exercise.id)

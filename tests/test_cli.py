@@ -7,8 +7,8 @@ import pytest
 from typer.testing import CliRunner
 
 from coursekit import CHAPTERS, chapter
-from coursekit.authoring.build import ROOT, learner_path, solved_path
 from coursekit.commands.cli import app
+from coursekit.folders import ROOT, learner_path, solved_path
 
 runner = CliRunner()
 

@@ -24,8 +24,7 @@ import typer
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from coursekit import get_exercise
-from coursekit.authoring import build
+from coursekit import folders, get_exercise
 from coursekit.commands.cli import app
 from coursekit.notebooks.stubs import stub_cells
 
@@ -112,7 +111,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, doors: None) -> Path
     for variable in ("HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "LOCALAPPDATA", "HF_HOME"):
         monkeypatch.setenv(variable, str(home))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setattr(build, "ROOT", tmp_path / "no checkout")
+    monkeypatch.setattr(folders, "ROOT", tmp_path / "no checkout")
     monkeypatch.chdir(course)
     cells = [nbformat.from_dict(cell) for cell in stub_cells(get_exercise("0.1"))]
     nbformat.write(nbformat.v4.new_notebook(cells=cells), course / NOTEBOOK)

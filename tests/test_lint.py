@@ -9,7 +9,6 @@ from typer.testing import CliRunner
 
 from coursekit import CHAPTERS, chapter, get_exercise
 from coursekit.authoring import lint as lint_module
-from coursekit.authoring.build import ROOT
 from coursekit.authoring.lint import (
     catalogue_problems,
     exercise_problems,
@@ -18,6 +17,7 @@ from coursekit.authoring.lint import (
     prose_problems,
 )
 from coursekit.commands.cli import app
+from coursekit.folders import ROOT
 from coursekit.prose import parse, prose_in
 
 runner = CliRunner()

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from coursekit import CHAPTERS, chapter
-from coursekit.authoring.build import ROOT, learner_path, solved_path
 from coursekit.catalogue import Chapter
+from coursekit.folders import ROOT, learner_path, solved_path
 from coursekit.grading.classroom import grade_class
 from coursekit.grading.gradebook import Gradebook
 from coursekit.grading.jail import available_layers, tier_of

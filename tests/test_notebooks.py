@@ -5,7 +5,7 @@ import pytest
 from nbclient import NotebookClient
 
 from coursekit import CHAPTERS
-from coursekit.authoring.build import learner_path, solved_path
+from coursekit.folders import learner_path, solved_path
 
 pytestmark = pytest.mark.slow
 

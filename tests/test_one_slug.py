@@ -1,7 +1,7 @@
 """An exercise has one name: of its file, and of the file of its wrong answers; and a file that one can read at once."""
 
 from coursekit import all_exercises
-from coursekit.authoring.build import ROOT
+from coursekit.folders import ROOT
 
 MOST_LINES = 450
 

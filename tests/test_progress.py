@@ -214,7 +214,7 @@ def test_solved_notebooks_leave_no_trace(course, shell, monkeypatch):
     assert load_progress() == {}
 
 
-@pytest.mark.parametrize("failing", ["progress_files", "_read", "_data_folder", "record", "is_learners"])
+@pytest.mark.parametrize("failing", ["progress_files", "_read", "data_folder", "record", "is_learners"])
 def test_a_check_does_not_fail_because_of_progress(course, shell, monkeypatch, capfd, failing):
     monkeypatch.setattr(progress, failing, refuse)
     assert check("0.1").passed

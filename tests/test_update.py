@@ -515,7 +515,7 @@ def test_killed_at_any_write(course, newer, tmp_path):
 
 
 def test_the_real_chapter_survives_an_update_to_itself(tmp_path):
-    from coursekit.authoring.build import learner_path
+    from coursekit.folders import learner_path
 
     shipped_notebook = json.loads(learner_path(get_exercise("0.1").chapter).read_text())
     mine = json.loads(json.dumps(shipped_notebook))

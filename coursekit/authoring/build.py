@@ -16,7 +16,6 @@ import re
 import shutil
 import sys
 import tempfile
-import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -24,14 +23,15 @@ import jupytext
 import nbformat
 from nbformat.v4 import new_code_cell, new_markdown_cell
 
+from coursekit import folders
 from coursekit.catalogue import CHAPTERS, Chapter, get_exercise
 from coursekit.errors import CourseError
+from coursekit.folders import learner_path, repository, solved_path, source_path
 from coursekit.notebooks.cells import exercise_cells, fold
 from coursekit.notebooks.names import exercise_of, exercises_with, name_by_text
 from coursekit.prose import DIRECTIVE
 from part_utils.files import write_atomically
 
-ROOT = Path(__file__).resolve().parents[2]
 LARGEST_NOTEBOOK = 3_000_000
 CELL_SECONDS = 300
 
@@ -61,12 +61,12 @@ def build(chapters: Sequence[Chapter], execute: bool, say: Callable[[str], None]
                 "Show fewer or smaller figures."
             )
         write_atomically(solved_path(chapter), text)
-        say(f"wrote {solved_path(chapter).relative_to(ROOT)} ({len(text) / 1e6:.1f} MB)")
+        say(f"wrote {solved_path(chapter).relative_to(folders.ROOT)} ({len(text) / 1e6:.1f} MB)")
     with tempfile.TemporaryDirectory() as scratch:
         for chapter, text in _released(chapters, Path(scratch)):
             write_atomically(learner_path(chapter), text)
-            say(f"wrote {learner_path(chapter).relative_to(ROOT)}")
-    readme = ROOT / "README.md"
+            say(f"wrote {learner_path(chapter).relative_to(folders.ROOT)}")
+    readme = folders.ROOT / "README.md"
     write_atomically(readme, with_chapter_table(readme.read_text()))
 
 
@@ -77,26 +77,26 @@ def out_of_date(chapters: Sequence[Chapter]) -> list[str]:
     for chapter in chapters:
         path = solved_path(chapter)
         if not path.exists():
-            problems.append(f"{path.relative_to(ROOT)} does not exist")
+            problems.append(f"{path.relative_to(folders.ROOT)} does not exist")
             continue
         current, wanted = nbformat.read(path, as_version=4), compose(chapter)
         if [_essence(cell) for cell in current.cells] != [_essence(cell) for cell in wanted.cells]:
-            problems.append(f"{path.relative_to(ROOT)} differs from its source")
+            problems.append(f"{path.relative_to(folders.ROOT)} differs from its source")
         for number, cell in enumerate(current.cells):
             if cell.cell_type == "code":
                 if cell.execution_count is None:
-                    problems.append(f"{path.relative_to(ROOT)}: cell {number} was not executed")
+                    problems.append(f"{path.relative_to(folders.ROOT)}: cell {number} was not executed")
                 if any(output.output_type == "error" for output in cell.outputs):
-                    problems.append(f"{path.relative_to(ROOT)}: cell {number} shows an error")
+                    problems.append(f"{path.relative_to(folders.ROOT)}: cell {number} shows an error")
         if path.stat().st_size > LARGEST_NOTEBOOK:
-            problems.append(f"{path.relative_to(ROOT)} is larger than {LARGEST_NOTEBOOK:,} bytes")
+            problems.append(f"{path.relative_to(folders.ROOT)} is larger than {LARGEST_NOTEBOOK:,} bytes")
     present = [chapter for chapter in chapters if solved_path(chapter).exists()]
     with tempfile.TemporaryDirectory() as scratch:
         for chapter, text in _released(present, Path(scratch)):
             path = learner_path(chapter)
             if not path.exists() or path.read_text() != text:
-                problems.append(f"{path.relative_to(ROOT)} is not what nbgrader's release step makes")
-    readme = (ROOT / "README.md").read_text()
+                problems.append(f"{path.relative_to(folders.ROOT)} is not what nbgrader's release step makes")
+    readme = (folders.ROOT / "README.md").read_text()
     if with_chapter_table(readme) != readme:
         problems.append("README.md: the table of chapters is out of date")
     return problems
@@ -143,23 +143,6 @@ def compose(chapter: Chapter) -> nbformat.NotebookNode:
     )
     notebook.nbformat_minor = 5
     return notebook
-
-
-def source_path(chapter: Chapter) -> Path:
-    return ROOT / "solutions" / chapter.slug / f"{chapter.slug}.md"
-
-
-def solved_path(chapter: Chapter) -> Path:
-    return source_path(chapter).with_suffix(".ipynb")
-
-
-def learner_path(chapter: Chapter) -> Path:
-    return ROOT / "chapters" / chapter.slug / f"{chapter.slug}.ipynb"
-
-
-def repository() -> str:
-    """The address of the repository, from the one place where it stands."""
-    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]["Repository"]
 
 
 def badge(chapter: Chapter) -> str:
@@ -349,7 +332,7 @@ def _released(chapters: Sequence[Chapter], scratch: Path) -> Iterator[tuple[Chap
     from traitlets.config import Config
     from traitlets.config.loader import PyFileConfigLoader
 
-    config = Config(PyFileConfigLoader("nbgrader_config.py", path=str(ROOT)).load_config())
+    config = Config(PyFileConfigLoader("nbgrader_config.py", path=str(folders.ROOT)).load_config())
     config.CourseDirectory.root = str(scratch)
     config.CourseDirectory.db_url = f"sqlite:///{scratch / 'gradebook.db'}"
     # nbgrader starts `alembic` by name to make its database.
@@ -378,7 +361,7 @@ def _released(chapters: Sequence[Chapter], scratch: Path) -> Iterator[tuple[Chap
 
 
 def _require_checkout() -> None:
-    if not (ROOT / "pyproject.toml").exists():
+    if not (folders.ROOT / "pyproject.toml").exists():
         raise CourseError(
             "This command works in a checkout of the repository, where solutions/ and chapters/ are. "
             "Clone the repository and install it with `pip install -e .`."

@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 from coursekit.catalogue import CHAPTERS, Chapter, Exercise
 from coursekit.errors import CourseError
+from coursekit.folders import learner_path, solved_path, source_path
 from coursekit.material import chapter_text
 from coursekit.notebooks.names import cell_name, exercise_of, exercises_with
 from coursekit.notebooks.reading import joined, read_notebook
@@ -111,12 +112,12 @@ def exercise_problems(exercise: Exercise) -> Iterator[str]:
 def chapter_problems(root: Path, chapter: Chapter) -> Iterator[str]:
     """The text and both notebooks hold the exercises; the solved one shows full marks, the other no output."""
     wanted = [exercise.id for exercise in chapter.exercises]
-    source = root / "solutions" / chapter.slug / f"{chapter.slug}.md"
+    source = source_path(chapter, root)
     if not source.exists():
         yield f"{_short(source, root)} does not exist"
     else:
         yield from _compared(_short(source, root), _DIRECTIVE.findall(source.read_text()), wanted)
-    for path in (learner_path(root, chapter), solved_path(root, chapter)):
+    for path in (learner_path(chapter, root), solved_path(chapter, root)):
         try:
             notebook = read_notebook(path)
         except CourseError as error:
@@ -136,19 +137,19 @@ def chapter_problems(root: Path, chapter: Chapter) -> Iterator[str]:
             for called in _CALL.findall(cell.source):
                 if called not in known:
                     yield f"{place}: cell {number} checks {called}, which is no exercise of this chapter"
-            if path == solved_path(root, chapter) and exercise and facts.get("grade"):
+            if path == solved_path(chapter, root) and exercise and facts.get("grade"):
                 shown = [joined(output.get("data", {}).get("text/plain", "")) for output in cell.outputs]
                 if repr(float(exercise.points)) not in shown:
                     yield f"{place}: the saved output of check {exercise.id} is not full marks; build it again"
-            if path == learner_path(root, chapter) and (cell.outputs or cell.execution_count is not None):
+            if path == learner_path(chapter, root) and (cell.outputs or cell.execution_count is not None):
                 yield f"{place}: cell {number} has an output"
 
 
 def result_problems(root: Path, chapter: Chapter) -> Iterator[str]:
     """The untouched notebook passes nothing, the solved one everything."""
     for path, wanted in (
-        (learner_path(root, chapter), "not_attempted"),
-        (solved_path(root, chapter), "passed"),
+        (learner_path(chapter, root), "not_attempted"),
+        (solved_path(chapter, root), "passed"),
     ):
         if not path.exists():
             continue
@@ -180,14 +181,6 @@ def link_problems(path: Path, root: Path) -> Iterator[str]:
             problem = _dead(target, path, attachments)
             if problem:
                 yield f"{place}: the link {target} {problem}"
-
-
-def learner_path(root: Path, chapter: Chapter) -> Path:
-    return root / "chapters" / chapter.slug / f"{chapter.slug}.ipynb"
-
-
-def solved_path(root: Path, chapter: Chapter) -> Path:
-    return root / "solutions" / chapter.slug / f"{chapter.slug}.ipynb"
 
 
 def _dead(target: str, path: Path, attachments: set[str]) -> str:

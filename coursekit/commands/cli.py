@@ -203,7 +203,7 @@ def update_command(
     ] = False,
 ) -> None:
     """Bring a newer release into this copy. What you wrote is carried over. Exit code 1 if there were conflicts."""
-    from coursekit.progress.store import course_folder
+    from coursekit.folders import course_folder
     from coursekit.work.update import update
 
     root = course_folder()
@@ -234,8 +234,8 @@ def lint_command(
     run: Annotated[bool, typer.Option(help="Check the untouched and the solved notebooks too.")] = True,
 ) -> None:
     """Find what learners would stumble over: missing hints and points, dead links, outputs, wrong solutions."""
-    from coursekit.authoring.build import ROOT
     from coursekit.authoring.lint import lint
+    from coursekit.folders import ROOT
 
     chosen = [chapter(number) for number in chapters] if chapters else list(CHAPTERS)
     problems = list(lint(ROOT, chosen, run))

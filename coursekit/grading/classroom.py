@@ -197,7 +197,7 @@ def release(chapter: Chapter, course: Path) -> Path:
 
     Raises CourseError where the course is not a checkout and so has no notebook to hand out.
     """
-    from coursekit.authoring.build import learner_path
+    from coursekit.folders import learner_path
 
     source = learner_path(chapter)
     if not source.is_file():

@@ -260,7 +260,7 @@ def _graded_cells(source: str, result: CheckResult) -> list[Any]:
 @functools.cache
 def _text_of_the_course(slug: str) -> frozenset[str]:
     """Digests of the chapter's own text cells; none where the chapter's notebook is not at hand."""
-    from coursekit.authoring.build import learner_path
+    from coursekit.folders import learner_path
 
     try:
         (this,) = (chapter for chapter in CHAPTERS if chapter.slug == slug)

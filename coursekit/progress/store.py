@@ -19,22 +19,12 @@ from pathlib import Path
 
 from coursekit.catalogue import CHAPTERS, Chapter, Exercise, all_exercises
 from coursekit.checking.results import CheckResult
+from coursekit.folders import course_folder, data_folder
 
 LOCK_SECONDS = 2.0
 
 Entries = dict[str, dict[str, str]]
 """By exercise id: `status` and `when` of the last attempt, and `solved`, the time of the first success."""
-
-
-def course_folder(start: Path | None = None) -> Path | None:
-    """The course's folder: the nearest one, from `start` (by default the current one) upward, with chapters in it."""
-    here = (start or Path.cwd()).resolve()
-    for folder in (here, *here.parents):
-        if (folder / "chapters").is_dir() and (
-            (folder / ".course").is_dir() or any((folder / "chapters" / c.slug).is_dir() for c in CHAPTERS)
-        ):
-            return folder
-    return None
 
 
 def progress_files(start: Path | None = None) -> list[Path]:
@@ -44,7 +34,7 @@ def progress_files(start: Path | None = None) -> list[Path]:
         return [] if chosen in ("", "off") else [Path(chosen)]
     folder = course_folder(start)
     home = (
-        _data_folder()
+        data_folder()
         / "superposition-course"
         / f"progress-{_fingerprint(folder or start or Path.cwd())}.json"
     )
@@ -197,12 +187,3 @@ def _read(path: Path) -> Entries:
         }
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}
-
-
-def _data_folder() -> Path:
-    """Where programs keep a user's data on this system."""
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Application Support"
-    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")

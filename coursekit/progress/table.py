@@ -13,9 +13,9 @@ from rich.table import Table
 
 from coursekit.catalogue import CHAPTERS
 from coursekit.checking.results import CheckResult
+from coursekit.folders import course_folder
 from coursekit.progress.store import (
     Entries,
-    course_folder,
     load_progress,
     next_exercise,
     progress_of,

@@ -8,11 +8,12 @@ from typing import Any
 
 from coursekit.catalogue import Exercise, get_exercise
 from coursekit.errors import CourseError
+from coursekit.folders import course_folder
 from coursekit.notebooks.learners_code import NotebookCode, parse_cells
 from coursekit.notebooks.names import Kind, cell_name, name_of
 from coursekit.notebooks.reading import digest_of, joined, read_notebook
 from coursekit.notebooks.stubs import stub_cells
-from coursekit.progress.store import course_folder, forget
+from coursekit.progress.store import forget
 from coursekit.work import backups
 from part_utils.files import write_atomically
 

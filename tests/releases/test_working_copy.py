@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from coursekit.authoring.build import ROOT
+from coursekit.folders import ROOT
 from coursekit.notebooks.merge import is_changed, source_of
 from coursekit.notebooks.names import cell_name
 from coursekit.progress.store import load_progress
