@@ -3,17 +3,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 LAUNCH ?= 1
-NOTEBOOK := chapters/00_start_here/00_start_here.ipynb
 # nbgrader and kaleido start programs by name.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: course test test-slow mutants build clean
 
 course: $(VENV)/.course
-	@$(BIN)/course doctor
-ifneq ($(LAUNCH),0)
-	$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) $(NOTEBOOK)
-endif
+	@$(BIN)/course start . $(if $(filter 0,$(LAUNCH)),--no-open)
 
 test: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -40,11 +36,11 @@ $(VENV)/.course: requirements.txt constraints.txt pyproject.toml
 		{ echo "The course needs Python 3.11 or newer; run make PYTHON=/path/to/python3.11"; exit 1; }
 	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV) || \
 		{ rm -rf $(VENV); echo "Python's venv module is missing; install it (Debian, Ubuntu: apt-get install python3-venv)"; exit 1; }
-	$(BIN)/python -m pip install --quiet -e . -c constraints.txt
+	$(BIN)/python -m pip install --quiet -r requirements.txt -e . -c constraints.txt
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.course
-	$(BIN)/python -m pip install --quiet -e '.[dev,grading]' -c constraints.txt
+	$(BIN)/python -m pip install --quiet -e '.[dev]' -c constraints.txt
 	@touch $@
 
 clean:

@@ -16,6 +16,16 @@ def material() -> Path:
     return _IN_PACKAGE if _IN_PACKAGE.is_dir() else _PACKAGE.parent
 
 
+def is_installed() -> bool:
+    """Whether this is an installed package with material of its own, and not a checkout."""
+    return _IN_PACKAGE.is_dir()
+
+
+def learner_notebook(slug: str) -> Path:
+    """A chapter's notebook as it is handed out."""
+    return material() / "chapters" / slug / f"{slug}.ipynb"
+
+
 def chapter_text(slug: str) -> Path:
     """A chapter's text, in MyST Markdown."""
     return material() / "solutions" / slug / f"{slug}.md"

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import os
 import tempfile
+import time
 from pathlib import Path
+
+# Seconds to wait before the next try; nothing on systems where an open file can be replaced.
+RENAME_WAITS = (0.05, 0.1, 0.2, 0.4) if os.name == "nt" else ()
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
@@ -19,10 +23,22 @@ def write_atomically(path: Path, content: str | bytes) -> None:
             os.fsync(file.fileno())
         mode = path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask()
         os.chmod(temporary, mode)
-        os.replace(temporary, path)
+        _rename(temporary, path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def _rename(temporary: str, path: Path) -> None:
+    """Put the new file in the old one's place. On Windows an editor or a virus scanner may hold it for a moment."""
+    for wait in RENAME_WAITS:
+        try:
+            os.replace(temporary, path)
+        except PermissionError:
+            time.sleep(wait)
+        else:
+            return
+    os.replace(temporary, path)
 
 
 def _umask() -> int:

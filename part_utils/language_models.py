@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from part_utils.variants import TopKAutoEncoder
 
 DATA = Path(__file__).parent / "data"
+_TEXT = (".json", ".md", ".txt")
 MLP_HOOK = "blocks.0.mlp.hook_post"
 SPLITS = ("train", "validation", "held_out")
 GELU_1L = "NeelNanda/GELU_1L512W_C4_Code"
@@ -59,11 +60,15 @@ def verified(path: Path) -> Path:
 
     Raises a ValueError where the file is missing, truncated or altered.
     """
-    expected = json.loads((DATA / "manifest.json").read_text())["sha256"][path.relative_to(DATA).as_posix()]
+    manifest = json.loads((DATA / "manifest.json").read_text(encoding="utf-8"))
+    expected = manifest["sha256"][path.relative_to(DATA).as_posix()]
     if not path.exists():
         raise ValueError(f"{path} is missing: reinstall the course, or fetch the file again with git.")
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != expected and path.suffix in _TEXT:
+        # Git for Windows may have given the lines other ends, which changes no content.
+        found = hashlib.sha256(path.read_bytes().replace(b"\r\n", b"\n")).hexdigest()
     if found != expected:
         raise ValueError(
             f"{path} is damaged or altered (SHA-256 {found[:12]}… instead of {expected[:12]}…): "
@@ -250,7 +255,7 @@ def _load_bundled_model(device: str) -> TransformerBridge:
     from safetensors.torch import load_file
     from transformer_lens.model_bridge import TransformerBridge
 
-    cfg = json.loads(verified(DATA / "language_model.json").read_text())
+    cfg = json.loads(verified(DATA / "language_model.json").read_text(encoding="utf-8"))
     weights = load_file(verified(DATA / "language_model.safetensors"))
     tokenizer = _bundled_tokenizer()
     with torch.random.fork_rng(devices=[]):
@@ -287,7 +292,7 @@ def _load_gelu_1l(device: str) -> TransformerBridge:
     from transformers import AutoTokenizer
 
     folder = Path(snapshot_download(GELU_1L, allow_patterns=["config.json", "*final.pth"]))
-    published = json.loads((folder / "config.json").read_text())
+    published = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     names = ("d_model", "n_layers", "d_mlp", "d_head", "n_heads", "n_ctx", "d_vocab", "act_fn")
     cfg: dict[str, Any] = {name: published[name] for name in names}
     cfg["normalization_type"] = published.get("normalization", published.get("normalization_type"))

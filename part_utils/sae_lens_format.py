@@ -76,7 +76,7 @@ def save_sae_lens(
         },
         folder / "sae_weights.safetensors",
     )
-    (folder / "cfg.json").write_text(json.dumps(cfg, indent=2) + "\n")
+    (folder / "cfg.json").write_text(json.dumps(cfg, indent=2) + "\n", encoding="utf-8")
 
 
 @torch.no_grad()
@@ -94,7 +94,7 @@ def load_sae_lens(folder: str | Path) -> AutoEncoder:
     for name in ("cfg.json", "sae_weights.safetensors"):
         if not (folder / name).exists():
             raise ValueError(f"{folder} has no {name}: give the folder that SAELens's save_model wrote.")
-    cfg: dict[str, Any] = json.loads((folder / "cfg.json").read_text())
+    cfg: dict[str, Any] = json.loads((folder / "cfg.json").read_text(encoding="utf-8"))
     wanted = {"architecture": ("standard",), "normalize_activations": ("none", None)}
     for name, accepted in wanted.items():
         value = cfg.get(name, accepted[0])

@@ -26,7 +26,7 @@ def load_trained_model(run_dir: Path, device: str = "cpu") -> OneLayerModel:
     summary = run_dir / "summary.json"
     if not summary.exists():
         raise ValueError(f"{run_dir} holds no finished language model: run `course train-lm` first.")
-    settings = json.loads(summary.read_text())["settings"]
+    settings = json.loads(summary.read_text(encoding="utf-8"))["settings"]
     names = LanguageModelConfig.__dataclass_fields__
     model = OneLayerModel(LanguageModelConfig(**{name: settings[name] for name in names}))
     weights = load_file(run_dir / "model.safetensors")
@@ -50,7 +50,7 @@ def collect_activations(
     n = tokens.numel()
     done = path.with_suffix(".json")
     description = {"tokens": n, "d_mlp": size, "weights": float(model.head.weight.double().abs().sum())}
-    if not (done.exists() and json.loads(done.read_text()) == description):
+    if not (done.exists() and json.loads(done.read_text(encoding="utf-8")) == description):
         path.parent.mkdir(parents=True, exist_ok=True)
         acts = torch.from_file(str(path), shared=True, size=n * size, dtype=torch.float16).view(n, size)
         offsets = torch.arange(len(tokens)).tensor_split(processes.count)[processes.rank]
@@ -60,7 +60,7 @@ def collect_activations(
             acts[start : start + len(post)] = post.half().cpu()
         processes.wait()
         if processes.rank == 0:
-            done.write_text(json.dumps(description))
+            done.write_text(json.dumps(description), encoding="utf-8")
     return torch.from_file(str(path), shared=True, size=n * size, dtype=torch.float16).view(n, size)
 
 

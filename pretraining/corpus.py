@@ -370,5 +370,5 @@ def prepare_corpus(
         "characters": kinds,
         "python": sys.version.split()[0],
     }
-    (destination / "corpus.json").write_text(json.dumps(summary, indent=2) + "\n")
+    (destination / "corpus.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
     return sizes

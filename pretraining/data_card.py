@@ -20,14 +20,14 @@ from pretraining.report import CORE_NAME, bars
 
 def files_table(data: Path) -> list[str]:
     """Every file of the manifest with its size and SHA-256."""
-    sums = json.loads((data / "manifest.json").read_text())["sha256"]
+    sums = json.loads((data / "manifest.json").read_text(encoding="utf-8"))["sha256"]
     rows = [f"| `{name}` | {(data / name).stat().st_size / 1e6:.2f} MB | `{sums[name]}` |" for name in sums]
     return ["| file | size | SHA-256 |", "|---|---|---|", *rows]
 
 
 def text_table(data: Path) -> list[str]:
     """How much text of each kind there is, and how many tokens each split has."""
-    corpus = json.loads((data / "corpus.json").read_text())
+    corpus = json.loads((data / "corpus.json").read_text(encoding="utf-8"))
     rows = [f"| {kind} | {characters:,} |" for kind, characters in corpus["characters"].items()]
     tokens = corpus["tokens"]
     return [
@@ -94,8 +94,8 @@ def replaced(text: str, parts: Mapping[str, list[str]]) -> str:
 
 def update_data_card(data: Path, naming_rows: int = 3200) -> None:
     """Rewrites the measured parts of DATA.md; latents are named in `latent_names.json`."""
-    metrics = json.loads((data / "metrics.json").read_text())
-    names = json.loads((data / "latent_names.json").read_text())
+    metrics = json.loads((data / "metrics.json").read_text(encoding="utf-8"))
+    names = json.loads((data / "latent_names.json").read_text(encoding="utf-8"))
     model, autoencoder = load_language_model(), load_autoencoder()
     rates = get_feature_probability(load_tokens("held_out").tokens, model, autoencoder)[0]
     text = first_rows(load_tokens("train"), naming_rows)
@@ -109,4 +109,4 @@ def update_data_card(data: Path, naming_rows: int = 3200) -> None:
         "latents": latents,
     }
     path = data / "DATA.md"
-    write_atomically(path, replaced(path.read_text(), parts))
+    write_atomically(path, replaced(path.read_text(encoding="utf-8"), parts))

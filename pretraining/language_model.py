@@ -172,6 +172,6 @@ def train_language_model(
     if main:
         save_file(model.state_dict(), run_dir / "model.safetensors")
         summary = {"settings": settings, "steps": steps, "precision": str(dtype), "validation_loss": loss_now}
-        (run_dir / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+        (run_dir / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
     processes.close()
     return loss_now

@@ -152,7 +152,7 @@ def save_metrics(
     result: dict[str, Any] = {"split": split, "loss_by_kind": losses, "loss_clean": first.loss_clean}
     for name, evaluation in zip(("autoencoders", "autoencoder_topk"), evaluations.values(), strict=True):
         result[name] = {key: value for key, value in evaluation._asdict().items() if key != "firing_rates"}
-    path.write_text(json.dumps(result, indent=2) + "\n")
+    path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
 
 def draw_histogram(evaluations: dict[str, Evaluation], path: Path) -> None:

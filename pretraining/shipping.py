@@ -22,7 +22,7 @@ from pretraining.sparse_training import Weights
 def ship_language_model(run_dir: Path, corpus: Path, data: Path) -> None:
     """Weights in float16 under TransformerLens's names, its configuration, and the tokenizer."""
     weights = load_file(run_dir / "model.safetensors")
-    settings = json.loads((run_dir / "summary.json").read_text())["settings"]
+    settings = json.loads((run_dir / "summary.json").read_text(encoding="utf-8"))["settings"]
     cfg = LanguageModelConfig(**{field.name: settings[field.name] for field in fields(LanguageModelConfig)})
     data.mkdir(parents=True, exist_ok=True)
     save_file(
@@ -63,7 +63,7 @@ def ship_autoencoders(run_dir: Path, data: Path) -> None:
     data.mkdir(parents=True, exist_ok=True)
     parts = [load_weights(run_dir / f"refit_{instance}.safetensors") for instance in (0, 1)]
     save_file(stacked(parts), data / "autoencoders.safetensors")
-    k = json.loads((run_dir / "topk_0.json").read_text())["k"]
+    k = json.loads((run_dir / "topk_0.json").read_text(encoding="utf-8"))["k"]
     topk = stacked([load_weights(run_dir / "topk_0.safetensors")])
     save_file(topk, data / "autoencoder_topk.safetensors", metadata={"k": str(k)})
 
@@ -84,5 +84,5 @@ def write_manifest(data: Path) -> dict[str, Any]:
     }
     for path in paths:
         path.chmod(0o644)
-    (data / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
+    (data / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
     return manifest

@@ -27,7 +27,7 @@ from coursekit import folders
 from coursekit.catalogue import CHAPTERS, Chapter, get_exercise
 from coursekit.errors import CourseError
 from coursekit.folders import learner_path, repository, solved_path, source_path
-from coursekit.notebooks.cells import exercise_cells, fold
+from coursekit.notebooks.cells import METADATA, exercise_cells, fold
 from coursekit.notebooks.names import exercise_of, exercises_with, name_by_text
 from coursekit.prose import DIRECTIVE
 from part_utils.files import write_atomically
@@ -67,7 +67,7 @@ def build(chapters: Sequence[Chapter], execute: bool, say: Callable[[str], None]
             write_atomically(learner_path(chapter), text)
             say(f"wrote {learner_path(chapter).relative_to(folders.ROOT)}")
     readme = folders.ROOT / "README.md"
-    write_atomically(readme, with_chapter_table(readme.read_text()))
+    write_atomically(readme, with_chapter_table(readme.read_text(encoding="utf-8")))
 
 
 def out_of_date(chapters: Sequence[Chapter]) -> list[str]:
@@ -94,9 +94,9 @@ def out_of_date(chapters: Sequence[Chapter]) -> list[str]:
     with tempfile.TemporaryDirectory() as scratch:
         for chapter, text in _released(present, Path(scratch)):
             path = learner_path(chapter)
-            if not path.exists() or path.read_text() != text:
+            if not path.exists() or path.read_text(encoding="utf-8") != text:
                 problems.append(f"{path.relative_to(folders.ROOT)} is not what nbgrader's release step makes")
-    readme = (folders.ROOT / "README.md").read_text()
+    readme = (folders.ROOT / "README.md").read_text(encoding="utf-8")
     if with_chapter_table(readme) != readme:
         problems.append("README.md: the table of chapters is out of date")
     return problems
@@ -136,10 +136,7 @@ def compose(chapter: Chapter) -> nbformat.NotebookNode:
         )
     notebook = nbformat.v4.new_notebook(
         cells=cells,
-        metadata={
-            "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
-            "language_info": {"name": "python"},
-        },
+        metadata=METADATA,
     )
     notebook.nbformat_minor = 5
     return notebook
@@ -188,8 +185,10 @@ def _installation() -> nbformat.NotebookNode:
         "# Installs the course where it is missing, as on Colab (the torch that is there stays). "
         "Elsewhere this does nothing.\n"
         "import importlib.util\n\n"
-        'if importlib.util.find_spec("part_utils") is None:\n'
-        f'    %pip install --quiet "git+{repository()}"'
+        'if importlib.util.find_spec("coursekit") is None:\n'
+        f'    %pip install --quiet "git+{repository()}"\n'
+        "    from part_utils.installation import advice\n\n"
+        "    print(advice())"
     )
 
 

@@ -116,7 +116,9 @@ def chapter_problems(root: Path, chapter: Chapter) -> Iterator[str]:
     if not source.exists():
         yield f"{_short(source, root)} does not exist"
     else:
-        yield from _compared(_short(source, root), _DIRECTIVE.findall(source.read_text()), wanted)
+        yield from _compared(
+            _short(source, root), _DIRECTIVE.findall(source.read_text(encoding="utf-8")), wanted
+        )
     for path in (learner_path(chapter, root), solved_path(chapter, root)):
         try:
             notebook = read_notebook(path)

@@ -15,7 +15,7 @@ from coursekit.catalogue import CHAPTERS, UnknownExercise, chapter, get_exercise
 from coursekit.commands.dashboard import app as dashboard
 from coursekit.commands.grading import COMMANDS, examine_grading
 from coursekit.commands.options import LARGEST_SEED
-from coursekit.commands.output import complaints, sentences_for
+from coursekit.commands.output import complaints, sentences_for, show_everywhere
 from coursekit.commands.pretraining import app as pretraining
 from coursekit.errors import CourseError
 
@@ -108,6 +108,26 @@ def build_command(
         complaints.print("Run `course build` and commit what it writes.", highlight=False)
         raise typer.Exit(1)
     console.print(f"{len(chosen)} chapters are up to date.", highlight=False)
+
+
+@app.command("start")
+@sentences_for_errors
+def start_command(
+    folder: Annotated[
+        Path,
+        typer.Argument(help="Where your notebooks are to be; by default a new folder, superposition-course."),
+    ] = Path("superposition-course"),
+    open_lab: Annotated[bool, typer.Option("--open/--no-open", help="Open JupyterLab in the end.")] = True,
+) -> None:
+    """Put the notebooks into a folder (never over what is there), look at the machine, and open JupyterLab."""
+    from coursekit.work.start import fill, open_jupyterlab
+
+    first = fill(folder, lambda line: console.print(escape(line), highlight=False, soft_wrap=True))
+    doctor_command()
+    if open_lab:
+        open_jupyterlab(folder, first)
+    else:
+        console.print(f"Open {escape(str(first))} in JupyterLab or VS Code.", highlight=False, soft_wrap=True)
 
 
 @app.command("doctor")
@@ -246,5 +266,11 @@ def lint_command(
     console.print(f"{len(chosen)} chapters: nothing to complain about.", highlight=False)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """What `course` runs."""
+    show_everywhere()
     app()
+
+
+if __name__ == "__main__":
+    main()

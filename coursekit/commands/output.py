@@ -1,6 +1,11 @@
 """What all commands of `course` share."""
 
+import codecs
+import contextlib
 import functools
+import io
+import sys
+import unicodedata
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +14,32 @@ from rich.console import Console
 from rich.markup import escape
 
 complaints = Console(stderr=True)
+
+# For a console or a pipe that has no such character, as on Windows.
+_INSTEAD = {
+    "✓": "+", "✗": "x", "○": "o", "●": "*", "…": "...", "·": "-", "→": "->", "←": "<-", "−": "-", "–": "-", "—": "-",
+    "×": "x", "≥": ">=", "≤": "<=", "≈": "~", "“": '"', "”": '"', "‘": "'", "’": "'", "•": "*", "█": "#", "░": ".",
+}  # fmt: skip
+
+
+def show_everywhere() -> None:
+    """Let nothing that is printed fail because the console or the pipe cannot show a character."""
+    codecs.register_error("course.instead", _instead)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            with contextlib.suppress(ValueError, OSError):
+                stream.reconfigure(errors="course.instead")
+
+
+def _instead(error: UnicodeError) -> tuple[str, int]:
+    """Another character for one that the encoding does not have: ours, or the letter without its accent."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    shown = ""
+    for character in error.object[error.start : error.end]:
+        plain = unicodedata.normalize("NFKD", character).encode("ascii", "ignore").decode()
+        shown += _INSTEAD.get(character) or plain or ("-" if 0x2500 <= ord(character) < 0x2580 else "?")
+    return shown, error.end
 
 
 def _sentence(error: Exception) -> str:

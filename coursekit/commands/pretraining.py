@@ -108,8 +108,8 @@ def train_lm_command(
         raise ValueError(
             f"d_model is {d_model}, which {n_heads} heads cannot share: choose a multiple of it."
         )
-    tokenizer = json.loads((corpus / "tokenizer" / "tokenizer.json").read_text())
-    summary = json.loads((corpus / "corpus.json").read_text())
+    tokenizer = json.loads((corpus / "tokenizer" / "tokenizer.json").read_text(encoding="utf-8"))
+    summary = json.loads((corpus / "corpus.json").read_text(encoding="utf-8"))
     cfg = LanguageModelConfig(
         d_model, n_heads, d_mlp, d_vocab=len(tokenizer["model"]["vocab"]), n_ctx=summary["context_length"]
     )

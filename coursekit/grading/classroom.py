@@ -350,7 +350,7 @@ def _course_seed(course: Path, wanted: int | None) -> int:
         write_atomically(path, f"{wanted}\n")
         return wanted
     if path.is_file():
-        return int(path.read_text())
+        return int(path.read_text(encoding="utf-8"))
     drawn = secrets.randbits(31)
     write_atomically(path, f"{drawn}\n")
     return drawn
@@ -362,7 +362,7 @@ def _result_path(course: Path, chapter: Chapter, student: str) -> Path:
 
 def _read(path: Path) -> Graded | None:
     try:
-        return Graded.from_json(path.read_text())
+        return Graded.from_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, TypeError, KeyError):
         return None
 

@@ -133,7 +133,7 @@ def _supervise(job: int, control: socket.socket, limits: dict[str, Any]) -> dict
 def _status(process: int, field: str) -> int:
     """A number from /proc: how many threads, or how many kilobytes."""
     try:
-        text = Path(f"/proc/{process}/status").read_text()
+        text = Path(f"/proc/{process}/status").read_text(encoding="utf-8")
     except OSError:
         return 0
     for line in text.splitlines():
@@ -290,7 +290,7 @@ def _confine(options: dict[str, Any]) -> list[str]:
     applied = ["namespaces"] if "namespaces" in layers else []
     if "rlimits" in layers:
         # Should the machine run out of memory, this process goes first.
-        Path("/proc/self/oom_score_adj").write_text("1000")
+        Path("/proc/self/oom_score_adj").write_text("1000", encoding="utf-8")
         confine.limit_resources(options["memory"], options["file_size"], options["seconds"])
         confine.drop_privileges()
         applied.append("rlimits")

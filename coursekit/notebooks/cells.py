@@ -9,6 +9,12 @@ from coursekit.catalogue import Exercise
 from coursekit.notebooks.names import check_grade_id, name_of, solution_grade_id
 from coursekit.notebooks.source import solution_source
 
+# Of every notebook; the file extension is what `jupyter nbconvert --to script` gives its file.
+METADATA = {
+    "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+    "language_info": {"name": "python", "file_extension": ".py", "mimetype": "text/x-python"},
+}
+
 
 def exercise_cells(exercise: Exercise) -> list[nbformat.NotebookNode]:
     """Statement, code, check and hints, in the order in which they stand in a notebook."""

@@ -8,7 +8,7 @@ import nbformat
 from nbgrader.preprocessors import ClearSolutions, NbGraderPreprocessor
 from nbgrader.utils import is_solution
 
-from coursekit.notebooks.cells import fold
+from coursekit.notebooks.cells import METADATA, fold
 from coursekit.notebooks.names import exercise_of, name_of
 from coursekit.notebooks.reading import digest_of
 from coursekit.notebooks.source import without_markers
@@ -51,12 +51,7 @@ class PlainMetadata(NbGraderPreprocessor):
     """
 
     def preprocess(self, nb: Any, resources: Any) -> tuple[Any, Any]:
-        nb.metadata = nbformat.from_dict(
-            {
-                "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
-                "language_info": {"name": "python"},
-            }
-        )
+        nb.metadata = nbformat.from_dict(METADATA)
         for cell in nb.cells:
             cell.metadata["course"] = {"cell": cell.id, "digest": digest_of(cell.source)}
         return nb, resources

@@ -1,21 +1,37 @@
-"""An exercise's cells as the course ships them to learners, made from the catalogue.
+"""An exercise's cells as the course ships them to learners.
 
-In a checkout `chapters/` is what the learner edits, and a pip install has none: so they are made anew, with the
-same nbgrader steps that the build uses.
+An installed package carries the learners' notebooks, and they are read from there. In a checkout `chapters/` is what
+the learner edits: there they are made anew from the catalogue, with the same nbgrader steps that the build uses.
 """
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import nbformat
 
 from coursekit.catalogue import Exercise
+from coursekit.material import is_installed, learner_notebook
 from coursekit.notebooks.cells import exercise_cells
+from coursekit.notebooks.names import Kind, cell_name, name_of
+from coursekit.notebooks.reading import joined
 
 
 def stub_cells(exercise: Exercise) -> list[dict[str, Any]]:
     """Statement, stub, check and hints of an exercise, as in an untouched notebook."""
+    return _shipped_cells(exercise) if is_installed() else _made_cells(exercise)
+
+
+def _shipped_cells(exercise: Exercise) -> list[dict[str, Any]]:
+    path = learner_notebook(exercise.chapter.slug)
+    cells = {cell_name(cell): cell for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]}
+    kinds: tuple[Kind, ...] = ("statement", "exercise", "check", "hints")
+    found = [cells[name_of(kind, exercise.id)] for kind in kinds]
+    return [{**cell, "source": joined(cell["source"])} for cell in found]
+
+
+def _made_cells(exercise: Exercise) -> list[dict[str, Any]]:
     from nbgrader.preprocessors import LockCells
     from nbgrader.utils import compute_checksum
 

@@ -76,7 +76,7 @@ def all_backups(root: Path) -> list[Backup]:
     found = []
     for path in sorted(folder_of(root).glob("[!.]*/backup.json")):
         try:
-            facts = json.loads(path.read_text())
+            facts = json.loads(path.read_text(encoding="utf-8"))
             found.append(Backup(**{**facts, "files": tuple(facts["files"]), "code": tuple(facts["code"])}))
         except (OSError, ValueError, TypeError, KeyError):
             continue

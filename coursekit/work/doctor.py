@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import importlib.util
 import re
 import sys
 import tempfile
@@ -13,6 +14,8 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
+# Looked at where they are installed: not everybody needs them.
+EXTRAS = ("nbgrader", "jupyterlab")
 MODULES = {
     "torch": "torch",
     "einops": "einops",
@@ -50,7 +53,7 @@ def _python() -> Finding:
         "Python",
         sys.version_info >= (3, 11),
         version,
-        "Install Python 3.11 or newer and run `make course` again.",
+        "Install Python 3.11 or newer, and the course with it.",
     )
 
 
@@ -71,6 +74,8 @@ def _packages() -> Iterator[Finding]:
 
 def _imports() -> Iterator[Finding]:
     for module, package in MODULES.items():
+        if module in EXTRAS and importlib.util.find_spec(module) is None:
+            continue
         try:
             importlib.import_module(module)
         except Exception as error:
@@ -79,7 +84,7 @@ def _imports() -> Iterator[Finding]:
                 module,
                 False,
                 f"import fails: {reason}",
-                f"Run `pip install --force-reinstall {package}`, or `make clean` and `make course`.",
+                f"Run `pip install --force-reinstall {package}`; in a checkout, `make clean` and `make course`.",
             )
         else:
             yield Finding(module, True, importlib.metadata.version(package))
@@ -112,12 +117,12 @@ def _training() -> Finding:
             "Training",
             False,
             f"{type(error).__name__}: {error}",
-            "Reinstall torch: run `make clean` and `make course`.",
+            "Run `pip install --force-reinstall torch`; in a checkout, `make clean` and `make course`.",
         )
     first, last = log["loss"][0], log["loss"][-1]
     return Finding(
         "Training",
         last < first,
         f"loss {first:.3f} to {last:.3f}",
-        "Reinstall torch: run `make clean`, `make course`.",
+        "Run `pip install --force-reinstall torch`; in a checkout, `make clean` and `make course`.",
     )

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from coursekit.errors import CourseError
+from coursekit.material import is_installed, material
 from coursekit.notebooks.merge import is_untouched, merge
 from coursekit.work import backups
 from coursekit.work.reset import read_raw, serialized
@@ -83,7 +84,12 @@ def make_plan(root: Path, release: Path) -> Plan:
     plan = Plan()
     for path in sorted((release / "chapters").glob("*/*.ipynb")):
         _plan_notebook(plan, root, release, path.relative_to(release))
-    # Beside notebooks alone, as after a pip install, there is nothing else to bring.
+    # Beside notebooks alone, as after `course start`, there are only the pictures that they show.
+    if not (root / "pyproject.toml").exists():
+        for path in sorted((release / "images").glob("*.*")):
+            relative = path.relative_to(release)
+            if path.suffix != ".py" and not _same(path, root / relative):
+                plan.others[relative.as_posix()] = path.read_bytes()
     if (root / "pyproject.toml").exists():
         for path in sorted(release.rglob("*")):
             relative = path.relative_to(release)
@@ -92,7 +98,7 @@ def make_plan(root: Path, release: Path) -> Plan:
             if str(relative.as_posix()) in plan.notebooks or _is_chapter(relative):
                 continue
             content, mine = path.read_bytes(), root / relative
-            if not mine.exists() or mine.read_bytes() != content:
+            if not _same(path, mine):
                 plan.others[relative.as_posix()] = content
         old, new = _version(root), _version(release)
         if plan.others and old != new:
@@ -141,13 +147,19 @@ def _plan_notebook(plan: Plan, root: Path, release: Path, relative: Path) -> Non
     plan.said.append(f"{name}: new text, {carried}")
 
 
+def _same(path: Path, mine: Path) -> bool:
+    return mine.exists() and mine.read_bytes() == path.read_bytes()
+
+
 def _is_chapter(relative: Path) -> bool:
     return relative.parts[0] == "chapters" and relative.suffix == ".ipynb"
 
 
 def _version(folder: Path) -> str:
     with contextlib.suppress(OSError, ValueError, KeyError):
-        return str(tomllib.loads((folder / "pyproject.toml").read_text())["project"]["version"])
+        return str(
+            tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+        )
     return "unknown"
 
 
@@ -156,7 +168,10 @@ def _release(root: Path, source: str | None) -> Iterator[Path]:
     """The folder of the newer release."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        if source is None:
+        if source is None and is_installed() and not (root / ".git").exists():
+            # `pip install --upgrade` has brought it.
+            folder = material()
+        elif source is None:
             _fetch(root, folder)
         else:
             given = Path(source)
