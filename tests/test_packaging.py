@@ -12,7 +12,7 @@ import nbformat
 import pytest
 
 from coursekit import CHAPTERS
-from coursekit.authoring.build import ROOT, learner_path
+from coursekit.folders import ROOT, learner_path
 
 PACKAGES = ("part_utils", "coursekit", "pretraining")
 ENCODINGS = ("cp1252", "ascii", "cp949")

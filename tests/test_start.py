@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 from coursekit import CHAPTERS
 from coursekit.commands.cli import app
 from coursekit.errors import CourseError
-from coursekit.progress.store import course_folder
+from coursekit.folders import course_folder
 from coursekit.work import start
 from coursekit.work.start import fill, jupyter_environment, open_jupyterlab
 
