@@ -81,20 +81,28 @@ class Exercise:
         return self.check.__module__.rpartition(".")[2]
 
     @property
+    def label(self) -> str:
+        """What tests and tables call it: `2.3 e03_forward`."""
+        return f"{self.id} {self.slug}"
+
+    @property
     def prose(self) -> Prose:
         """Its words, from the chapter's text. Raises ValueError if it is not there."""
-        path = chapter_text(self.chapter.slug)
-        found = prose_in(path).get(self.id)
-        if found is None:
+        if (words := self._words()) is None:
             raise ValueError(
-                f"{path} has no exercise {self.id}. Write ```{{exercise}} {self.id} and its title there."
+                f"{chapter_text(self.chapter.slug)} has no exercise {self.id}. "
+                f"Write ```{{exercise}} {self.id} and its title there."
             )
-        return found
+        return words
+
+    def _words(self) -> Prose | None:
+        path = chapter_text(self.chapter.slug)
+        return prose_in(path).get(self.id) if path.is_file() else None
 
     @property
     def title(self) -> str:
-        """A few words for headings."""
-        return self.prose.title
+        """A few words for headings; its name where the chapter's text is not at hand, as a check needs none."""
+        return words.title if (words := self._words()) else self.name
 
     @property
     def name(self) -> str:

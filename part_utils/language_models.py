@@ -206,7 +206,7 @@ def load_autoencoder(name: str = "bundled", run: int | None = None, device: str 
 
 
 def load_topk_autoencoder(device: str = "cpu") -> TopKAutoEncoder:
-    """The bundled TopK autoencoder of chapter 6, with one instance, on the same MLP."""
+    """The bundled TopK autoencoder, with one instance, on the same MLP."""
     from safetensors import safe_open
 
     from part_utils.variants import TopKAutoEncoder

@@ -4,6 +4,8 @@ Imports inside functions count. Those under `if TYPE_CHECKING` do not: nothing i
 """
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -137,6 +139,30 @@ def test_nothing_but_its_own_commands_imports_pretraining():
 
 def test_old_names_are_used_by_nothing_here():
     assert [name for name, others in GRAPH.items() if any(o.startswith(OLD_NAMES) for o in others)] == []
+
+
+def test_all_exercises_are_known_without_the_heavy_libraries():
+    """A check card, `course progress` and a grading worker read the catalogue before they do anything."""
+    heavy = [
+        "scipy",
+        "transformers",
+        "transformer_lens",
+        "plotly",
+        "nbgrader",
+        "nbformat",
+        "IPython",
+        "pandas",
+        "dask",
+        "rich",
+        "typer",
+    ]
+    code = (
+        f"import sys, coursekit; coursekit.all_exercises(); print([m for m in {heavy} if m in sys.modules])"
+    )
+    output = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert output.stdout == "[]\n"
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,15 @@
 """What checks are written with: comparisons, the naming of mistakes, distributions."""
 
+import ast
 import math
 
 import pytest
 import torch
 
+from coursekit import catalogue, get_exercise, reference_learner, run_check
 from coursekit.checking.claims import Check, Mistake, agree, compare, shape_text, variations
 from coursekit.checking.door import DirectLearner, Handle
+from coursekit.folders import ROOT
 
 
 @pytest.fixture
@@ -16,6 +19,34 @@ def check():
 
 def message(caught):
     return caught.value.message
+
+
+def test_a_check_needs_no_text_of_its_chapter(monkeypatch, tmp_path):
+    monkeypatch.setattr(catalogue, "chapter_text", lambda slug: tmp_path / f"{slug}.md")
+    result = run_check(get_exercise("2.3"), reference_learner())
+    assert result.passed
+    assert result.title == "AutoEncoder.forward"
+    assert "2.3" in result.html()
+
+
+def test_a_phrase_may_stand_for_several_outcomes(check):
+    known = {"the sign is wrong": [lambda: -torch.ones(2), torch.full((2,), -2.0)]}
+    for actual in (-torch.ones(2), torch.full((2,), -2.0)):
+        with pytest.raises(Mistake, match=r"when the sign is wrong\.$"):
+            check.equal(actual, torch.ones(2), "rows", "", known)
+
+
+def test_no_phrase_ends_in_a_blank():
+    """A key that has to differ from another by a blank is two outcomes of one phrase: write a list."""
+    wrong = [
+        f"{path.name}: {key.value}"
+        for path in (ROOT / "coursekit/exercises").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Dict)
+        for key in node.keys
+        if isinstance(key, ast.Constant) and str(key.value) != str(key.value).strip()
+    ]
+    assert wrong == []
 
 
 class TestEqual:

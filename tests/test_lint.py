@@ -90,6 +90,10 @@ def test_what_an_exercise_lacks(facts, sentence):
             "exercise 0.9: it has words in the chapter's text, but no",
         ),
         ("", "exercise 0.1: its words are missing; write {exercise} 0.1 in the text"),
+        (
+            "0.1 A title\nDo it.\n\nHint: one\n\nHint: two\n\n```python\nx = 1",
+            "exercise 0.1: a fence is open at the end of its statement or of a hint",
+        ),
     ],
 )
 def test_what_the_words_of_an_exercise_lack(directive, sentence):
@@ -105,6 +109,17 @@ def test_what_the_words_of_an_exercise_lack(directive, sentence):
 def test_words_that_stand_twice_are_refused():
     with pytest.raises(ValueError, match=r"two exercises 0\.1"):
         parse("```{exercise} 0.1 A\nb\n```\n\n```{exercise} 0.1 A\nb\n```\n")
+
+
+def test_words_are_looked_for_in_the_text_of_this_checkout(root):
+    text = (root / TEXT).read_text()
+    (root / TEXT).write_text(text.replace("Hint:", "A hint:"))
+    assert sum("it has 0 hints" in problem for problem in problems(root)) == len(CHAPTER.exercises)
+    start = text.index("```{exercise} 0.1")
+    (root / TEXT).write_text(text + text[start : text.index("\n```\n", start) + 5])
+    assert f"{TEXT}: The text has two exercises 0.1." in problems(root)
+    (root / TEXT).write_text(text.replace("```{exercise} 0.1", "````{exercise} 0.1"))
+    assert any(problem.startswith("exercise 0.1: its words are missing") for problem in problems(root))
 
 
 def test_words_are_read_as_they_stand():

@@ -39,7 +39,7 @@ def test_every_exercise_of_these_chapters_has_enough_of_both():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("exercise", all_exercises(), ids=lambda e: f"{e.id} {e.name}")
+@pytest.mark.parametrize("exercise", all_exercises(), ids=lambda e: e.label)
 def test_reference_passes_whatever_the_seed(exercise):
     learner = reference_learner()
     # From chapter 4 on a check runs a language model, and takes a second.

@@ -1,7 +1,15 @@
-"""An exercise has one name: of its file, and of the file of its wrong answers; and a file that one can read at once."""
+"""An exercise has one name: of its file, of the file of its wrong answers, of its tests and its row in their table.
+
+It is made of the exercise's number and what its cell defines. And its file is one that a person reads at once.
+"""
+
+import re
+
+import pytest
 
 from coursekit import all_exercises
 from coursekit.folders import ROOT
+from coursekit.notebooks.cells import exercise_cells
 
 MOST_LINES = 450
 
@@ -16,9 +24,14 @@ def test_every_exercise_has_a_file_of_its_name_and_answers_of_the_same_name():
     assert slugs("tests/mutants") == named
 
 
-def test_the_number_in_the_name_is_the_exercises():
-    for exercise in all_exercises():
-        assert int(exercise.slug[1:3]) == int(exercise.id.partition(".")[2])
+@pytest.mark.parametrize("exercise", all_exercises(), ids=lambda e: e.label)
+def test_the_name_is_the_number_and_what_the_cell_defines(exercise):
+    number, _, name = exercise.slug.partition("_")
+    assert number == f"e{int(exercise.id.partition('.')[2]):02}"
+    defined = exercise.name.rpartition(".")[2]
+    assert name == re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", defined).lower().strip("_")
+    cell = next(cell for cell in exercise_cells(exercise) if cell.cell_type == "code")
+    assert re.search(rf"^ *(def|class) {defined}\b", cell.source, re.MULTILINE)
 
 
 def test_no_exercise_is_longer_than_a_person_reads_at_once():

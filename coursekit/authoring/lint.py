@@ -11,15 +11,15 @@ from urllib.parse import unquote, urlsplit
 from coursekit.catalogue import CHAPTERS, Chapter, Exercise
 from coursekit.errors import CourseError
 from coursekit.folders import learner_path, solved_path, source_path
-from coursekit.material import chapter_text
 from coursekit.notebooks.names import cell_name, exercise_of, exercises_with
 from coursekit.notebooks.reading import joined, read_notebook
-from coursekit.prose import Prose, prose_in
+from coursekit.prose import Prose, parse
 from coursekit.work.check import check_notebook
 
 LEAST_HINTS = 2
 
-_DIRECTIVE = re.compile(r"^```\{exercise\}[ \t]*(\S+)", re.MULTILINE)
+_DIRECTIVE = re.compile(r"^`{3,}\{exercise\}[ \t]*(\S+)", re.MULTILINE)
+_FENCE = re.compile(r"^[ \t]*(?:```|~~~)", re.MULTILINE)
 _CALL = re.compile(r"^\s*check\(\s*[\"'](\d+\.\d+)[\"']\s*[,)]", re.MULTILINE)
 _CODE = re.compile(r"^(```|~~~).*?^\1[ \t]*$|`[^`\n]+`|\$\$.*?\$\$|\$[^$\n]+\$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(
@@ -38,8 +38,7 @@ def lint(root: Path, chapters: Sequence[Chapter] = CHAPTERS, run: bool = True) -
     """
     yield from catalogue_problems(chapters)
     for chapter in chapters:
-        path = chapter_text(chapter.slug)
-        yield from prose_problems(chapter, prose_in(path) if path.exists() else {})
+        yield from text_problems(root, chapter)
         yield from chapter_problems(root, chapter)
         if run:
             yield from result_problems(root, chapter)
@@ -70,6 +69,17 @@ def catalogue_problems(chapters: Iterable[Chapter]) -> Iterator[str]:
             seen.add(exercise.id)
 
 
+def text_problems(root: Path, chapter: Chapter) -> Iterator[str]:
+    """What the words of a chapter's exercises lack, as its text stands now."""
+    path = source_path(chapter, root)
+    try:
+        words = parse(path.read_text(encoding="utf-8")) if path.exists() else {}
+    except ValueError as error:
+        yield f"{_short(path, root)}: {error}"
+        return
+    yield from prose_problems(chapter, words)
+
+
 def prose_problems(chapter: Chapter, words: Mapping[str, Prose]) -> Iterator[str]:
     """What the words of a chapter's exercises lack, and which of them belong to no exercise."""
     ids = [exercise.id for exercise in chapter.exercises]
@@ -87,6 +97,11 @@ def prose_problems(chapter: Chapter, words: Mapping[str, Prose]) -> Iterator[str
             yield f"exercise {exercise_id}: it has {len(hints)} hints; at least {LEAST_HINTS} are needed"
         if len(set(hints)) < len(hints):
             yield f"exercise {exercise_id}: a hint stands twice"
+        if any(len(_FENCE.findall(part)) % 2 for part in (prose.statement, *hints)):
+            yield (
+                f"exercise {exercise_id}: a fence is open at the end of its statement or of a hint; around a block of "
+                "code {exercise} needs four backticks"
+            )
 
 
 def exercise_problems(exercise: Exercise) -> Iterator[str]:

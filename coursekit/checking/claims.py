@@ -23,6 +23,7 @@ from coursekit.checking.pictures import side_by_side
 
 MOST_EXPLANATIONS = 2
 Alternative = Tensor | Callable[[], Tensor | None] | None
+Mistakes = Mapping[str, Alternative | Sequence[Alternative]]
 
 
 class Mistake(Exception):
@@ -171,7 +172,7 @@ class Check:
         expected: Tensor,
         axes: str,
         claim: str,
-        mistakes: Mapping[str, Alternative] | None = None,
+        mistakes: Mistakes | None = None,
         rtol: float = 1e-4,
         atol: float = 1e-5,
         what: str = "the result",
@@ -184,7 +185,8 @@ class Check:
             axes: names of the expected axes, as in einsum; "" for a scalar.
             claim: shown when it agrees.
             mistakes: known mistakes and the tensors that they lead to. A phrase that completes "Your result is
-                what comes out when …" maps to a tensor, or to a function that returns one (or None).
+                what comes out when …" maps to a tensor, to a function that returns one (or None), or to a list of
+                these.
             what: what to call the tensor in messages.
         """
         tensor = self.tensor(actual, what)
@@ -438,15 +440,23 @@ def described(value: Any) -> str:
 
 
 def _fitting(
-    mistakes: Iterable[tuple[str, Alternative]], actual: Tensor, expected: Tensor, rtol: float, atol: float
+    mistakes: Iterable[tuple[str, Alternative | Sequence[Alternative]]],
+    actual: Tensor,
+    expected: Tensor,
+    rtol: float,
+    atol: float,
 ) -> list[str]:
     """The known mistakes that explain what came out: one, or two if both do on these inputs.
 
     A combination of mistakes counts only if none of its parts explains it alone.
     """
     found: list[str] = []
-    for phrase, alternative in mistakes:
-        phrase = phrase.strip()
+    each = (
+        (phrase, alternative)
+        for phrase, outcome in mistakes
+        for alternative in (outcome if isinstance(outcome, Sequence) else [outcome])
+    )
+    for phrase, alternative in each:
         if any(known in phrase for known in found):
             continue
         wrong = None

@@ -1,1 +1,1 @@
-"""One module for each chapter's exercises."""
+"""One file for each exercise: its facts and its check."""

@@ -13,7 +13,7 @@ from coursekit.work.check import check_in_notebook
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     code = metafunc.config.stash[NOTEBOOK]
     exercises = list(all_exercises()) if code is None else code.exercises()
-    metafunc.parametrize("exercise", exercises, ids=[f"{e.id} {e.name}" for e in exercises])
+    metafunc.parametrize("exercise", exercises, ids=[e.label for e in exercises])
 
 
 def test_exercise(exercise: Exercise, pytestconfig: pytest.Config) -> None:

@@ -64,7 +64,7 @@ def _check_answers(exercises: list[Exercise], seeds: range, mechanical: bool, co
         table.add_column(column)
     for exercise in exercises:
         of = {what: count[exercise.id, what] for what in COUNTED}
-        table.add_row(exercise.id, *_columns(of, mechanical))
+        table.add_row(exercise.label, *_columns(of, mechanical))
     of = {what: sum(count[e.id, what] for e in exercises) for what in COUNTED}
     table.add_section()
     seeds_text = f"{len(seeds)} seeds" if len(seeds) > 1 else f"seed {seeds[0]}"

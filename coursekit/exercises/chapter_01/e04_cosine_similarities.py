@@ -65,8 +65,10 @@ def _wrong_similarities(W: Tensor) -> dict:
         ),
         "everything is divided by one norm of all of `W`": gram_matrix(W / W.norm()),
         "the columns are divided by their *squared* length": gram_matrix(W / lengths**2),
-        "only one of the two columns is scaled to length one": torch.einsum("ihf,ihg->ifg", unit, W),
-        "only one of the two columns is scaled to length one ": torch.einsum("ihf,ihg->ifg", W, unit),
+        "only one of the two columns is scaled to length one": [
+            torch.einsum("ihf,ihg->ifg", unit, W),
+            torch.einsum("ihf,ihg->ifg", W, unit),
+        ],
         "the absolute value is taken: opposite directions have -1": gram_matrix(unit).abs(),
         "the similarity is squared": gram_matrix(unit) ** 2,
         "the instances are added up instead of kept apart": gram_matrix(unit).sum(0),

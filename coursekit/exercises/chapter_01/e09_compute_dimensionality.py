@@ -59,7 +59,7 @@ def _wrong_dimensionalities(W: Tensor) -> dict:
     own, gram, cosines = torch.diag_embed(lengths), gram_matrix(W), gram_matrix(unit)
     rows = W.norm(dim=2, keepdim=True)
     turned = torch.einsum("ihf,igf->ihg", W / rows, W)
-    wrong = variations(
+    wrong: dict = variations(
         lambda top, bottom: top / bottom,
         {
             "": lengths**2,
@@ -88,7 +88,9 @@ def _wrong_dimensionalities(W: Tensor) -> dict:
         "the axes of `hidden` and `features` are swapped": W.norm(dim=2) ** 2 / turned.pow(2).sum(2),
         "the fraction is upside down": (overlaps**2).sum(2) / lengths**2,
         "instance 0 is used for every instance": _dimensionality(W[:1]).expand(len(W), -1),
-        "the dimensionalities are summed up": _dimensionality(W).sum(1),
-        "the dimensionalities are summed up ": _dimensionality(W).sum(1, keepdim=True),
+        "the dimensionalities are summed up": [
+            _dimensionality(W).sum(1),
+            _dimensionality(W).sum(1, keepdim=True),
+        ],
     }
     return wrong

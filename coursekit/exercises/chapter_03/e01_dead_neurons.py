@@ -56,8 +56,10 @@ def dead_neurons(check: Check) -> None:
         check,
         rates,
         dead,
-        {"a share that is small but not zero counts as dead": small}
-        | {"a small share counts as dead ": rates.mean(0) < 1e-3},
+        {
+            "a share that is small but not zero counts as dead": small,
+            "a small share counts as dead": rates.mean(0) < 1e-3,
+        },
         "a latent that fires on one input in a million is alive",
         nearly="A share that is small but not zero counts as dead. A latent that fires at all is alive.",
     )
@@ -81,7 +83,7 @@ def _check_mask(
         return
     for phrase, mask in mistakes.items():
         if found.shape == mask.shape and torch.equal(found, mask) and found.dtype == torch.bool:
-            raise Mistake(f"Your mask is what comes out when {phrase.strip()}.")
+            raise Mistake(f"Your mask is what comes out when {phrase}.")
     if found.shape != dead.shape:
         raise Mistake(
             "Your mask has the wrong shape: expected "

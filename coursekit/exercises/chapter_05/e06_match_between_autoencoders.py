@@ -168,8 +168,7 @@ def _check_match(
         "latents of A are compared with each other": None,
     }  # fmt: skip
     for phrase, matrix in wrong.items():
-        mistakes[phrase] = matrix.max(dim=1).values
-        mistakes[f"{phrase} "] = matrix.abs().max(dim=1).values
+        mistakes[phrase] = [matrix.max(dim=1).values, matrix.abs().max(dim=1).values]
     mistakes["the best is returned of what was found with `by` numbers that are not the best"] = (
         chosen if not agree(chosen, best) else None
     )
