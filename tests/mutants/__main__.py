@@ -42,6 +42,8 @@ def main() -> int:
     exercises = [e for e in all_exercises() if not arguments.exercise or e.id in arguments.exercise]
     seeds = range(arguments.first_seed, arguments.first_seed + arguments.seeds)
     console = Console()
+    # In a file, too, a row is a line.
+    console = console if console.is_terminal else Console(width=120)
     if arguments.reference_seeds:
         return _check_references(exercises, range(arguments.reference_seeds), console)
     return _check_answers(exercises, seeds, not arguments.no_mechanical, console)
