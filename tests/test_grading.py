@@ -24,14 +24,14 @@ from safetensors.torch import save
 from coursekit import chapter
 from coursekit.checking.door import Handle
 from coursekit.errors import CourseError
-from coursekit.grading import grade as grade_module
-from coursekit.grading import wire
-from coursekit.grading.classroom import collect, export, grade_class, read_grades, results_of
+from coursekit.grading import batches, wire
+from coursekit.grading.classroom import collect, export, grade_class, results_of
 from coursekit.grading.grade import Graded, nothing_for, seed_for
 from coursekit.grading.gradebook import Gradebook, autograded_path, write_autograded
-from coursekit.grading.jail import LAYERS, available_layers, require, tier_of
+from coursekit.grading.machine import LAYERS, available_layers, require, tier_of
 from coursekit.grading.report import feedback, statistics, write_grades
 from coursekit.grading.submissions import Submission, find_submissions, safe_name
+from tests.grades import scores_in
 
 ROOT = Path(__file__).resolve().parents[1]
 ZERO = chapter("00")
@@ -294,7 +294,7 @@ def course(class_of_three: Path, tier: str, tmp_path_factory: pytest.TempPathFac
 
 
 def test_scores_and_pages(course: Path) -> None:
-    assert read_grades(course / "graded" / ZERO.slug / "grades.csv") == {"anna": 3, "ben": 0, "carl": 0}
+    assert scores_in(course / "graded" / ZERO.slug / "grades.csv") == {"anna": 3, "ben": 0, "carl": 0}
     with Gradebook(course) as book:
         assert {marks.student: marks.score for marks in book.marks(ZERO)} == {"anna": 3, "ben": 0, "carl": 0}
     for student in ("anna", "ben", "carl"):
@@ -338,7 +338,7 @@ def test_a_regrade_keeps_what_people_wrote(class_of_three: Path, tier: str, tmp_
         assert book.find_grade("check_0_1", ZERO.slug, ZERO.slug, "ben").manual_score == 0.5
         assert book.find_comment("exercise_0_1", ZERO.slug, ZERO.slug, "ben").comment == "Nearly."
         assert book.find_submission(ZERO.slug, "ben").score == 0.5
-    assert read_grades(tmp_path / "graded" / ZERO.slug / "grades.csv")["ben"] == 0.5
+    assert scores_in(tmp_path / "graded" / ZERO.slug / "grades.csv")["ben"] == 0.5
 
 
 def test_a_changed_verdict_asks_for_a_second_look(tier: str, tmp_path: Path) -> None:
@@ -508,7 +508,7 @@ def test_a_lost_gradebook_comes_back_from_a_part_of_the_class(
     # The course's folder itself: what is in submitted/ is meant, and not what was made of it.
     report = grade_class(tmp_path, ZERO, tmp_path, tier=tier)
     assert (report.graded_now, report.kept) == (0, 2)
-    assert read_grades(report.grades) == {"anna": 3, "ben": 0, "carl": 0}
+    assert scores_in(report.grades) == {"anna": 3, "ben": 0, "carl": 0}
 
 
 # Platforms
@@ -633,10 +633,10 @@ def test_memory_does_not_grow_with_the_class(
         return replace(some_result(task[0]), key="")
 
     monkeypatch.setattr(Submission, "read", read)
-    monkeypatch.setattr(grade_module, "grade_task", grade)
-    monkeypatch.setattr(grade_module, "grade_submission", lambda jail, *task: grade(task[:3], task[3]))
+    monkeypatch.setattr(batches, "grade_task", grade)
+    monkeypatch.setattr(batches, "grade_submission", lambda jail, *task: grade(task[:3], task[3]))
     monkeypatch.setattr(
-        grade_module, "ProcessPoolExecutor", lambda workers, mp_context: ThreadPoolExecutor(workers)
+        batches, "ProcessPoolExecutor", lambda workers, mp_context: ThreadPoolExecutor(workers)
     )
     for number in range(24):
         put(tmp_path / "in" / f"learner{number:02}.ipynb", b"{}")

@@ -14,12 +14,14 @@ from typer.testing import CliRunner
 
 from coursekit import CHAPTERS, chapter
 from coursekit.commands.cli import app
-from coursekit.grading.classroom import grade_class, read_grades, results_of
+from coursekit.grading.classroom import grade_class, results_of
 from coursekit.grading.grade import Graded, Settings, grade_submission, modules_of
 from coursekit.grading.gradebook import Gradebook
-from coursekit.grading.jail import Jail, available_layers, tier_of
+from coursekit.grading.jail import Jail
+from coursekit.grading.machine import available_layers, tier_of
 from coursekit.notebooks.learners_code import read_notebook_code
 from coursekit.work.check import check_in_notebook
+from tests.grades import scores_in
 
 ROOT = Path(__file__).resolve().parents[1]
 ZERO = chapter("00")
@@ -192,4 +194,4 @@ def test_nbgrader_itself_gives_the_same_scores(
 def test_grades_are_the_same_in_both_tables(submitted: Path, tmp_path: Path) -> None:
     report = grade_class(submitted, ZERO, tmp_path, tier=TIER, course_seed=3, workers=2)
     with Gradebook(tmp_path) as book:
-        assert read_grades(report.grades) == {marks.student: marks.score for marks in book.marks(ZERO)}
+        assert scores_in(report.grades) == {marks.student: marks.score for marks in book.marks(ZERO)}

@@ -19,7 +19,7 @@ from coursekit.catalogue import Chapter
 from coursekit.folders import ROOT, learner_path, solved_path
 from coursekit.grading.classroom import grade_class
 from coursekit.grading.gradebook import Gradebook
-from coursekit.grading.jail import available_layers, tier_of
+from coursekit.grading.machine import available_layers, tier_of
 from coursekit.notebooks.names import solution_grade_id
 
 pytestmark = pytest.mark.slow

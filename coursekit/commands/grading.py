@@ -51,7 +51,7 @@ def grade_command(
     from tqdm import tqdm
 
     from coursekit.grading.classroom import grade_class
-    from coursekit.grading.jail import Limits
+    from coursekit.grading.job import Limits
 
     with tqdm(file=sys.stdout, leave=False, mininterval=0.5, unit=" submissions", desc="grading") as bar:
         report = grade_class(
@@ -165,7 +165,8 @@ COMMANDS: dict[str, Any] = {
 def examine_grading() -> Iterator[Finding]:
     """What this machine has to jail learners' code with: the findings of `course doctor --grading`."""
     from coursekit.errors import CourseError
-    from coursekit.grading.jail import ADVICE, LAYERS, Jail, available_layers, tier_of
+    from coursekit.grading.jail import Jail
+    from coursekit.grading.machine import ADVICE, LAYERS, available_layers, tier_of
     from coursekit.work.doctor import Finding
 
     found = available_layers()

@@ -12,7 +12,6 @@ COURSE/graded/CHAPTER/                           results/STUDENT.json, grades.cs
 
 from __future__ import annotations
 
-import csv
 import datetime
 import re
 import secrets
@@ -22,7 +21,8 @@ from pathlib import Path
 
 from coursekit.catalogue import Chapter
 from coursekit.errors import CourseError
-from coursekit.grading.grade import Graded, Settings, grade_all
+from coursekit.grading.batches import Task, grade_all
+from coursekit.grading.grade import Graded, Settings, key_of
 from coursekit.grading.gradebook import (
     COURSE_ID,
     Gradebook,
@@ -30,7 +30,7 @@ from coursekit.grading.gradebook import (
     autograded_path,
     write_autograded,
 )
-from coursekit.grading.jail import Limits
+from coursekit.grading.job import Limits
 from coursekit.grading.report import Statistics, feedback, statistics, write_grades
 from coursekit.grading.submissions import Submission, find_submissions
 from part_utils.files import write_atomically
@@ -80,32 +80,35 @@ def grade_class(
     with Gradebook(course) as book:
         book.add_chapter(chapter)
 
-        def is_done(student: str, key: str) -> bool:
+        def not_yet_graded() -> Iterator[Task]:
+            """Read one submission after the other, when its turn comes. Of those that are graded, restore the rest."""
             nonlocal kept
-            graded = None if again else _read(_result_path(course, chapter, student))
-            if graded is None or graded.key != key:
-                return False
-            lay_out(graded, renew=False)
-            kept += 1
-            return True
+            for submission in submissions:
+                notebook, problem = submission.read()
+                key = key_of(notebook, problem, submission.student, settings)
+                graded = None if again else _read(_result_path(course, chapter, submission.student))
+                if graded is None or graded.key != key:
+                    yield submission.student, notebook, problem
+                else:
+                    lay_out(graded, notebook, renew=False)
+                    kept += 1
 
-        def commit(graded: Graded) -> None:
+        def commit(graded: Graded, notebook: bytes) -> None:
             nonlocal now
-            lay_out(graded, renew=True)
+            lay_out(graded, notebook, renew=True)
             # Last, for it says that all the rest is there.
             write_atomically(_result_path(course, chapter, graded.student), graded.to_json())
             now += 1
             heard(graded)
 
-        def lay_out(graded: Graded, renew: bool) -> None:
+        def lay_out(graded: Graded, notebook: bytes, renew: bool) -> None:
             """What nbgrader and formgrader look for: the submission, its scores, and the notebook to comment on."""
-            submission = by_student[graded.student]
-            _keep_submitted(submission, chapter, course)
+            _keep_submitted(by_student[graded.student], notebook, chapter, course)
             book.save(graded, _timestamp(course, graded.student, chapter))
             if renew or not autograded_path(course, graded.student, chapter.slug).is_file():
-                write_autograded(course, graded, submission.read()[0])
+                write_autograded(course, graded, notebook)
 
-        grade_all(submissions, settings, is_done, commit, workers, scheduler)
+        grade_all(not_yet_graded(), settings, commit, workers, scheduler)
         for graded in results_of(course, chapter):
             # A gradebook that was lost, of which this batch held a part only.
             if not book.has(chapter, graded.student):
@@ -216,27 +219,25 @@ def collect(place: Path, chapter: Chapter, course: Path) -> tuple[int, dict[str,
     """Copy a download's notebooks to `submitted/STUDENT/CHAPTER/`, with the time. Returns how many, and problems."""
     copied, problems = 0, {}
     for submission in find_submissions(place, chapter):
-        problem = _keep_submitted(submission, chapter, course)
+        notebook, problem = submission.read()
         if problem:
             problems[submission.student] = problem
         else:
+            _keep_submitted(submission, notebook, chapter, course)
             copied += 1
     return copied, problems
 
 
-def _keep_submitted(submission: Submission, chapter: Chapter, course: Path) -> str:
-    """Put a notebook where nbgrader expects it, if it lies elsewhere. Returns why it cannot be read, or nothing."""
+def _keep_submitted(submission: Submission, notebook: bytes, chapter: Chapter, course: Path) -> None:
+    """Put a notebook where nbgrader expects it, if it lies elsewhere. One that could not be read (b"") stays away."""
     folder = course / "submitted" / submission.student / chapter.slug
     lies_there = not submission.archive and Path(submission.path).resolve().is_relative_to(folder.resolve())
-    data, problem = submission.read()
-    if problem or lies_there:
-        return problem
     target = folder / f"{chapter.slug}.ipynb"
-    if not target.is_file() or target.read_bytes() != data:
-        write_atomically(target, data)
-        now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M:%S.%f UTC")
-        write_atomically(folder / "timestamp.txt", now)
-    return ""
+    if not notebook or lies_there or (target.is_file() and target.read_bytes() == notebook):
+        return
+    write_atomically(target, notebook)
+    now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M:%S.%f UTC")
+    write_atomically(folder / "timestamp.txt", now)
 
 
 @dataclass(frozen=True)
@@ -318,12 +319,6 @@ FORMATS = {
     "moodle": (_moodle_header, _moodle_row),
     "csv": (_csv_header, _csv_row),
 }
-
-
-def read_grades(path: Path) -> dict[str, float]:
-    """The scores in a grades.csv."""
-    with path.open(newline="") as file:
-        return {row["student"]: float(row["score"]) for row in csv.DictReader(file)}
 
 
 def _lms_id(marks: Marks) -> str:

@@ -1,6 +1,6 @@
 """What a job does to itself before it runs a learner's code, and what this machine allows (Linux).
 
-Four layers, each of which is enough against most: namespaces (made by bubblewrap, see `jail.py`) take the network,
+Four layers, each of which is enough against most: namespaces (made by bubblewrap, see `machine.py`) take the network,
 other processes and other files out of sight; landlock refuses files by path; seccomp refuses system calls; resource
 limits cap memory, files and processor time. What this cannot cap (threads, the number of files in the scratch) the
 zygote watches from outside.

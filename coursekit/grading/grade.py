@@ -1,21 +1,13 @@
-"""Grades one submission, and a batch of them: here, in several processes, or on several machines.
-
-One result at a time is committed, so that a batch may be killed at any moment and started again.
-"""
+"""Grades one submission, exercise by exercise, each attempt in a jail of its own."""
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import functools
 import hashlib
 import io
 import json
-import multiprocessing
-import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -24,19 +16,10 @@ from coursekit.catalogue import Exercise, chapter
 from coursekit.checking.door import PACKAGE_DIRECTORIES, LearnerError, NotAttempted, Unloadable
 from coursekit.checking.results import CheckResult
 from coursekit.checking.running import load_needs, run_check
-from coursekit.grading.jail import (
-    LAYERS,
-    Jail,
-    JailedLearner,
-    JailLost,
-    JobEnded,
-    Limits,
-    Unreadable,
-    explain_end,
-    require,
-    tier_of,
-)
-from coursekit.grading.submissions import Submission
+from coursekit.grading.jail import Jail
+from coursekit.grading.jailed_learner import JailedLearner, explain_end
+from coursekit.grading.job import JailLost, JobEnded, Limits, Unreadable
+from coursekit.grading.machine import LAYERS, tier_of
 
 
 @dataclass(frozen=True)
@@ -196,166 +179,6 @@ def nothing_for(exercise: Exercise, status: Any, message: str) -> CheckResult:
 
 
 # Batches
-
-Task = tuple[str, bytes, str]
-
-
-def grade_all(
-    submissions: Iterable[Submission],
-    settings: Settings,
-    is_done: Callable[[str, str], bool],
-    commit: Callable[[Graded], None],
-    workers: int = 1,
-    scheduler: str = "",
-) -> None:
-    """Grade what is not done, and commit the results one by one, in whatever order they come.
-
-    Args:
-        is_done: whether the result of this learner with this key is committed already.
-        workers: how many processes on this machine.
-        scheduler: address of a Dask scheduler whose workers do it instead.
-    """
-    tasks = _tasks(submissions, settings, is_done)
-    if scheduler:
-        _grade_with_dask(tasks, settings, commit, scheduler)
-        return
-    # Refuse here, before anything is started.
-    require(settings.tier, Jail(settings.tier, settings.limits, settings.layers).layers)
-    if workers > 1:
-        _grade_with_processes(tasks, settings, commit, workers)
-        return
-    with Jail(settings.tier, settings.limits, settings.layers, modules_of(settings.chapter)) as jail:
-        for student, notebook, problem in tasks:
-            commit(grade_submission(jail, student, notebook, problem, settings))
-
-
-def _tasks(
-    submissions: Iterable[Submission], settings: Settings, is_done: Callable[[str, str], bool]
-) -> Iterator[Task]:
-    """Read one submission after the other, when its turn comes."""
-    for submission in submissions:
-        notebook, problem = submission.read()
-        if not is_done(submission.student, key_of(notebook, problem, submission.student, settings)):
-            yield submission.student, notebook, problem
-
-
-def _grade_with_processes(
-    tasks: Iterator[Task], settings: Settings, commit: Callable[[Graded], None], workers: int
-) -> None:
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
-        running: set[Future[Graded]] = set()
-        try:
-            for task in tasks:
-                running.add(pool.submit(grade_task, task, settings))
-                # No more in flight than keeps everybody busy, so that memory does not grow with the class.
-                while len(running) >= 2 * workers:
-                    running = _commit_finished(running, commit)
-            while running:
-                running = _commit_finished(running, commit)
-        except BrokenProcessPool:
-            raise RuntimeError(
-                "A grading process died. What was graded is kept; start the same command again to go on."
-            ) from None
-
-
-def _commit_finished(running: set[Future[Graded]], commit: Callable[[Graded], None]) -> set[Future[Graded]]:
-    done, rest = wait(running, return_when=FIRST_COMPLETED)
-    for future in done:
-        commit(future.result())
-    return rest
-
-
-def _grade_with_dask(
-    tasks: Iterator[Task], settings: Settings, commit: Callable[[Graded], None], scheduler: str
-) -> None:
-    from coursekit.errors import CourseError
-
-    try:
-        from distributed import Client, as_completed
-        from distributed.scheduler import KilledWorker
-    except ImportError:
-        raise CourseError(
-            '`--scheduler` needs Dask: `pip install "superposition-course[grading]"`.'
-        ) from None
-    try:
-        client = Client(scheduler, timeout=20, set_as_default=False)
-    except (OSError, ValueError, TimeoutError):
-        raise CourseError(
-            f"No Dask scheduler answers at {scheduler}. Start one with `dask scheduler`."
-        ) from None
-    with client:
-        try:
-            client.wait_for_workers(1, timeout=60)
-        except TimeoutError:
-            raise CourseError(
-                f"{scheduler} has no workers. Start some with `dask worker {scheduler}`."
-            ) from None
-        window = 2 * len(client.scheduler_info(n_workers=-1)["workers"])
-        running: dict[Any, Task] = {}
-
-        def submit(task: Task) -> Any:
-            # A task only supervises jails. When its worker dies it goes to another one, a few times at most.
-            future = client.submit(grade_task, task, settings, pure=False, retries=0)
-            running[future] = task
-            return future
-
-        first = [submit(task) for _, task in zip(range(window), tasks, strict=False)]
-        queue = as_completed(first, loop=client.loop)
-        for future in queue:
-            task = running.pop(future)
-            try:
-                graded = future.result()
-            except KilledWorker:
-                graded = _given_up(task, settings)
-            commit(graded)
-            future.release()
-            for task in tasks:
-                queue.add(submit(task))
-                break
-
-
-def _given_up(task: Task, settings: Settings) -> Graded:
-    """The result where several machines died over a submission. Its key is empty, so that the next run tries again."""
-    this = chapter(settings.chapter)
-    problem = "The machines that graded this died over it. Ask your instructor to grade it again."
-    results = tuple(nothing_for(exercise, "error", problem) for exercise in this.exercises)
-    return Graded(task[0], this.slug, "", problem, "none", (), {}, results)
-
-
-def grade_task(task: Task, settings: Settings) -> Graded:
-    """Grade one submission in a worker process, whose jail is kept for the next one."""
-    import torch
-
-    torch.set_num_threads(1)
-    student, notebook, problem = task
-    with _PROCESS.lock:
-        return grade_submission(_PROCESS.jail(settings), student, notebook, problem, settings)
-
-
-class _WorkerProcess:
-    """What a worker process keeps between tasks: one jail, used by one task at a time."""
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self._jail: Jail | None = None
-        self._made_for: Settings | None = None
-
-    def jail(self, settings: Settings) -> Jail:
-        if self._jail is None or self._made_for != settings:
-            self.close()
-            self._jail = Jail(settings.tier, settings.limits, settings.layers, modules_of(settings.chapter))
-            self._made_for = settings
-            atexit.register(self.close)
-        return self._jail
-
-    def close(self) -> None:
-        if self._jail is not None:
-            self._jail.close()
-        self._jail = None
-
-
-_PROCESS = _WorkerProcess()
 
 
 def modules_of(number: str) -> Sequence[str]:

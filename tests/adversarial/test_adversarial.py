@@ -24,7 +24,9 @@ from coursekit.checking import claims as checking
 from coursekit.checking import running
 from coursekit.grading.classroom import grade_class, results_of
 from coursekit.grading.grade import Graded, Settings, grade_submission
-from coursekit.grading.jail import LAYERS, Jail, Limits, available_layers, tier_of
+from coursekit.grading.jail import Jail
+from coursekit.grading.job import Limits
+from coursekit.grading.machine import LAYERS, available_layers, tier_of
 
 NEIGHBORS = ("aaron", "mia", "zoe")
 LIMITS = Limits(cell_seconds=20, time_factor=0.25, memory=1 << 30)
