@@ -7,25 +7,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from coursekit.catalogue import chapter
 from coursekit.commands.options import file_to_write
+from coursekit.commands.output import console, sentences_for_errors
 
 if TYPE_CHECKING:
     from coursekit.work.doctor import Finding
 
-console = Console()
+app = typer.Typer(help="Grade a class.", no_args_is_help=True)
 
 ChapterOption = Annotated[str, typer.Option("--chapter", help="The chapter's number, such as 02.")]
 CourseOption = Annotated[Path, typer.Option("--course", help="The course's folder, where gradebook.db is.")]
 
 
+@app.command("grade")
+@sentences_for_errors
 def grade_command(
     submissions: Annotated[Path, typer.Argument(help="nbgrader's submitted/, a flat folder, or a zip.")],
     number: ChapterOption,
@@ -86,6 +88,8 @@ def grade_command(
     )
 
 
+@app.command("release")
+@sentences_for_errors
 def release_command(
     number: Annotated[str, typer.Argument(help="The chapter's number, such as 02.")],
     course: CourseOption = Path("."),
@@ -98,6 +102,8 @@ def release_command(
     )
 
 
+@app.command("collect")
+@sentences_for_errors
 def collect_command(
     download: Annotated[
         Path, typer.Argument(help="A folder of notebooks, or a zip from a learning platform.")
@@ -117,6 +123,8 @@ def collect_command(
     )
 
 
+@app.command("export")
+@sentences_for_errors
 def export_command(
     number: ChapterOption,
     form: Annotated[str, typer.Option("--format", help="canvas, moodle or csv.")] = "csv",
@@ -152,14 +160,6 @@ def export_command(
             highlight=False,
             soft_wrap=True,
         )
-
-
-COMMANDS: dict[str, Any] = {
-    "release": release_command,
-    "collect": collect_command,
-    "grade": grade_command,
-    "export": export_command,
-}
 
 
 def examine_grading() -> Iterator[Finding]:

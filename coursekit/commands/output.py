@@ -13,6 +13,10 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from coursekit.catalogue import UnknownExercise
+from coursekit.errors import CourseError
+
+console = Console()
 complaints = Console(stderr=True)
 
 # For a console or a pipe that has no such character, as on Windows.
@@ -70,3 +74,6 @@ def sentences_for(*errors: type[Exception]) -> Callable[[Callable[..., Any]], Ca
         return wrapped
 
     return decorate
+
+
+sentences_for_errors = sentences_for(CourseError, UnknownExercise)
