@@ -2,5 +2,3 @@
 
 Importing the package loads nothing else; every module loads what it needs itself.
 """
-
-__version__ = "0.1.0"

@@ -171,3 +171,11 @@ def test_all_exercises_are_known_without_the_heavy_libraries():
 )
 def test_circles_are_found(graph, wanted):
     assert circles(graph) == wanted
+
+
+def test_the_version_stands_in_one_place():
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    assigned = re.compile(r"^_*version_*\s*(:.*)?=\s*[\"'\d]", re.MULTILINE | re.IGNORECASE)
+    assert [name for name, path in MODULES.items() if assigned.search(path.read_text(encoding="utf-8"))] == []
+    # A citation is a file of its own, which cannot read another one.
+    assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
