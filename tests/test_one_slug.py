@@ -7,9 +7,11 @@ import re
 
 import pytest
 
-from coursekit import all_exercises
+from coursekit import CHAPTERS, all_exercises
 from coursekit.folders import ROOT
+from coursekit.material import chapter_text
 from coursekit.notebooks.cells import exercise_cells
+from coursekit.prose import prose_in
 
 MOST_LINES = 450
 
@@ -22,6 +24,14 @@ def test_every_exercise_has_a_file_of_its_name_and_answers_of_the_same_name():
     named = {f"chapter_{exercise.chapter.number}/{exercise.slug}" for exercise in all_exercises()}
     assert slugs("coursekit/exercises") == named
     assert slugs("tests/mutants") == named
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda c: c.slug)
+def test_exercises_are_numbered_in_the_order_of_the_text(chapter):
+    ids = [exercise.id for exercise in chapter.exercises]
+    assert ids == list(prose_in(chapter_text(chapter.slug)))
+    assert ids == [f"{int(chapter.number)}.{number}" for number in range(1, len(ids) + 1)]
+    assert all(len(exercise.prose.hints) >= 2 for exercise in chapter.exercises)
 
 
 @pytest.mark.parametrize("exercise", all_exercises(), ids=lambda e: e.label)
