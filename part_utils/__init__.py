@@ -1,4 +1,4 @@
-"""Reference implementations, plots and checks of the course on superposition and sparse autoencoders.
+"""The library of the course on superposition and sparse autoencoders: models, training, evaluation, plots, dashboard.
 
 Importing the package loads nothing else; every module loads what it needs itself.
 """

@@ -4,8 +4,10 @@ Imports inside functions count. Those under `if TYPE_CHECKING` do not: nothing i
 """
 
 import ast
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
