@@ -6,7 +6,7 @@ LAUNCH ?= 1
 # nbgrader and kaleido start programs by name.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: course test test-slow mutants build clean
+.PHONY: course test test-slow oldest mutants build clean
 
 course: $(VENV)/.course
 	@$(BIN)/course start . $(if $(filter 0,$(LAUNCH)),--no-open)
@@ -21,6 +21,14 @@ test: $(VENV)/.dev
 
 test-slow: $(VENV)/.dev
 	$(BIN)/pytest -m slow
+
+# The oldest versions that pyproject.toml allows, in an environment of their own.
+oldest:
+	$(PYTHON) -m venv .venv-oldest
+	.venv-oldest/bin/python -m pip install --quiet -e . pytest hypothesis safetensors numpy -c constraints-oldest.txt
+	.venv-oldest/bin/python -m pytest -m "not slow" tests/test_plots_*.py tests/test_language_models.py \
+		tests/test_activations.py tests/test_evaluation.py tests/test_feature_browser.py \
+		tests/test_toy_model.py tests/test_autoencoder.py tests/test_resampling.py tests/test_page.py
 
 # How many wrong answers the checks catch and name, and how many different right ones they accept.
 SEEDS ?= 1
