@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -16,6 +15,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from coursekit.work.start import jupyter_environment
 from tests.browser import launched_browser
 
 ROOT = Path(__file__).parents[1]
@@ -40,12 +40,11 @@ def jupyterlab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(values))
     runtime = folder / "runtime"
-    environment = os.environ | {
+    environment = jupyter_environment() | {
         "JUPYTER_RUNTIME_DIR": str(runtime),
         "JUPYTER_CONFIG_DIR": str(folder / "config"),
         "JUPYTERLAB_SETTINGS_DIR": str(folder / "settings"),
         "JUPYTERLAB_WORKSPACES_DIR": str(folder / "workspaces"),
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     }
     environment.pop("COURSE_STATIC", None)
     command = [sys.executable, "-m", "jupyter", "lab", "--no-browser", "--allow-root", "--port=0"]
@@ -81,6 +80,11 @@ def test_first_cells_an_exercise_and_the_browser_of_features(jupyterlab: str) ->
         code_cells = page.locator(".jp-Notebook .jp-CodeCell")
         code_cells.first.wait_for()
         page.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]').wait_for()
+
+        # nbgrader is installed, and its buttons are for those who write assignments.
+        page.locator(".lm-MenuBar-item", has_text="Kernel").wait_for()
+        assert page.locator(".lm-MenuBar-item", has_text="Nbgrader").count() == 0
+        assert page.locator(".jp-Toolbar", has_text="Validate").count() == 0
 
         def run(cell):  # type: ignore[no-untyped-def]
             """Run a cell as a learner does, wait until it is finished, and return its outputs."""

@@ -1,6 +1,7 @@
 """`course start`: a folder for somebody who has no checkout, and nothing of theirs is ever overwritten."""
 
-import json
+import subprocess
+import sys
 
 import pytest
 from typer.testing import CliRunner
@@ -63,12 +64,15 @@ def test_without_jupyterlab_there_is_a_sentence(tmp_path, said, monkeypatch):
 
 
 def test_a_learners_jupyterlab_has_no_buttons_for_instructors():
-    from jupyterlab_server.config import get_page_config
-
-    path = jupyter_environment()["JUPYTER_CONFIG_PATH"].split(start.os.pathsep)[0]
-    settings = json.loads((start.Path(path) / "labconfig" / "page_config.json").read_text(encoding="utf-8"))
-    assert settings["disabledExtensions"]["@jupyter/nbgrader"]
-    assert get_page_config
+    """What JupyterLab itself reads of its settings, as `course start` starts it."""
+    code = (
+        "from jupyterlab_server.config import get_page_config; from jupyter_core.paths import jupyter_path;"
+        "print(*get_page_config(jupyter_path('labextensions'))['disabledExtensions'])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=jupyter_environment(), capture_output=True, text=True
+    )
+    assert "@jupyter/nbgrader" in done.stdout.split(), done.stderr
 
 
 def test_start_looks_at_the_machine(tmp_path):
