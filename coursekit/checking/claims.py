@@ -270,19 +270,6 @@ class Check:
                     )
         self._remember(claim)
 
-    def frequency(self, count: float, trials: int, probability: float, claim: str, otherwise: str) -> None:
-        """Out of so many independent trials, as many succeeded as the probability says.
-
-        Fails only beyond seven standard deviations: a correct sampler fails once in 10^11 runs or more rarely.
-        """
-        deviation = math.sqrt(trials * probability * (1 - probability)) + 1e-12
-        self.holds(
-            abs(count - trials * probability) <= 7 * deviation + 1,
-            claim,
-            otherwise,
-            [f"expected a share of about {probability:.4g}, got {count / trials:.4g} of {trials:,}"],
-        )
-
     def shares(
         self,
         present: Tensor,
@@ -294,8 +281,8 @@ class Check:
         """Each entry is present in the expected share of the batch (the first axis of `present`).
 
         `mistakes` maps a phrase that completes "Features are present as often as when …" to the shares that it
-        leads to. Like `frequency` this leaves seven standard deviations, and a few elements more for values that
-        are present and happen to be exactly 0.
+        leads to. Fails only beyond seven standard deviations, and a few elements more for values that are present
+        and happen to be exactly 0: a correct sampler fails once in 10^11 runs or more rarely.
         """
         count = len(present)
         found = present.double().mean(dim=0)
@@ -337,19 +324,6 @@ class Check:
                 if count
                 else [],
             )
-
-    def uncorrelated(self, left: Tensor, right: Tensor, claim: str, otherwise: str) -> None:
-        """Two equally long samples have no linear correlation, within seven standard deviations."""
-        left, right = left.flatten().double(), right.flatten().double()
-        left, right = left - left.mean(), right - right.mean()
-        scale = left.norm() * right.norm()
-        correlation = (left @ right / scale).item() if scale > 0 else 0.0
-        self.holds(
-            abs(correlation) <= 7 / math.sqrt(len(left)),
-            claim,
-            otherwise,
-            [f"their correlation is {correlation:.3f}"],
-        )
 
     def _remember(self, claim: str) -> None:
         if claim and claim not in self.claims:
