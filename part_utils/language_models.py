@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -168,20 +169,25 @@ def _retokenized(text: TokenizedText, tokenizer: PreTrainedTokenizerFast, n_ctx:
     return TokenizedText(new_tokens, torch.cat([new_labels[:, :1], new_labels], dim=1), text.label_names)
 
 
-def load_autoencoder(name: str = "bundled", run: int | None = None, device: str = "cpu") -> AutoEncoder:
-    """Two trained autoencoders on the MLP of a language model, stacked as instances A (0) and B (1).
+def load_autoencoder(
+    name: str | Path = "bundled", run: int | None = None, device: str = "cpu"
+) -> AutoEncoder:
+    """A trained autoencoder: one of two that are known by name, or one from a file or folder.
 
     Args:
-        name: `"bundled"`, or `"gelu-1l"` (the published ones, from the hub or its local cache).
-        run: only one of them, 1 (A) or 2 (B), as the only instance.
+        name: `"bundled"`, or `"gelu-1l"` (the published ones, from the hub or its local cache): two on the MLP of
+            a language model, stacked as instances A (0) and B (1). Or a path: a folder that SAELens,
+            dictionary_learning or sparsify wrote, or a file of `save_autoencoder`
+            (`part_utils.formats.recognize.load` says more).
+        run: only one of the instances, 1 (A) or 2 (B), as the only instance.
         device: where the weights go.
 
     Returns:
-        An `AutoEncoder` with decoder rows of unit norm. The published weights are rescaled to that; what
-        they compute stays the same.
+        An `AutoEncoder`, or the class derived from it that the file's architecture asks for, with decoder rows of
+        unit norm. Weights from elsewhere are rescaled to that; what they compute stays the same.
 
     Raises:
-        ValueError: the name or run is unknown, or a bundled file is damaged.
+        ValueError: the name or run is unknown, or a file is damaged or in no known format.
         ConnectionError: the hub cannot be reached and the files are not in its cache.
     """
     if run not in (None, 1, 2):
@@ -201,22 +207,28 @@ def load_autoencoder(name: str = "bundled", run: int | None = None, device: str 
         )
         weights = {key: torch.stack([part[key] for part in parts]) for key in parts[0]}
     else:
-        raise ValueError(f'There is no autoencoder {name!r}: choose "bundled" or "gelu-1l".')
+        return _load_from_path(name, run).to(device)
     return autoencoder_from_weights(weights).to(device)
+
+
+def _load_from_path(path: str | Path, run: int | None) -> AutoEncoder:
+    from part_utils.formats import recognize
+
+    if isinstance(path, str) and not os.path.lexists(path):
+        raise ValueError(
+            f'There is no autoencoder {path!r}: choose "bundled" or "gelu-1l", or give {recognize.CAN_BE_LOADED}.'
+        )
+    autoencoder = recognize.load(Path(path))
+    return autoencoder if run is None else recognize.only_instance(autoencoder, run - 1)
 
 
 def load_topk_autoencoder(device: str = "cpu") -> TopKAutoEncoder:
     """The bundled TopK autoencoder, with one instance, on the same MLP."""
-    from safetensors import safe_open
-
+    from part_utils.formats.ours import load_stacked
     from part_utils.variants import TopKAutoEncoder
 
-    with safe_open(verified(DATA / "autoencoder_topk.safetensors"), "pt") as file:
-        k = int(file.metadata()["k"])
-        weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    n_instances, n_input_ae, n_hidden_ae = weights["W_enc"].shape
-    autoencoder = TopKAutoEncoder(AutoEncoderConfig(n_instances, n_input_ae, n_hidden_ae), k)
-    _fill(autoencoder, weights)
+    autoencoder = load_stacked(verified(DATA / "autoencoder_topk.safetensors"))
+    assert isinstance(autoencoder, TopKAutoEncoder)
     return autoencoder.to(device)
 
 
@@ -228,6 +240,7 @@ def load_latent_names(name: str = "bundled") -> dict[int, str]:
     return {int(latent): name for latent, name in names.items()}
 
 
+@torch.no_grad()
 def autoencoder_from_weights(weights: dict[str, Tensor]) -> AutoEncoder:
     """An `AutoEncoder` from `W_enc`, `W_dec`, `b_enc`, `b_dec` with a leading instance axis, of any precision.
 
@@ -236,19 +249,13 @@ def autoencoder_from_weights(weights: dict[str, Tensor]) -> AutoEncoder:
     """
     n_instances, n_input_ae, n_hidden_ae = weights["W_enc"].shape
     autoencoder = AutoEncoder(AutoEncoderConfig(n_instances, n_input_ae, n_hidden_ae))
-    _fill(autoencoder, weights)
-    return autoencoder
-
-
-@torch.no_grad()
-def _fill(autoencoder: AutoEncoder, weights: dict[str, Tensor]) -> None:
-    """Copies the weights, with the length of decoder rows moved to the encoder."""
     weights = {key: value.float() for key, value in weights.items()}
     lengths = weights["W_dec"].norm(dim=-1).clamp_min(1e-8)
     autoencoder.W_enc.copy_(weights["W_enc"] * lengths[:, None, :])
     autoencoder.b_enc.copy_(weights["b_enc"] * lengths)
     autoencoder.W_dec.copy_(weights["W_dec"] / lengths[:, :, None])
     autoencoder.b_dec.copy_(weights["b_dec"])
+    return autoencoder
 
 
 def _load_bundled_model(device: str) -> TransformerBridge:

@@ -14,7 +14,7 @@ from part_utils.evaluation import (
     get_reconstruction_loss,
     get_substitution_loss,
 )
-from part_utils.sae_lens_format import load_sae_lens
+from part_utils.formats.sae_lens import load_sae_lens
 from tests.small_language_model import CFG
 
 GOLDEN = Path(__file__).parent / "golden" / "metrics"

@@ -26,7 +26,7 @@ def ours() -> None:
     from transformer_lens.model_bridge import TransformerBridge
 
     from part_utils.autoencoder import AutoEncoder, AutoEncoderConfig
-    from part_utils.sae_lens_format import save_sae_lens
+    from part_utils.formats.sae_lens import save_sae_lens
 
     torch.manual_seed(0)
     model = TransformerBridge.boot_native({**SIZES, "act_fn": "gelu", "normalization_type": "LN", "seed": 0})

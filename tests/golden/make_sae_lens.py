@@ -19,7 +19,7 @@ FOLDER = Path(__file__).parent / "sae_lens"
 
 def ours() -> None:
     from part_utils.autoencoder import AutoEncoder, AutoEncoderConfig
-    from part_utils.sae_lens_format import save_sae_lens
+    from part_utils.formats.sae_lens import save_sae_lens
 
     torch.manual_seed(0)
     autoencoder = AutoEncoder(AutoEncoderConfig(2, 13, 29))

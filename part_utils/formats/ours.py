@@ -1,0 +1,146 @@
+"""Our own format: one safetensors file with all instances, whose metadata says what it is and has a checksum."""
+
+import hashlib
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save
+from torch import Tensor
+
+from part_utils.autoencoder import AutoEncoder, AutoEncoderConfig
+from part_utils.files import write_atomically
+from part_utils.formats.reading import as_floats, read_safetensors, shown
+from part_utils.formats.weights import CLASSES, Weights, architecture_of, check_sizes
+from part_utils.sparse_coding_loss import SMALLEST_NORM
+from part_utils.variants import TopKAutoEncoder
+
+FORMAT = "superposition-course autoencoder 1"
+"""What the metadata calls this format, with its version."""
+STACKED = {"W_enc": 3, "b_enc": 2, "W_dec": 3, "b_dec": 2}
+"""The weights that `course train-sae` writes, and how many axes they have."""
+
+
+def save_autoencoder(autoencoder: AutoEncoder, path: str | Path) -> None:
+    """Write an autoencoder with all its instances to one file, which `load_autoencoder(path)` loads.
+
+    Weights are written as float32. The file is replaced in one step.
+
+    Raises:
+        TypeError: the autoencoder is of a class of its own.
+    """
+    settings: dict[str, Any] = {"architecture": architecture_of(autoencoder), **asdict(autoencoder.cfg)}
+    if isinstance(autoencoder, TopKAutoEncoder):
+        settings["k"] = autoencoder.k
+    tensors = {
+        name: tensor.detach().float().cpu().clone(memory_format=torch.contiguous_format)
+        for name, tensor in autoencoder.state_dict().items()
+    }
+    text = json.dumps(settings)
+    metadata = {"format": FORMAT, "settings": text, "sha256": _digest(text, tensors)}
+    write_atomically(Path(path), save(tensors, metadata))
+
+
+def load(path: Path) -> AutoEncoder:
+    """Load what `save_autoencoder` wrote.
+
+    Raises:
+        ValueError: the file is another one, damaged or altered: every changed bit of a weight or setting is noticed.
+    """
+    tensors = read_safetensors(path)
+    metadata = metadata_of(path)
+    if metadata.get("format") != FORMAT:
+        raise ValueError(
+            f"{path} has format = {shown(metadata.get('format'))}, but only {FORMAT!r} can be loaded; a newer release "
+            "of the course may know it."
+        )
+    text = metadata.get("settings", "")
+    if metadata.get("sha256") != _digest(text, tensors):
+        raise ValueError(f"{path} is damaged or altered (its SHA-256 does not fit); fetch or make it again.")
+    try:
+        settings = json.loads(text)
+        architecture, k = settings.pop("architecture"), settings.pop("k", None)
+        cfg = AutoEncoderConfig(**settings)
+        # Without memory: what the settings say may be larger than what is there.
+        empty = (
+            TopKAutoEncoder(cfg, k, "meta") if architecture == "topk" else CLASSES[architecture](cfg, "meta")
+        )
+    except Exception as error:
+        raise ValueError(f"{path} has settings that make no autoencoder: {shown(text)}.") from error
+    floats = as_floats(tensors, empty.state_dict().keys(), path)
+    for name, tensor in empty.state_dict().items():
+        if floats[name].shape != tensor.shape:
+            raise ValueError(
+                f"{name} in {path} has the shape {tuple(floats[name].shape)}, but its settings say"
+                f" {tuple(tensor.shape)}."
+            )
+    empty.load_state_dict(floats, assign=True)
+    return empty
+
+
+def is_stacked(path: Path) -> bool:
+    """Say whether a file has nothing but the weights of several instances, as `course train-sae` writes them.
+
+    Raises:
+        ValueError: the file cannot be read as safetensors.
+    """
+    return set(read_safetensors(path)) == set(STACKED) and set(metadata_of(path)) <= {"k"}
+
+
+@torch.no_grad()
+def load_stacked(path: Path) -> AutoEncoder:
+    """Load what `course train-sae` writes: W_enc, W_dec, b_enc, b_dec with a leading axis of instances, and a TopK's k.
+
+    Decoder rows of another length than 1, which is rounding there, become unit vectors. There is no checksum.
+
+    Raises:
+        ValueError: the weights do not fit together, or k is impossible.
+    """
+    floats = as_floats(read_safetensors(path), STACKED, path)
+    if any(tensor.ndim != STACKED[name] for name, tensor in floats.items()):
+        raise ValueError(
+            f"The weights in {path} have no axis of instances: give the folder of the package that wrote it."
+        )
+    k = metadata_of(path).get("k")
+    if k is not None and not (k.isascii() and k.isdecimal() and len(k) < 9):
+        raise ValueError(f"{path} has k = {shown(k)}, but it must be a whole number; fetch it again.")
+    sizes = {len(tensor) for tensor in floats.values()}
+    if len(sizes) != 1 or sizes == {0}:
+        raise ValueError(f"The weights in {path} are of different numbers of instances; fetch it again.")
+    for instance in range(*sizes):
+        alone = {name: tensor[instance] for name, tensor in floats.items()}
+        check_sizes(Weights("relu" if k is None else "topk", **alone, k=None if k is None else int(k)), path)
+    cfg = AutoEncoderConfig(*floats["W_enc"].shape)
+    autoencoder = AutoEncoder(cfg) if k is None else TopKAutoEncoder(cfg, int(k))
+    lengths = floats["W_dec"].norm(dim=-1).clamp_min(SMALLEST_NORM)
+    autoencoder.W_enc.copy_(floats["W_enc"] * lengths[:, None, :])
+    autoencoder.b_enc.copy_(floats["b_enc"] * lengths)
+    autoencoder.W_dec.copy_(floats["W_dec"] / lengths[:, :, None])
+    autoencoder.b_dec.copy_(floats["b_dec"])
+    return autoencoder
+
+
+def metadata_of(path: Path) -> dict[str, str]:
+    """Return the metadata of a safetensors file.
+
+    Raises:
+        ValueError: the file cannot be read as such.
+    """
+    from safetensors import safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            return file.metadata() or {}
+    except Exception as error:
+        raise ValueError(f"{path} is not readable as a safetensors file; fetch it again.") from error
+
+
+def _digest(settings: str, tensors: dict[str, Tensor]) -> str:
+    """SHA-256 of the settings and of every tensor's name, type, shape and bytes."""
+    digest = hashlib.sha256(settings.encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"\0{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
+        digest.update(tensor.contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,50 @@
+"""TopK: a chosen number of latents fires."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from part_utils.autoencoder import AutoEncoderConfig
+from part_utils.variants.variant import Variant
+
+
+class TopKAutoEncoder(Variant):
+    """Only the k largest latents of every input fire (Gao et al. 2024, "Scaling and evaluating sparse autoencoders").
+
+        pre             = (h - b_dec) W_enc + b_enc
+        acts            = ReLU(pre) where rank_scale * pre is among the k largest, 0 elsewhere
+        h_reconstructed = acts W_dec + b_dec
+        loss            = mean (h - h_reconstructed)^2
+
+    The number of latents that fire is chosen, not bargained for with a penalty, so nothing shrinks them. The
+    L1 of the output is measured, but not part of the loss unless `cfg.l1_coeff` is above zero.
+    """
+
+    rank_scale: Float[Tensor, "n_instances n_hidden_ae"]
+    """1, unless the autoencoder was trained with decoder rows of other lengths: then 1 / length, so that bringing
+    the rows to unit length does not change which latents are the largest."""
+
+    def __init__(self, cfg: AutoEncoderConfig, k: int, device: torch.device | str | None = None) -> None:
+        """Make the parameters, as in `AutoEncoder`.
+
+        Args:
+            cfg: the sizes.
+            k: how many latents fire on each input at most.
+            device: where the parameters are made.
+
+        Raises:
+            ValueError: k is not between 1 and the number of latents.
+        """
+        if not 1 <= k <= cfg.n_hidden_ae:
+            raise ValueError(f"k is {k}, but must be between 1 and the {cfg.n_hidden_ae} latents.")
+        super().__init__(cfg, device)
+        self.k = k
+        self.register_buffer("rank_scale", torch.ones(cfg.n_instances, cfg.n_hidden_ae, device=device))
+
+    def encode(
+        self, h: Float[Tensor, "batch n_instances n_input_ae"]
+    ) -> Float[Tensor, "batch n_instances n_hidden_ae"]:
+        """Return the k largest pre-activations where they are positive, zero elsewhere."""
+        pre = self.pre_activations(h)
+        largest = (pre * self.rank_scale).topk(self.k, dim=-1).indices
+        return torch.zeros_like(pre).scatter(-1, largest, torch.relu(pre.gather(-1, largest)))
