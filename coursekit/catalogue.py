@@ -133,7 +133,7 @@ class Exercise:
         return chapter(self.id.partition(".")[0].zfill(2))
 
     def load_reference(self, name: str = "") -> Any:
-        """The object that solves the exercise, a function or a class, or another one (`also`) of its cell."""
+        """Return the object that solves the exercise, a function or a class, or another one (`also`) of its cell."""
         module, _, own = self.reference.partition(".")
         wanted = name if name in self.also else own.partition(".")[0]
         return getattr(importlib.import_module(f"part_utils.{module}"), wanted)
@@ -159,7 +159,7 @@ CHAPTERS = (
 
 
 def chapter(number: str) -> Chapter:
-    """The chapter with this number ("01" or "1") or slug."""
+    """Return the chapter with this number ("01" or "1") or slug."""
     for candidate in CHAPTERS:
         if number in (candidate.number, candidate.number.lstrip("0") or "0", candidate.slug):
             return candidate
@@ -168,12 +168,12 @@ def chapter(number: str) -> Chapter:
 
 
 def all_exercises() -> tuple[Exercise, ...]:
-    """Every exercise, in the order in which a learner meets them."""
+    """Return every exercise, in the order in which a learner meets them."""
     return tuple(item for candidate in CHAPTERS for item in candidate.exercises)
 
 
 def get_exercise(exercise_id: str) -> Exercise:
-    """The exercise with this id. Raises UnknownExercise with the ids that exist."""
+    """Return the exercise with this id. Raises UnknownExercise with the ids that exist."""
     if re.fullmatch(r"\d+\.\d+", str(exercise_id)):
         number = str(exercise_id).partition(".")[0].zfill(2)
         if any(candidate.number == number for candidate in CHAPTERS):

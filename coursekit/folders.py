@@ -14,29 +14,29 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def source_path(chapter: Chapter, root: Path | None = None) -> Path:
-    """The text of a chapter, from which its notebooks are made."""
+    """Return the text of a chapter, from which its notebooks are made."""
     return (root or ROOT) / "solutions" / chapter.slug / f"{chapter.slug}.md"
 
 
 def solved_path(chapter: Chapter, root: Path | None = None) -> Path:
-    """The solved notebook."""
+    """Return the solved notebook."""
     return source_path(chapter, root).with_suffix(".ipynb")
 
 
 def learner_path(chapter: Chapter, root: Path | None = None) -> Path:
-    """The learner's notebook."""
+    """Return the learner's notebook."""
     return (root or ROOT) / "chapters" / chapter.slug / f"{chapter.slug}.ipynb"
 
 
 def repository() -> str:
-    """The address of the repository, from the one place where it stands."""
+    """Return the address of the repository, from the one place where it stands."""
     return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["urls"][
         "Repository"
     ]
 
 
 def course_folder(start: Path | None = None) -> Path | None:
-    """The course's folder: the nearest one, from `start` (by default the current one) upward, with chapters in it."""
+    """Find the course's folder: the nearest with chapters in it, from `start` (by default the current one) upward."""
     here = (start or Path.cwd()).resolve()
     for folder in (here, *here.parents):
         if (folder / "chapters").is_dir() and (
@@ -47,7 +47,7 @@ def course_folder(start: Path | None = None) -> Path | None:
 
 
 def data_folder() -> Path:
-    """Where programs keep a user's data on this system."""
+    """Find where programs keep a user's data on this system."""
     if sys.platform == "win32":
         return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
     if sys.platform == "darwin":

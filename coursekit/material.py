@@ -12,20 +12,20 @@ _IN_PACKAGE = _PACKAGE / "material"
 
 
 def material() -> Path:
-    """The folder that holds `chapters/`, `images/` and the texts in `solutions/`."""
+    """Return the folder that holds `chapters/`, `images/` and the texts in `solutions/`."""
     return _IN_PACKAGE if _IN_PACKAGE.is_dir() else _PACKAGE.parent
 
 
 def is_installed() -> bool:
-    """Whether this is an installed package with material of its own, and not a checkout."""
+    """Tell whether this is an installed package with material of its own, and not a checkout."""
     return _IN_PACKAGE.is_dir()
 
 
 def learner_notebook(slug: str) -> Path:
-    """A chapter's notebook as it is handed out."""
+    """Return a chapter's notebook as it is handed out."""
     return material() / "chapters" / slug / f"{slug}.ipynb"
 
 
 def chapter_text(slug: str) -> Path:
-    """A chapter's text, in MyST Markdown."""
+    """Return a chapter's text, in MyST Markdown."""
     return material() / "solutions" / slug / f"{slug}.md"

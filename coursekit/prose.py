@@ -35,7 +35,7 @@ class Prose:
 
 
 def parse(text: str) -> dict[str, Prose]:
-    """The words of every exercise in a chapter's text, by id. Raises ValueError if one stands there twice."""
+    """Return the words of every exercise in a chapter's text, by id. Raises ValueError if one stands there twice."""
     found: dict[str, Prose] = {}
     for match in DIRECTIVE.finditer(text):
         if match["kind"] == "exercise":
@@ -49,5 +49,5 @@ def parse(text: str) -> dict[str, Prose]:
 
 @cache
 def prose_in(path: Path) -> dict[str, Prose]:
-    """The words of every exercise in this chapter's file."""
+    """Return the words of every exercise in this chapter's file."""
     return parse(path.read_text(encoding="utf-8"))

@@ -31,7 +31,7 @@ Hooks = list[tuple[str | Callable[..., Any], Callable[..., Any]]]
 def inputs_for_all_instances(
     acts: Float[Tensor, "batch seq d_mlp"], autoencoder: AutoEncoder
 ) -> Float[Tensor, "tokens n_instances d_mlp"]:
-    """The same activations for every instance, in the shape that `AutoEncoder.forward` takes."""
+    """Return the same activations for every instance, in the shape that `AutoEncoder.forward` takes."""
     return flatten_activations(acts)[:, None].expand(-1, autoencoder.cfg.n_instances, -1)
 
 
@@ -41,7 +41,7 @@ def encode(
     instance: int,
     latents: Int[Tensor, "n"] | list[int] | None = None,
 ) -> Float[Tensor, "tokens n"]:
-    """Activations of some latents, or of all. Where each latent is on its own, the others are not computed."""
+    """Return activations of some latents, or of all. Where each latent is on its own, the others are not computed."""
     if type(autoencoder) is not AutoEncoder:
         acts = autoencoder(inputs_for_all_instances(h, autoencoder)).acts[:, instance]
         return acts if latents is None else acts[:, latents]
@@ -303,7 +303,7 @@ def evaluate(
     batch_rows: int = 16,
     mean: Float[Tensor, "d_mlp"] | None = None,
 ) -> Evaluation:
-    """All the measures of this module on a text of any length, a few rows at a time, with sums in float64.
+    """Return all the measures of this module on a text of any length, a few rows at a time, with sums in float64.
 
     Args:
         tokens: the text; each row is read on its own.

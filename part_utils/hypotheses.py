@@ -51,7 +51,7 @@ class Feature:
 
 
 def words_of(text: TokenizedText, tokenizer: object) -> tuple[list[list[str]], list[list[str]]]:
-    """The tokens of every row as text, and the label of each."""
+    """Return the tokens of every row as text, and the label of each."""
     length = text.tokens.shape[1]
     strings = token_strings(text.tokens.flatten(), tokenizer)
     words = [strings[start : start + length] for start in range(0, len(strings), length)]
@@ -60,7 +60,7 @@ def words_of(text: TokenizedText, tokenizer: object) -> tuple[list[list[str]], l
 
 
 def first_rows(text: TokenizedText, rows: int) -> TokenizedText:
-    """The first rows of a text."""
+    """Return the first rows of a text."""
     return TokenizedText(text.tokens[:rows], text.labels[:rows], text.label_names)
 
 
@@ -181,7 +181,7 @@ class FeatureDetective:
 
 
 def line_so_far(context: list[str]) -> str:
-    """The text of a context since its last line break."""
+    """Return the text of a context since its last line break."""
     return "".join(context).rpartition("\n")[2]
 
 

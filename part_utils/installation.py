@@ -9,7 +9,7 @@ from packaging.version import InvalidVersion, Version
 
 
 def advice() -> str:
-    """Whether to restart the session, and what happens next."""
+    """Tell whether to restart the session, and what happens next."""
     changed = replaced()
     if not changed:
         return "The course is installed. Go on with the next cell."
@@ -21,7 +21,7 @@ def advice() -> str:
 
 
 def replaced() -> list[str]:
-    """The packages that this session has loaded in another version than the one that is installed now."""
+    """Return the packages that this session has loaded in another version than the one that is installed now."""
     owners = importlib.metadata.packages_distributions()
     changed = []
     for name, module in sorted(sys.modules.items()):

@@ -49,7 +49,7 @@ class TokenizedText:
     """For instance `"Wikipedia: History"`, `"Python: asyncio"` or `"django: db"`."""
 
     def has_label(self, start: str) -> Bool[Tensor, "batch seq"]:
-        """Which tokens come from a text whose label starts with `start`, such as `"Wikipedia"`."""
+        """Return which tokens come from a text whose label starts with `start`, such as `"Wikipedia"`."""
         wanted = [index for index, name in enumerate(self.label_names) if name.startswith(start)]
         if not wanted:
             raise ValueError(f"No label starts with {start!r}; the labels are {', '.join(self.label_names)}.")
@@ -57,7 +57,7 @@ class TokenizedText:
 
 
 def verified(path: Path) -> Path:
-    """Returns a path inside a data folder after comparing the file's SHA-256 with the folder's `manifest.json`.
+    """Return a path inside a data folder after comparing the file's SHA-256 with the folder's `manifest.json`.
 
     Raises a ValueError where the file is missing, truncated or altered.
     """
@@ -79,7 +79,7 @@ def verified(path: Path) -> Path:
 
 
 def load_language_model(name: str = "bundled", device: str = "cpu") -> TransformerBridge:
-    """A one-layer language model with its tokenizer, ready for hooks.
+    """Return a one-layer language model with its tokenizer, ready for hooks.
 
     Args:
         name: `"bundled"`, or `"gelu-1l"` (from the hub, or its local cache).
@@ -101,7 +101,7 @@ def load_language_model(name: str = "bundled", device: str = "cpu") -> Transform
 
 
 def load_tokens(split: str = "train", model: TransformerBridge | None = None) -> TokenizedText:
-    """The bundled text: `"train"`, `"validation"`, or `"held_out"`, which nothing was trained on.
+    """Return the bundled text: `"train"`, `"validation"`, or `"held_out"`, which nothing was trained on.
 
     Args:
         split: which part of it.
@@ -130,7 +130,7 @@ def _bundled_text_in_tokens_of(tokenizer: PreTrainedTokenizerFast, split: str, n
 
 
 def in_tokens_of(model: TransformerBridge, text: TokenizedText) -> TokenizedText:
-    """The bundled text in a model's own tokens, if its tokenizer is another one.
+    """Return the bundled text in a model's own tokens, if its tokenizer is another one.
 
     The text is decoded and tokenized again, and the tokens are cut into rows as long as before, or as the model can
     read. Every row and every document starts with BOS, as before.
@@ -172,7 +172,7 @@ def _retokenized(text: TokenizedText, tokenizer: PreTrainedTokenizerFast, n_ctx:
 def load_autoencoder(
     name: str | Path = "bundled", run: int | None = None, device: str = "cpu"
 ) -> AutoEncoder:
-    """A trained autoencoder: one of two that are known by name, or one from a file or folder.
+    """Return a trained autoencoder: one of two that are known by name, or one from a file or folder.
 
     Args:
         name: `"bundled"`, or `"gelu-1l"` (the published ones, from the hub or its local cache): two on the MLP of
@@ -223,7 +223,7 @@ def _load_from_path(path: str | Path, run: int | None) -> AutoEncoder:
 
 
 def load_topk_autoencoder(device: str = "cpu") -> TopKAutoEncoder:
-    """The bundled TopK autoencoder, with one instance, on the same MLP."""
+    """Return the bundled TopK autoencoder, with one instance, on the same MLP."""
     from part_utils.formats.ours import load_stacked
     from part_utils.variants import TopKAutoEncoder
 
@@ -233,7 +233,7 @@ def load_topk_autoencoder(device: str = "cpu") -> TopKAutoEncoder:
 
 
 def load_latent_names(name: str = "bundled") -> dict[int, str]:
-    """The latents of an encoder-A that somebody has named by hand: some of the bundled one, none of others."""
+    """Return the latents of an encoder-A that somebody has named by hand: some of the bundled one, none of others."""
     if name != "bundled":
         return {}
     names = json.loads(verified(DATA / "latent_names.json").read_text(encoding="utf-8"))
@@ -242,7 +242,7 @@ def load_latent_names(name: str = "bundled") -> dict[int, str]:
 
 @torch.no_grad()
 def autoencoder_from_weights(weights: dict[str, Tensor]) -> AutoEncoder:
-    """An `AutoEncoder` from `W_enc`, `W_dec`, `b_enc`, `b_dec` with a leading instance axis, of any precision.
+    """Return an `AutoEncoder` from `W_enc`, `W_dec`, `b_enc`, `b_dec` with a leading instance axis, of any precision.
 
     Decoder rows of another length than 1 are rescaled, with the inverse on the encoder's side, so that
     the reconstruction stays the same.
@@ -282,7 +282,7 @@ def _bundled_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def from_hub(download: Callable[[], Downloaded], repository: str, instead: str) -> Downloaded:
-    """Calls `download`, and turns the hub's many errors into one sentence that says what to use instead."""
+    """Call `download`, and turn the hub's many errors into one sentence that says what to use instead."""
     try:
         return download()
     except (OSError, KeyError) as error:
@@ -314,7 +314,7 @@ def _load_gelu_1l(device: str) -> TransformerBridge:
 
 
 def bridge_state_dict(weights: dict[str, Tensor], d_vocab: int) -> dict[str, Tensor]:
-    """Renames and reshapes the state dict of a one-layer HookedTransformer for a native `TransformerBridge`.
+    """Rename and reshape the state dict of a one-layer HookedTransformer for a native `TransformerBridge`.
 
     `W_Q [heads d_model d_head]` and its like become matrices [output input]. A missing `unembed.b_U` is zero.
     """
@@ -342,7 +342,7 @@ def bridge_state_dict(weights: dict[str, Tensor], d_vocab: int) -> dict[str, Ten
 
 
 def legacy_state_dict(model: TransformerBridge) -> dict[str, Tensor]:
-    """The inverse of `bridge_state_dict`: a one-layer native bridge's weights under a HookedTransformer's names."""
+    """Undo `bridge_state_dict`: return a one-layer native bridge's weights under a HookedTransformer's names."""
     state, heads = model.state_dict(), model.cfg.n_heads
     block = "blocks.0."
     result = {

@@ -40,7 +40,7 @@ class LanguageModelConfig:
     n_ctx: int = 128
 
     def as_bridge_config(self) -> dict[str, Any]:
-        """The dictionary that `TransformerBridge.boot_native` takes."""
+        """Return the dictionary that `TransformerBridge.boot_native` takes."""
         return asdict(self) | {
             "n_layers": 1,
             "d_head": self.d_model // self.n_heads,
@@ -86,7 +86,7 @@ class MLP(nn.Module):
         self.fc_out = nn.Linear(cfg.d_mlp, cfg.d_model)
 
     def post(self, x: Float[Tensor, "... d_model"]) -> Float[Tensor, "... d_mlp"]:
-        """The activations that TransformerLens calls `mlp.hook_post`."""
+        """Return the activations that TransformerLens calls `mlp.hook_post`."""
         return F.gelu(self.fc_in(x))
 
     def forward(self, x: Float[Tensor, "... d_model"]) -> Float[Tensor, "... d_model"]:
@@ -124,20 +124,20 @@ class OneLayerModel(nn.Module):
                     parameter.normal_(0, 0.1 * std if residual else std, generator=generator)
 
     def mid(self, tokens: Int[Tensor, "batch seq"]) -> Float[Tensor, "batch seq d_model"]:
-        """The residual stream between attention and MLP."""
+        """Return the residual stream between attention and MLP."""
         block = self.layers[0]
         assert isinstance(block, Block)
         residual = self.tok_embed(tokens) + self.pos.weight[: tokens.shape[1]]
         return residual + block.attn(block.ln1(residual))
 
     def mlp_post(self, tokens: Int[Tensor, "batch seq"]) -> Float[Tensor, "batch seq d_mlp"]:
-        """The MLP's activations, `blocks.0.mlp.hook_post`."""
+        """Return the MLP's activations, `blocks.0.mlp.hook_post`."""
         block = self.layers[0]
         assert isinstance(block, Block)
         return block.mlp.post(block.ln2(self.mid(tokens)))
 
     def final(self, tokens: Int[Tensor, "batch seq"]) -> Float[Tensor, "batch seq d_model"]:
-        """The normalized residual stream that the unembedding reads."""
+        """Return the normalized residual stream that the unembedding reads."""
         block = self.layers[0]
         assert isinstance(block, Block)
         residual = self.mid(tokens)
@@ -148,14 +148,14 @@ class OneLayerModel(nn.Module):
 
 
 def bridge_name(name: str) -> str:
-    """The name of a parameter of `OneLayerModel` in the state dict of a `TransformerBridge`."""
+    """Return the name of a parameter of `OneLayerModel` in the state dict of a `TransformerBridge`."""
     for ours, theirs in BRIDGE_NAMES.items():
         name = name.replace(f"{ours}.", f"{theirs}.")
     return name
 
 
 def from_bridge(bridge: TransformerBridge) -> OneLayerModel:
-    """The same model with the same weights (shared, not copied), without hooks.
+    """Return the same model with the same weights (shared, not copied), without hooks.
 
     Raises:
         KeyError, RuntimeError: the bridge has other parameters than a `OneLayerModel`.

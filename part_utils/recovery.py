@@ -157,7 +157,7 @@ def compare_resampling(model: ToyModel, **settings: Any) -> list[Recovery]:
 
 
 def compare_tied_weights(model: ToyModel, **settings: Any) -> list[Recovery]:
-    """A decoder of its own against the encoder's transpose."""
+    """Compare a decoder of its own with the encoder's transpose."""
     return [
         train_and_measure(model, name, tied_weights=tied, **settings)[0]
         for name, tied in (("untied", False), ("tied", True))

@@ -30,7 +30,7 @@ class FiringLatents(NamedTuple):
     """The activation of every latent on every token; on BOS all are set to 0."""
 
     def strongest(self, k: int = 5) -> list[int]:
-        """The latents that fire most strongly anywhere in the sentence, the strongest first."""
+        """Return the latents that fire most strongly anywhere in the sentence, the strongest first."""
         return self.acts.amax(dim=0).topk(k).indices.tolist()
 
 
@@ -60,7 +60,7 @@ class NextToken(NamedTuple):
     """With the latent's direction added."""
 
     def table(self, model: "TransformerBridge", k: int = 6) -> str:
-        """The most probable tokens without and with steering, side by side."""
+        """Return the most probable tokens without and with steering, side by side."""
         lines = [f"{'without':>18}  {'':6} {'with':>18}"]
         for i, j in zip(self.before.topk(k).indices, self.after.topk(k).indices, strict=True):
             left, right = (repr(token_string(int(token), model.tokenizer)) for token in (i, j))

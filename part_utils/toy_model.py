@@ -379,7 +379,7 @@ def loss_and_gradients(
     W_grad: Float[Tensor, "instances hidden features"],
     b_grad: Float[Tensor, "instances features"],
 ) -> Float[Tensor, ""]:
-    """The loss of the plain toy model, with its gradients written out.
+    """Return the loss of the plain toy model, with its gradients written out.
 
     The same as `calculate_loss(forward(batch), batch)` and its `backward()`, in fewer operations. The batch is the
     last axis, so that each step reads as in the papers: `hidden = W x`. Call it under `torch.no_grad()`.

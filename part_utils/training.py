@@ -15,7 +15,7 @@ Schedule = Callable[[int, int], float]
 
 
 def constant_lr(step: int, steps: int) -> float:
-    """The same learning rate throughout."""
+    """Return the same learning rate throughout."""
     return 1.0
 
 
@@ -56,7 +56,7 @@ class TrainingLog:
         return [record[name] for record in self.records]
 
     def wants(self, step: int) -> bool:
-        """Whether this step is due for a record."""
+        """Tell whether this step is due for a record."""
         return step % self.every == 0
 
     def add(self, step: int, **values: Any) -> None:
@@ -155,7 +155,7 @@ def train(
 
 
 def adam_step(optimizer: torch.optim.AdamW) -> None:
-    """The same as `optimizer.step()` of a fused AdamW with one group of parameters, sooner.
+    """Do the same as `optimizer.step()` of a fused AdamW with one group of parameters, sooner.
 
     What `torch.optim` does around the kernel takes ten times as long as the kernel itself when a model has a hundred
     weights. So only the first step, which also makes the state, and a step without all gradients go that way.

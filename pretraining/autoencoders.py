@@ -19,7 +19,7 @@ NAMES = ("encoder", "decoder", "b_enc", "b_dec")
 
 
 def load_trained_model(run_dir: Path, device: str = "cpu") -> OneLayerModel:
-    """The model that `course train-lm` wrote to `run_dir`, with weights rounded to float16 as they are shipped.
+    """Return the model that `course train-lm` wrote to `run_dir`, with weights rounded to float16 as they are shipped.
 
     Raises a ValueError where the training has not ended yet.
     """
@@ -42,7 +42,7 @@ def collect_activations(
     processes: Processes,
     batch_rows: int = 64,
 ) -> Float[Tensor, "tokens d_mlp"]:
-    """The MLP activations of all tokens as float16 in a file of `path`, mapped into memory.
+    """Return the MLP activations of all tokens as float16 in a file of `path`, mapped into memory.
 
     A file that is complete is used again. With several processes each writes its share of the rows.
     """
@@ -65,12 +65,12 @@ def collect_activations(
 
 
 def save_weights(weights: Weights, path: Path) -> None:
-    """One autoencoder as safetensors, under the names of `Weights`' fields."""
+    """Write one autoencoder as safetensors, under the names of `Weights`' fields."""
     save_file({name: getattr(weights, name).cpu().contiguous() for name in NAMES}, path)
 
 
 def load_weights(path: Path, device: str = "cpu") -> Weights:
-    """What `save_weights` wrote."""
+    """Return what `save_weights` wrote."""
     loaded = load_file(path, device=device)
     return Weights(*(loaded[name] for name in NAMES))
 
@@ -94,7 +94,7 @@ def train_autoencoder(
     device: str = "cpu",
     progress: bool = True,
 ) -> Weights:
-    """Trains one instance in the three stages of `sparse_training` and writes its weights to `run_dir`.
+    """Train one instance in the three stages of `sparse_training` and write its weights to `run_dir`.
 
     `run_dir/topk_N.safetensors` and `run_dir/relu_N.safetensors` are the results for instance N. Stages
     that are done are not repeated. Activations are collected from the first `max_rows` rows of the corpus.

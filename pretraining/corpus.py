@@ -51,7 +51,7 @@ class Document:
 
 
 def download_packages(folder: Path, requirements: Path) -> None:
-    """Fetches the wheels named in `requirements` into `folder`, and the novels where Debian's tools are."""
+    """Fetch the wheels named in `requirements` into `folder`, and the novels where Debian's tools are."""
     folder.mkdir(parents=True, exist_ok=True)
     options = ["--dest", str(folder), "--requirement", str(requirements)]
     subprocess.run(
@@ -72,7 +72,7 @@ def wikipedia_documents(wheel: Path) -> Iterator[Document]:
 
 
 def strings_of_r_vectors(blob: bytes) -> Iterator[list[str]]:
-    """Reads the character vectors of an R lazy-load database (`.rdb`), and nothing else that may be in it.
+    """Read the character vectors of an R lazy-load database (`.rdb`), and nothing else that may be in it.
 
     Each object is a four-byte length and a zlib stream in R's XDR format: a header that ends with the
     encoding's name, then type 16 (a character vector), its length, and per string its flags and length.
@@ -98,7 +98,7 @@ def strings_of_r_vectors(blob: bytes) -> Iterator[list[str]]:
 
 
 def austen_documents(package: Path) -> Iterator[Document]:
-    """The chapters of the six novels, with the lines of a paragraph joined."""
+    """Yield the chapters of the six novels, with the lines of a paragraph joined."""
     unpacked = subprocess.run(["dpkg-deb", "--fsys-tarfile", str(package)], check=True, capture_output=True)
     scratch = package.with_suffix(".tar")
     scratch.write_bytes(unpacked.stdout)
@@ -128,7 +128,7 @@ def is_wanted_source(parts: tuple[str, ...]) -> bool:
 
 
 def standard_library_documents() -> Iterator[Document]:
-    """The running interpreter's library; a module in no package is labeled `Python: modules`."""
+    """Yield the running interpreter's library; a module in no package is labeled `Python: modules`."""
     root = Path(sysconfig.get_path("stdlib"))
     for path in sorted(root.rglob("*.py")):
         parts = path.relative_to(root).parts
@@ -138,7 +138,7 @@ def standard_library_documents() -> Iterator[Document]:
 
 
 def wheel_documents(wheel: Path) -> Iterator[Document]:
-    """The source files of a wheel; Django's are labeled by subpackage, the others by the package."""
+    """Yield the source files of a wheel; Django's are labeled by subpackage, the others by the package."""
     with zipfile.ZipFile(wheel) as archive:
         for name in sorted(archive.namelist()):
             parts = Path(name).parts
@@ -148,7 +148,7 @@ def wheel_documents(wheel: Path) -> Iterator[Document]:
 
 
 def read_documents(packages: Path) -> list[Document]:
-    """All documents of at least 200 characters, each text once.
+    """Return all documents of at least 200 characters, each text once.
 
     Raises a ValueError where the Wikipedia wheel is missing.
     """
@@ -171,7 +171,7 @@ def read_documents(packages: Path) -> list[Document]:
 
 
 def characters_by_label(documents: list[Document]) -> dict[str, int]:
-    """How much text there is under each label."""
+    """Return how much text there is under each label."""
     characters: dict[str, int] = {}
     for document in documents:
         characters[document.label] = characters.get(document.label, 0) + len(document.text)
@@ -179,7 +179,7 @@ def characters_by_label(documents: list[Document]) -> dict[str, int]:
 
 
 def merge_rare_labels(documents: list[Document], smallest: int = 40_000) -> list[Document]:
-    """Gives labels with fewer than `smallest` characters in all the label `<kind>: modules` instead."""
+    """Give labels with fewer than `smallest` characters in all the label `<kind>: modules` instead."""
     characters = characters_by_label(documents)
     return [
         document
@@ -192,7 +192,7 @@ def merge_rare_labels(documents: list[Document], smallest: int = 40_000) -> list
 def split_documents(
     documents: list[Document], seed: int, share: float = 0.02
 ) -> tuple[list[Document], list[Document]]:
-    """Documents to read and documents to hold out, `share` of the characters of each kind of text.
+    """Return documents to read and documents to hold out, `share` of the characters of each kind of text.
 
     Of a label at most twice its share is held out, or one document; what is more is left out altogether.
     """
@@ -232,7 +232,7 @@ def _without_surplus(chosen: list[Document], documents: list[Document], share: f
 
 
 def train_tokenizer(texts: list[str], vocabulary_size: int) -> Any:
-    """A byte-level BPE tokenizer whose only special token, BOS, is also EOS and padding.
+    """Return a byte-level BPE tokenizer whose only special token, BOS, is also EOS and padding.
 
     Returns a `transformers.PreTrainedTokenizerFast`.
     """
@@ -286,7 +286,7 @@ def pack_rows(
 
 
 def dataset_documents(source: str, text_column: str = "text", max_documents: int = 20_000) -> list[Document]:
-    """Streams documents from a Hugging Face dataset: a folder written by `save_to_disk`, files, or a hub name.
+    """Stream documents from a Hugging Face dataset: a folder written by `save_to_disk`, files, or a hub name.
 
     The text of all of them is labeled with the dataset's name. Only the documents taken are read.
 
@@ -326,7 +326,7 @@ def prepare_corpus(
     seed: int = 0,
     share: float = 0.012,
 ) -> dict[str, int]:
-    """Writes the tokenizer and one safetensors file per split (`tokens` uint16, `labels` uint8) to `destination`.
+    """Write the tokenizer and one safetensors file per split (`tokens` uint16, `labels` uint8) to `destination`.
 
     `share` of the text is held out as whole documents, and `share` of the other rows are for validation.
     Returns the number of tokens of each split.

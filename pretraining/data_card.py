@@ -19,14 +19,14 @@ from pretraining.report import CORE_NAME, bars
 
 
 def files_table(data: Path) -> list[str]:
-    """Every file of the manifest with its size and SHA-256."""
+    """Return every file of the manifest with its size and SHA-256."""
     sums = json.loads((data / "manifest.json").read_text(encoding="utf-8"))["sha256"]
     rows = [f"| `{name}` | {(data / name).stat().st_size / 1e6:.2f} MB | `{sums[name]}` |" for name in sums]
     return ["| file | size | SHA-256 |", "|---|---|---|", *rows]
 
 
 def text_table(data: Path) -> list[str]:
-    """How much text of each kind there is, and how many tokens each split has."""
+    """Return how much text of each kind there is, and how many tokens each split has."""
     corpus = json.loads((data / "corpus.json").read_text(encoding="utf-8"))
     rows = [f"| {kind} | {characters:,} |" for kind, characters in corpus["characters"].items()]
     tokens = corpus["tokens"]
@@ -41,7 +41,7 @@ def text_table(data: Path) -> list[str]:
 
 
 def loss_lines(metrics: Mapping[str, Any]) -> list[str]:
-    """The losses of the language model on unseen documents and on unseen passages, in nats per token."""
+    """Return the losses of the language model on unseen documents and on unseen passages, in nats per token."""
     losses = metrics["loss_by_kind"]
     autoencoders = metrics["autoencoders"]
     names = {"core": f"**{CORE_NAME}**"}
@@ -60,7 +60,7 @@ def loss_lines(metrics: Mapping[str, Any]) -> list[str]:
 
 
 def measures_table(metrics: Mapping[str, Any]) -> list[str]:
-    """The measures of all autoencoders on held-out text."""
+    """Return the measures of all autoencoders on held-out text."""
     lines = [
         "| autoencoder | FVU | L0 | CE recovered (zero ablation) | CE recovered (mean ablation) | dead | MSE "
         "| largest error of a decoder row's norm |",
@@ -78,7 +78,7 @@ def measures_table(metrics: Mapping[str, Any]) -> list[str]:
 
 
 def replaced(text: str, parts: Mapping[str, list[str]]) -> str:
-    """The text with new lines between `<!-- NAME -->` and the `<!-- end -->` that follows it, for every name.
+    """Return the text with new lines between `<!-- NAME -->` and the `<!-- end -->` that follows it, for every name.
 
     Raises a ValueError where a name does not occur exactly once.
     """
@@ -93,7 +93,7 @@ def replaced(text: str, parts: Mapping[str, list[str]]) -> str:
 
 
 def update_data_card(data: Path, naming_rows: int = 3200) -> None:
-    """Rewrites the measured parts of DATA.md; latents are named in `latent_names.json`."""
+    """Rewrite the measured parts of DATA.md; latents are named in `latent_names.json`."""
     metrics = json.loads((data / "metrics.json").read_text(encoding="utf-8"))
     names = json.loads((data / "latent_names.json").read_text(encoding="utf-8"))
     model, autoencoder = load_language_model(), load_autoencoder()

@@ -31,7 +31,7 @@ def warm_up_hold_decay(step: int, steps: int, warm_up: int = 50, decay_share: fl
 
 
 def rows_of_step(n_rows: int, batch_rows: int, step: int, seed: int) -> Int[Tensor, "batch_rows"]:
-    """The rows that step number `step` trains on: a fresh order of all rows each epoch, a function of the seed."""
+    """Return the rows that step number `step` trains on: a fresh order of all rows each epoch, given by the seed."""
     per_epoch = n_rows // batch_rows
     generator = torch.Generator().manual_seed(seed * 1_000_003 + step // per_epoch)
     start = step % per_epoch * batch_rows
@@ -51,7 +51,7 @@ def validation_loss(model: OneLayerModel, tokens: Int[Tensor, "rows seq"]) -> fl
 
 @torch.no_grad()
 def silence_unseen_tokens(model: OneLayerModel, tokens: Int[Tensor, "rows seq"]) -> None:
-    """Gives tokens that never occur the mean unembedding of those that do, and a very low bias.
+    """Give tokens that never occur the mean unembedding of those that do, and a very low bias.
 
     Training only ever pushes their logits down, all in the same directions. Without this they lead the list of
     tokens that a latent favors or suppresses, though the model never predicts them either way.
@@ -79,7 +79,7 @@ def train_language_model(
     checkpoint_every: int = 200,
     progress: bool = True,
 ) -> float:
-    """Trains the one-layer model on the shards in `corpus` and writes it to `run_dir/model.safetensors`.
+    """Train the one-layer model on the shards in `corpus` and write it to `run_dir/model.safetensors`.
 
     Muon for the block's matrices, AdamW for embeddings and unembedding (whose decay keeps rare tokens from long
     vectors that nothing in the text asks for), Adam for biases and LayerNorms. Goes on from

@@ -21,7 +21,7 @@ def context(
     before: int = 8,
     after: int = 3,
 ) -> str:
-    """The text around a position of the flattened tokens, with the token itself in «guillemets»."""
+    """Return the text around a position of the flattened tokens, with the token itself in «guillemets»."""
     row, place = divmod(position, tokens.shape[1])
     start = max(1, place - before)
     pieces = (
@@ -41,7 +41,7 @@ def table_of_latents(
     instance: int = 0,
     n_contexts: int = 3,
 ) -> list[str]:
-    """Lines of a Markdown table: latent, name, firing rate, the contexts on which it fires most."""
+    """Return lines of a Markdown table: latent, name, firing rate, the contexts on which it fires most."""
     top = top_activations(text.tokens, model, autoencoder, instance)
     lines = ["| latent | name | fires on | where it fires most |", "|---|---|---|---|"]
     for latent, name in names.items():

@@ -14,7 +14,7 @@ from torch import Tensor
 
 
 def orthogonalize(matrix: Tensor, steps: int = 5) -> Tensor:
-    """Brings all singular values of a matrix [rows columns] near 1, with the same singular vectors."""
+    """Bring all singular values of a matrix [rows columns] near 1, with the same singular vectors."""
     a, b, c = 3.4445, -4.7750, 2.0315
     x = matrix.mT if matrix.shape[0] > matrix.shape[1] else matrix
     x = x / (x.norm() + 1e-7)
@@ -40,7 +40,7 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> Any:
-        """One update; the closure of other optimizers is not supported."""
+        """Take one update; the closure of other optimizers is not supported."""
         if closure is not None:
             raise ValueError("Muon takes no closure: compute the loss before the step.")
         for group in self.param_groups:

@@ -54,7 +54,7 @@ def loss_by_kind(model: "TransformerBridge", text: TokenizedText) -> dict[str, f
 
 @torch.no_grad()
 def complete(model: "TransformerBridge", prompt: Tensor, n_tokens: int = 60, seed: int = 0) -> str:
-    """Continues a row of tokens [seq], drawing from the model's probabilities at temperature 0.7."""
+    """Continue a row of tokens [seq], drawing from the model's probabilities at temperature 0.7."""
     generator = torch.Generator().manual_seed(seed)
     tokens = prompt[None]
     for _ in range(n_tokens):
@@ -65,7 +65,7 @@ def complete(model: "TransformerBridge", prompt: Tensor, n_tokens: int = 60, see
 
 
 def bars(rates: Float[Tensor, "n_hidden_ae"], n_bins: int = 24) -> list[str]:
-    """A log-frequency histogram in text, one line for each bin."""
+    """Return a log-frequency histogram in text, one line for each bin."""
     counts, edges, n_dead = log_frequency_histogram(rates, n_bins)
     longest = int(counts.max())
     lines = [f"never fired: {n_dead}"] if n_dead else []
@@ -77,7 +77,7 @@ def bars(rates: Float[Tensor, "n_hidden_ae"], n_bins: int = 24) -> list[str]:
 
 
 def measures_table(evaluations: dict[str, Evaluation]) -> Table:
-    """The measures of all autoencoders, one row for each instance."""
+    """Return the measures of all autoencoders, one row for each instance."""
     table = Table("autoencoder", "FVU", "L0", "CE recovered", "from the mean", "dead", "MSE", "norm error")
     for name, result in evaluations.items():
         letters = "AB" if len(result.fvu) > 1 else " "
@@ -98,7 +98,7 @@ def measures_table(evaluations: dict[str, Evaluation]) -> Table:
 def print_report(
     split: str, max_rows: int | None, device: str, samples: int, figure: Path | None, metrics: Path | None
 ) -> None:
-    """Measures everything that is bundled on one split and prints it."""
+    """Measure everything that is bundled on one split and print it."""
     console = Console()
     if not console.is_terminal:
         console = Console(width=120)
@@ -147,7 +147,7 @@ def print_report(
 def save_metrics(
     split: str, losses: dict[str, dict[str, float]], evaluations: dict[str, Evaluation], path: Path
 ) -> None:
-    """Writes all measures but the firing rates as JSON."""
+    """Write all measures but the firing rates as JSON."""
     first = evaluations["encoder-"]
     result: dict[str, Any] = {"split": split, "loss_by_kind": losses, "loss_clean": first.loss_clean}
     for name, evaluation in zip(("autoencoders", "autoencoder_topk"), evaluations.values(), strict=True):

@@ -74,7 +74,7 @@ class Processes:
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
 
     def average(self, *values: Tensor) -> None:
-        """Replaces tensors by their means over the processes, in one message."""
+        """Replace tensors by their means over the processes, in one message."""
         if self.count == 1:
             return
         flat = torch.cat([value.detach().flatten() for value in values])
@@ -84,18 +84,18 @@ class Processes:
             value.copy_(part.view_as(value))
 
     def wait(self) -> None:
-        """Waits until all processes are here."""
+        """Wait until all processes are here."""
         if self.count > 1:
             dist.barrier()
 
     def close(self) -> None:
-        """Leaves the group, so that the program ends without a warning."""
+        """Leave the group, so that the program ends without a warning."""
         if self.count > 1 and dist.is_initialized():
             dist.destroy_process_group()
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Writes a checkpoint in one step, so that a kill leaves the old one or the new one."""
+    """Write a checkpoint in one step, so that a kill leaves the old one or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_suffix(".partial")
     torch.save(state, scratch)
@@ -103,7 +103,7 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
 
 
 def load_checkpoint(path: Path, settings: dict[str, Any]) -> dict[str, Any] | None:
-    """The checkpoint at `path`, or None; a ValueError where it was made with other settings."""
+    """Return the checkpoint at `path`, or None; a ValueError where it was made with other settings."""
     if not path.exists():
         return None
     state = torch.load(path, weights_only=True)
@@ -137,7 +137,7 @@ class ProgressLog:
         self.write = write
 
     def update(self, step: int, **values: float) -> None:
-        """Notes the values of step number `step` (from 1)."""
+        """Note the values of step number `step` (from 1)."""
         self.bar.update(1)
         if step % self.every and step != self.steps:
             return

@@ -20,7 +20,7 @@ from pretraining.sparse_training import Weights
 
 
 def ship_language_model(run_dir: Path, corpus: Path, data: Path) -> None:
-    """Weights in float16 under TransformerLens's names, its configuration, and the tokenizer."""
+    """Write weights in float16 under TransformerLens's names, its configuration, and the tokenizer."""
     weights = load_file(run_dir / "model.safetensors")
     settings = json.loads((run_dir / "summary.json").read_text(encoding="utf-8"))["settings"]
     cfg = LanguageModelConfig(**{field.name: settings[field.name] for field in fields(LanguageModelConfig)})
@@ -34,7 +34,7 @@ def ship_language_model(run_dir: Path, corpus: Path, data: Path) -> None:
 
 
 def ship_text(corpus: Path, data: Path, train_rows: int) -> None:
-    """The validation and held-out shards, and the first `train_rows` rows of the training shard."""
+    """Write the validation and held-out shards, and the first `train_rows` rows of the training shard."""
     data.mkdir(parents=True, exist_ok=True)
     for split in ("train", "validation", "held_out"):
         path = corpus / f"{split}.safetensors"
@@ -48,7 +48,7 @@ def ship_text(corpus: Path, data: Path, train_rows: int) -> None:
 
 
 def stacked(parts: list[Weights]) -> dict[str, Tensor]:
-    """Several autoencoders as the parameters of one `AutoEncoder`, in float16."""
+    """Return several autoencoders as the parameters of one `AutoEncoder`, in float16."""
     tensors = {
         "W_enc": torch.stack([part.encoder.mT for part in parts]),
         "W_dec": torch.stack([part.decoder for part in parts]),

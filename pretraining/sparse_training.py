@@ -68,11 +68,11 @@ class Weights:
     b_dec: Float[Tensor, "n_input_ae"]
 
     def tensors(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """All of them, in the order of the fields."""
+        """Return all of them, in the order of the fields."""
         return self.encoder, self.decoder, self.b_enc, self.b_dec
 
     def clone(self) -> "Weights":
-        """A copy that shares no memory."""
+        """Return a copy that shares no memory."""
         return Weights(*(tensor.clone() for tensor in self.tensors()))
 
     def scaled(self, factor: float) -> "Weights":
@@ -101,7 +101,7 @@ def first_weights(sample: Float[Tensor, "sample n_input_ae"], n_hidden_ae: int, 
 def encode(
     weights: Weights, centered: Float[Tensor, "batch n_input_ae"], k: int | None, dtype: torch.dtype
 ) -> Active:
-    """The latents that fire: those above zero, or the k largest of them."""
+    """Return the latents that fire: those above zero, or the k largest of them."""
     low = weights.encoder.to(dtype)
     bias = weights.b_enc.to(dtype)
     n_hidden_ae = len(low)
@@ -133,7 +133,7 @@ def weighted_sums(
 
 
 def reconstruct(weights: Weights, active: Active) -> Float[Tensor, "batch n_input_ae"]:
-    """Decodes the latents that fire."""
+    """Decode the latents that fire."""
     return weighted_sums(weights.decoder, active.latents, active.starts, active.values) + weights.b_dec
 
 
@@ -147,7 +147,7 @@ def gradients(
     dtype: torch.dtype,
     encoder_b_dec: Float[Tensor, "n_input_ae"] | None = None,
 ) -> tuple[list[Tensor], dict[str, Tensor]]:
-    """The gradients of encoder, decoder, `b_enc`, `b_dec` (or of decoder and `b_dec`), and this batch's measures.
+    """Return the gradients of encoder, decoder, `b_enc`, `b_dec` (or of decoder, `b_dec`), and this batch's measures.
 
     The loss is the mean over the batch of (mean over inputs of the squared error + l1_coeff × L1 / n_input_ae).
     The encoder reads the batch minus `encoder_b_dec`, or minus `weights.b_dec` when that is left out.
@@ -189,7 +189,7 @@ def gradients(
 def lower_biases(
     weights: Weights, sample: Float[Tensor, "sample n_input_ae"], k: int, dtype: torch.dtype
 ) -> None:
-    """Turns a TopK autoencoder into a ReLU one with about as many latents per token, in place.
+    """Turn a TopK autoencoder into a ReLU one with about as many latents per token, in place.
 
     `b_enc` falls by the mean over tokens of the smallest of the k largest activations. What still fires is
     smaller by as much, so every latent is scaled up to have the mean activation that it had.
@@ -215,7 +215,7 @@ def resample(
     dtype: torch.dtype,
     seed: int,
 ) -> None:
-    """Points latents at what the others leave unexplained, in place (after Bricken et al. 2023).
+    """Point latents at what the others leave unexplained, in place (after Bricken et al. 2023).
 
     Each takes the direction of the error on one token of the sample, drawn in proportion to the squared error,
     and a bias with which it fires on one token in 500.
@@ -238,7 +238,7 @@ def resample(
 
 @torch.no_grad()
 def absorb_decoder_lengths(weights: Weights) -> None:
-    """Makes the decoder rows unit vectors again and scales the encoder instead, in place."""
+    """Make the decoder rows unit vectors again and scale the encoder instead, in place."""
     lengths = weights.decoder.norm(dim=1).clamp_min(1e-8)
     weights.decoder /= lengths[:, None]
     weights.encoder *= lengths[:, None]
@@ -273,7 +273,7 @@ def train_stage(
     progress: bool = True,
     processes: Processes | None = None,
 ) -> Weights:
-    """Runs one stage and returns the weights, for the activations as they are (not rescaled).
+    """Run one stage and return the weights, for the activations as they are (not rescaled).
 
     Inside, activations are scaled to a mean squared norm of n_input_ae, which makes learning rates and
     penalties comparable between models. Goes on from `run_dir/checkpoint.pt` where there is one. With

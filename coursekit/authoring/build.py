@@ -71,7 +71,7 @@ def build(chapters: Sequence[Chapter], execute: bool, say: Callable[[str], None]
 
 
 def out_of_date(chapters: Sequence[Chapter]) -> list[str]:
-    """What `build` would change, a sentence each; empty when everything is up to date."""
+    """Return what `build` would change, a sentence each; empty when everything is up to date."""
     _require_checkout()
     problems = []
     for chapter in chapters:
@@ -103,7 +103,7 @@ def out_of_date(chapters: Sequence[Chapter]) -> list[str]:
 
 
 def compose(chapter: Chapter) -> nbformat.NotebookNode:
-    """The solved notebook, not yet executed."""
+    """Return the solved notebook, not yet executed."""
     source = source_path(chapter)
     if not source.exists():
         raise CourseError(f"There is no {source}. Write the chapter's text there.")

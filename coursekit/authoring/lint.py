@@ -29,7 +29,7 @@ _HEADING = re.compile(r"^#{1,6}\s+(.+?)\s*#*$|\b(?:id|name)\s*=\s*[\"']([^\"']+)
 
 
 def lint(root: Path, chapters: Sequence[Chapter] = CHAPTERS, run: bool = True) -> Iterator[str]:
-    """Every problem, a sentence each.
+    """Yield every problem, a sentence each.
 
     Args:
         root: the checkout.
@@ -54,7 +54,7 @@ def lint(root: Path, chapters: Sequence[Chapter] = CHAPTERS, run: bool = True) -
 
 
 def catalogue_problems(chapters: Iterable[Chapter]) -> Iterator[str]:
-    """What exercises lack."""
+    """Yield what exercises lack."""
     seen: set[str] = set()
     for chapter in chapters:
         if not chapter.exercises:
@@ -70,7 +70,7 @@ def catalogue_problems(chapters: Iterable[Chapter]) -> Iterator[str]:
 
 
 def text_problems(root: Path, chapter: Chapter) -> Iterator[str]:
-    """What the words of a chapter's exercises lack, as its text stands now."""
+    """Yield what the words of a chapter's exercises lack, as its text stands now."""
     path = source_path(chapter, root)
     try:
         words = parse(path.read_text(encoding="utf-8")) if path.exists() else {}
@@ -81,7 +81,7 @@ def text_problems(root: Path, chapter: Chapter) -> Iterator[str]:
 
 
 def prose_problems(chapter: Chapter, words: Mapping[str, Prose]) -> Iterator[str]:
-    """What the words of a chapter's exercises lack, and which of them belong to no exercise."""
+    """Yield what the words of a chapter's exercises lack, and which of them belong to no exercise."""
     ids = [exercise.id for exercise in chapter.exercises]
     for exercise_id in ids:
         if exercise_id not in words:
@@ -105,7 +105,7 @@ def prose_problems(chapter: Chapter, words: Mapping[str, Prose]) -> Iterator[str
 
 
 def exercise_problems(exercise: Exercise) -> Iterator[str]:
-    """What one exercise lacks."""
+    """Yield what one exercise lacks."""
     if not callable(exercise.check):
         yield "it has no check"
     for fact in ("points", "minutes"):
@@ -125,7 +125,7 @@ def exercise_problems(exercise: Exercise) -> Iterator[str]:
 
 
 def chapter_problems(root: Path, chapter: Chapter) -> Iterator[str]:
-    """The text and both notebooks hold the exercises; the solved one shows full marks, the other no output."""
+    """Yield where text or notebooks lack an exercise, the solved one full marks, or the other one has an output."""
     wanted = [exercise.id for exercise in chapter.exercises]
     source = source_path(chapter, root)
     if not source.exists():
@@ -163,7 +163,7 @@ def chapter_problems(root: Path, chapter: Chapter) -> Iterator[str]:
 
 
 def result_problems(root: Path, chapter: Chapter) -> Iterator[str]:
-    """The untouched notebook passes nothing, the solved one everything."""
+    """Yield what the untouched notebook passes, and what the solved one does not."""
     for path, wanted in (
         (learner_path(chapter, root), "not_attempted"),
         (solved_path(chapter, root), "passed"),
@@ -183,7 +183,7 @@ def result_problems(root: Path, chapter: Chapter) -> Iterator[str]:
 
 
 def link_problems(path: Path, root: Path) -> Iterator[str]:
-    """Links and images of a notebook's text or of a Markdown file that lead nowhere. Nothing is fetched."""
+    """Yield links and images of a notebook's text or of a Markdown file that lead nowhere. Nothing is fetched."""
     place = _short(path, root)
     attachments: set[str] = set()
     if path.suffix == ".ipynb":

@@ -45,7 +45,7 @@ class Mistake(Exception):
 
 @contextlib.contextmanager
 def drawn(actual: Tensor, expected: Tensor, axes: str) -> Iterator[None]:
-    """A mistake that is raised inside takes along a picture of what was expected and what came out."""
+    """Give a mistake that is raised inside a picture of what was expected and what came out."""
     try:
         yield
     except Mistake as mistake:
@@ -83,7 +83,7 @@ class Check:
 
     @contextlib.contextmanager
     def illustrated(self) -> Iterator[None]:
-        """A mistake that is raised inside gets the last picture that was to be shown."""
+        """Give a mistake that is raised inside the last picture that was to be shown."""
         try:
             yield
         except Mistake as mistake:
@@ -99,16 +99,16 @@ class Check:
         return torch.randn(*shape, generator=self.generator)
 
     def uniform(self, *shape: int, low: float = 0.0, high: float = 1.0) -> Tensor:
-        """Numbers drawn evenly from [low, high)."""
+        """Draw numbers evenly from [low, high)."""
         return low + (high - low) * torch.rand(*shape, generator=self.generator)
 
     def sparse(self, *shape: int, probability: float = 0.3) -> Tensor:
-        """Features as the toy model sees them: mostly zero, otherwise even in [0, 1)."""
+        """Draw features as the toy model sees them: mostly zero, otherwise even in [0, 1)."""
         present = self.uniform(*shape) < probability
         return torch.where(present, self.uniform(*shape), torch.zeros(()))
 
     def permutation(self, count: int) -> Tensor:
-        """The numbers below `count`, shuffled."""
+        """Shuffle the numbers below `count`."""
         return torch.randperm(count, generator=self.generator)
 
     # The learner's code
@@ -161,7 +161,7 @@ class Check:
     # Claims
 
     def holds(self, condition: bool, claim: str, otherwise: str, details: Sequence[str] = ()) -> None:
-        """The claim (if any) is shown when the condition holds; the mistake is raised when it does not."""
+        """Show the claim (if any) when the condition holds; raise the mistake when it does not."""
         if not condition:
             raise Mistake(otherwise, details)
         self._remember(claim)
@@ -177,7 +177,7 @@ class Check:
         atol: float = 1e-5,
         what: str = "the result",
     ) -> None:
-        """The learner's tensor agrees with the expected one.
+        """Check that the learner's tensor agrees with the expected one.
 
         Args:
             actual: what the learner's code returned.
@@ -216,7 +216,7 @@ class Check:
             )
 
     def tensor(self, value: Any, what: str = "the result") -> Tensor:
-        """The value, if it is a tensor of numbers; otherwise the mistake says what it is instead."""
+        """Return the value, if it is a tensor of numbers; otherwise the mistake says what it is instead."""
         if isinstance(value, Tensor):
             if value.dtype == torch.bool or value.is_complex():
                 raise Mistake(
@@ -244,7 +244,7 @@ class Check:
         detached: str = "Your result is cut off from what it was computed from (`.detach()`, `.data`, `.item()` "
         "or `torch.no_grad()`), so nothing can be trained with it.",
     ) -> None:
-        """Gradients flow through the learner's code and are the right ones.
+        """Check that gradients flow through the learner's code and are the right ones.
 
         `wrt` maps positions of arguments, or names of parameters, to the expected gradients.
         """
@@ -278,7 +278,7 @@ class Check:
         claim: str,
         mistakes: Mapping[str, Tensor] | None = None,
     ) -> None:
-        """Each entry is present in the expected share of the batch (the first axis of `present`).
+        """Check that each entry is present in the expected share of the batch (the first axis of `present`).
 
         `mistakes` maps a phrase that completes "Features are present as often as when …" to the shares that it
         leads to. Fails only beyond seven standard deviations, and a few elements more for values that are present
@@ -307,7 +307,7 @@ class Check:
             raise Mistake("Features are not present as often as their probability says.", details)
 
     def uniform_on_unit_interval(self, values: Tensor, claim: str, otherwise: str, low: float = 0.0) -> None:
-        """The values are spread evenly over [low, 1] (Kolmogorov-Smirnov distance)."""
+        """Check that the values are spread evenly over [low, 1] (Kolmogorov-Smirnov distance)."""
         ordered = values.flatten().double().sort().values
         count = len(ordered)
         ideal = (ordered - low) / (1 - low)
@@ -331,7 +331,7 @@ class Check:
 
 
 def variations(compute: Callable[..., Tensor], *choices: Mapping[str, Any]) -> dict[str, Alternative]:
-    """The results of all combinations of known mistakes, for `Check.equal`: the fewer at once, the earlier.
+    """Return the results of all combinations of known mistakes, for `Check.equal`: the fewer at once, the earlier.
 
     Args:
         compute: called with one value from each choice.
@@ -374,7 +374,7 @@ def shape_text(tensor: Tensor, axes: str = "") -> str:
 
 
 def compare(actual: Tensor, expected: Tensor, axes: str) -> list[str]:
-    """Lines that show where two tensors differ: shapes, the largest difference, and which slices are right."""
+    """Return lines that show where two tensors differ: shapes, the largest difference, and which slices are right."""
     if actual.shape == expected.shape:
         lines = [f"shape {shape_text(expected, axes)}, as expected"]
     else:
@@ -402,7 +402,7 @@ def compare(actual: Tensor, expected: Tensor, axes: str) -> list[str]:
 
 
 def described(value: Any) -> str:
-    """What came back, in a few words: `a float32 tensor of shape [7, 3]`, `a tuple of 2`, `None`."""
+    """Return what came back, in a few words: `a float32 tensor of shape [7, 3]`, `a tuple of 2`, `None`."""
     if isinstance(value, Tensor):
         kind = str(value.dtype).removeprefix("torch.")
         return f"a {kind} tensor of shape {list(value.shape)}" if value.ndim else f"a single {kind} number"

@@ -31,7 +31,7 @@ def shapes_that_went_in(function: Any, args: Sequence[Any], kwargs: Mapping[str,
 
 
 def explained_clash(message: str, sizes: Mapping[int, Sequence[str]]) -> str:
-    """A sentence that gives the sizes in torch's complaint their names; "" if it is not about sizes.
+    """Return a sentence that gives the sizes in torch's complaint their names; "" if it is not about sizes.
 
     Args:
         message: the exception's text, with the learner's line below.
@@ -58,7 +58,7 @@ def explained_clash(message: str, sizes: Mapping[int, Sequence[str]]) -> str:
 
 
 def names_of_sizes(function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[int, list[str]]:
-    """Which axes of the arguments have which size."""
+    """Return which axes of the arguments have which size."""
     found: dict[int, list[str]] = {}
     for _, axes in _named(function, args, kwargs):
         for axis, size in axes:

@@ -255,7 +255,7 @@ def guarded(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
 
 
 def describe_exception(error: BaseException) -> str:
-    """One or two lines: the learner's line that failed and the error, without any library's frames."""
+    """Return one or two lines: the learner's line that failed and the error, without any library's frames."""
     said = str(error).strip() or NO_MESSAGE
     if len(said) > MESSAGE_LIMIT:
         said = f"{said[:MESSAGE_LIMIT]} …"
@@ -267,7 +267,7 @@ def describe_exception(error: BaseException) -> str:
 
 
 def learners_line(error: BaseException) -> str:
-    """Where in the learner's code an exception was raised, as "in `forward`, line 3: `…`"; "" if nowhere there."""
+    """Say where in the learner's code an exception was raised, as "in `forward`, line 3: `…`"; "" if nowhere there."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_learners(frame.filename)]
     if not frames:
         return ""

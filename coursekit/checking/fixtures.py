@@ -45,17 +45,17 @@ class Parameters:
         return dict(self._module.named_parameters()) if isinstance(self._module, nn.Module) else {}
 
     def trainable(self) -> list[str]:
-        """The names of the parameters that take gradients."""
+        """Return the names of the parameters that take gradients."""
         return [name for name, parameter in self._current().items() if parameter.requires_grad]
 
     def replaced(self) -> list[str]:
-        """The names under which there is another object now, or none."""
+        """Return the names under which there is another object now, or none."""
         now = self._current()
         return [name for name, parameter in self._remembered.items() if now.get(name) is not parameter]
 
 
 def adam(module: nn.Module, seed: int | None) -> torch.optim.Adam:
-    """An optimizer for the module: after some steps, with random moments, or before the first (seed None)."""
+    """Return an optimizer for the module: after some steps, with random moments, or before the first (seed None)."""
     # Made as unpickling would make it: the constructor loads torch's compiler, which takes seconds.
     optimizer = torch.optim.Adam.__new__(torch.optim.Adam)
     settings = {"lr": 1e-3, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0}
@@ -73,7 +73,7 @@ def adam(module: nn.Module, seed: int | None) -> torch.optim.Adam:
 
 
 def adam_state(optimizer: torch.optim.Optimizer, module: nn.Module) -> dict[str, dict[str, Tensor]]:
-    """What the optimizer remembers of every parameter, by the parameter's name."""
+    """Return what the optimizer remembers of every parameter, by the parameter's name."""
     return {
         name: {key: torch.as_tensor(value) for key, value in optimizer.state.get(parameter, {}).items()}
         for name, parameter in module.named_parameters()
@@ -81,7 +81,7 @@ def adam_state(optimizer: torch.optim.Optimizer, module: nn.Module) -> dict[str,
 
 
 def language_model(seed: int, **sizes: int) -> TransformerBridge:
-    """A tiny language model with random weights, in which no bias is zero.
+    """Return a tiny language model with random weights, in which no bias is zero.
 
     The same seed gives the same model on both sides of the door.
 
@@ -113,7 +113,7 @@ def language_model(seed: int, **sizes: int) -> TransformerBridge:
 
 @torch.no_grad()
 def likely_text(model: TransformerBridge, rows: int, seq: int, generator: torch.Generator) -> Tensor:
-    """Rows of tokens that the model itself writes, so that it predicts them better than it would without its MLP."""
+    """Draw rows of tokens that the model itself writes, so that it predicts them better with its MLP than without."""
     d_vocab = model.cfg.d_vocab
     tokens = torch.randint(d_vocab, (rows, 1), generator=generator)
     while tokens.shape[1] < seq:
@@ -124,7 +124,7 @@ def likely_text(model: TransformerBridge, rows: int, seq: int, generator: torch.
 
 @torch.no_grad()
 def autoencoder(seed: int, n_instances: int = 2, n_input_ae: int = 13, n_hidden_ae: int = 19) -> AutoEncoder:
-    """An autoencoder with random weights for the activations of `language_model`, and no bias that is zero.
+    """Return an autoencoder with random weights for the activations of `language_model`, and no bias that is zero.
 
     Its decoder rows have different lengths, as those of a published autoencoder have. Some latents fire on nearly
     every token, others on hardly any. The same seed gives the same weights on both sides of the door.
@@ -148,7 +148,7 @@ def autoencoder(seed: int, n_instances: int = 2, n_input_ae: int = 13, n_hidden_
 
 
 def hooks_left(model: TransformerBridge) -> int:
-    """How many hooks are on a model."""
+    """Return how many hooks are on a model."""
     return sum(len(point.fwd_hooks) for point in model.hook_dict.values())
 
 
@@ -182,7 +182,7 @@ class TrainingRecorder:
             self._gradients.append(None if gradient is None else gradient.detach().clone())
 
     def stop(self) -> dict[str, Any]:
-        """What was seen: `inputs` of all calls one after another, their `sizes`, and what the first calls met."""
+        """Return what was seen: `inputs` of all calls one after another, their `sizes`, what the first calls met."""
         self._hook.remove()
         return {
             "sizes": [len(batch) for batch in self._inputs],
@@ -208,18 +208,18 @@ class RowsSeen:
         self._most = max([self._most, *(shape[0] for shape in shapes)])
 
     def most(self) -> int:
-        """The largest number of rows so far."""
+        """Return the largest number of rows so far."""
         return self._most
 
 
 def endless_column(seed: int) -> tuple[Tensor, Tensor, Tensor]:
-    """What every latent of `endless_autoencoder` has: its column of the encoder and its bias, and `b_dec`."""
+    """Return what every latent of `endless_autoencoder` has: its column of the encoder and its bias, and `b_dec`."""
     small = autoencoder(seed)
     return small.W_enc[:, :, 0].detach(), small.b_enc[:, 0].detach(), small.b_dec.detach()
 
 
 def endless_autoencoder(seed: int) -> AutoEncoder:
-    """An autoencoder with more latents than any memory holds.
+    """Return an autoencoder with more latents than any memory holds.
 
     All of them are the same one, so that the weights need no room; what all latents do on a text needs it.
     """
@@ -264,7 +264,7 @@ class PlantedRule:
 def made_up_feature(
     words: list[str], labels: list[str], found_on: tuple[Tensor, ...], held_out: tuple[Tensor, ...]
 ) -> Feature:
-    """A latent whose texts a check makes up.
+    """Return a latent whose texts a check makes up.
 
     Args:
         words: the vocabulary.
@@ -287,7 +287,7 @@ def made_up_feature(
 def apply_rule(
     detective: Any, case: str, tokens: Tensor, labels: Tensor, words: list[str], label_names: list[str]
 ) -> Tensor:
-    """What one rule of a detective says about every token of a text.
+    """Return what one rule of a detective says about every token of a text.
 
     Args:
         detective: the learner's `FeatureDetective`.

@@ -69,7 +69,7 @@ def side_by_side(
 
 
 def highlighted(actual: Texts, expected: Texts) -> str:
-    """Two texts, side by side, whose tokens are the more colored the larger the number that comes with each.
+    """Return two texts, side by side, whose tokens are the more colored the larger the number that comes with each.
 
     Args:
         actual: what came out: lines of tokens, each with its number.

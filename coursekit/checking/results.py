@@ -43,12 +43,12 @@ class CheckResult:
         return self.status == "passed"
 
     def summary(self) -> dict[str, Any]:
-        """The machine-readable form, one row of `course check --json`."""
+        """Return the machine-readable form, one row of `course check --json`."""
         keys = ("id", "name", "status", "points", "max_points", "message")
         return {key: getattr(self, key) for key in keys}
 
     def text(self) -> str:
-        """Several lines for a terminal."""
+        """Return several lines for a terminal."""
         sign, _, verdict = _LOOK[self.status]
         lines = [f"{sign} {self.id} {self.title}: {verdict}"]
         if self.message:
@@ -61,7 +61,7 @@ class CheckResult:
         return {"text/html": self.html(), "text/plain": str(float(self.points))}
 
     def html(self) -> str:
-        """The card. Colors come from the page, so that it reads in light and in dark mode."""
+        """Return the card. Colors come from the page, so that it reads in light and in dark mode."""
         sign, color, verdict = _LOOK[self.status]
         parts = [
             f'<div style="border-left:4px solid {color};padding:.4em .9em;margin:.2em 0;font-size:14px">',

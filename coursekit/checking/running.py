@@ -86,7 +86,7 @@ def load_needs(exercise: Exercise) -> None:
 
 
 def reference_learner() -> DirectLearner:
-    """The door to the reference implementations, as if a learner had written them."""
+    """Return the door to the reference implementations, as if a learner had written them."""
     namespace = {
         name: exercise.load_reference(name)
         for exercise in all_exercises()
@@ -96,7 +96,7 @@ def reference_learner() -> DirectLearner:
 
 
 def cell_names() -> Mapping[str, str]:
-    """Which name each exercise's cell defines, by what a check calls (`Exercise.targets`)."""
+    """Return which name each exercise's cell defines, by what a check calls (`Exercise.targets`)."""
     return {target: name for exercise in all_exercises() for target, name in exercise.targets.items()}
 
 

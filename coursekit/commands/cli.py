@@ -18,7 +18,7 @@ for _group in (learning, grading, authoring, pretraining, dashboard, autoencoder
 
 
 def main() -> None:
-    """What `course` runs."""
+    """Run `course`."""
     show_everywhere()
     app()
 

@@ -13,7 +13,7 @@ app = typer.Typer(help="Look at the latents of an autoencoder.", no_args_is_help
 
 
 def parse_latents(text: str) -> Iterator[int]:
-    """The latents that a text such as `0:64` or `3,17,40:44` names, one after the other.
+    """Yield the latents that a text such as `0:64` or `3,17,40:44` names, one after the other.
 
     Raises:
         ValueError: the text cannot be read.

@@ -163,7 +163,7 @@ def export_command(
 
 
 def examine_grading() -> Iterator[Finding]:
-    """What this machine has to jail learners' code with: the findings of `course doctor --grading`."""
+    """Yield what this machine has to jail learners' code with: the findings of `course doctor --grading`."""
     from coursekit.errors import CourseError
     from coursekit.grading.jail import Jail
     from coursekit.grading.machine import ADVICE, LAYERS, available_layers, tier_of

@@ -125,7 +125,7 @@ def grade_class(
 
 
 def results_of(course: Path, chapter: Chapter) -> Iterator[Graded]:
-    """Every committed result of a chapter, one at a time."""
+    """Yield every committed result of a chapter, one at a time."""
     for path in sorted((course / "graded" / chapter.slug / "results").glob("*.json")):
         graded = _read(path)
         if graded is not None:
@@ -161,7 +161,7 @@ def write_tables(course: Path, chapter: Chapter, book: Gradebook) -> Path:
 
 
 def write_pages(course: Path, chapter: Chapter, book: Gradebook) -> None:
-    """Each learner's page, with the scores and comments that people have given. What is the same is left alone."""
+    """Write each learner's page, with the scores and comments that people have given. What has not changed is left."""
     for graded in results_of(course, chapter):
         path = course / "feedback" / graded.student / chapter.slug / f"{chapter.slug}.html"
         page = feedback(graded, chapter, book.marks_of(chapter, graded.student)).encode()

@@ -39,7 +39,7 @@ syncfs syslog tkill umount umount2 unshare uselib userfaultfd ustat vfork vhangu
 
 
 def landlock_version() -> int:
-    """The kernel's landlock version; 0 where there is none."""
+    """Return the kernel's landlock version; 0 where there is none."""
     if sys.platform != "linux":
         return 0
     return max(0, _libc().syscall(_CREATE_RULESET, None, 0, 1))

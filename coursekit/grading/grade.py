@@ -75,20 +75,20 @@ class Graded:
 
 
 def seed_for(course_seed: int, student: str, exercise_id: str) -> int:
-    """Each learner's own seed for each exercise, the same in every run."""
+    """Return each learner's own seed for each exercise, the same in every run."""
     digest = hashlib.sha256(f"{course_seed}/{student}/{exercise_id}".encode()).digest()
     return int.from_bytes(digest[:4], "big") >> 1
 
 
 def key_of(notebook: bytes, problem: str, student: str, settings: Settings) -> str:
-    """Changes when anything does that a grade depends on."""
+    """Return a key that changes when anything does that a grade depends on."""
     facts = json.dumps([asdict(settings), student, problem, code_fingerprint()], sort_keys=True)
     return hashlib.sha256(hashlib.sha256(notebook).digest() + facts.encode()).hexdigest()
 
 
 @functools.cache
 def code_fingerprint() -> str:
-    """A digest of the course's own code: its models, its checks, its grading."""
+    """Return a digest of the course's own code: its models, its checks, its grading."""
     digest = hashlib.sha256()
     library, kit = map(Path, PACKAGE_DIRECTORIES)
     for path in sorted([*library.glob("*.py"), *kit.glob("**/*.py")]):
@@ -130,7 +130,7 @@ def grade_submission(jail: Jail, student: str, notebook: bytes, problem: str, se
 def grade_exercise(
     jail: Jail, exercise: Exercise, notebook: bytes, name: str, seed: int
 ) -> tuple[CheckResult, tuple[str, ...]]:
-    """The result of one exercise, and what confined the job. Raises Unreadable if it is not a notebook.
+    """Return the result of one exercise, and what confined the job. Raises Unreadable if it is not a notebook.
 
     As in `course check`, code that uses another exercise gets the reference for it, and the learner's own only
     where it does not pass with that.
@@ -182,7 +182,7 @@ def nothing_for(exercise: Exercise, status: Any, message: str) -> CheckResult:
 
 
 def modules_of(number: str) -> Sequence[str]:
-    """What the chapter's solutions live in: loaded before any job starts."""
+    """Return what the chapter's solutions live in: loaded before any job starts."""
     exercises = chapter(number).exercises
     names = {f"part_utils.{exercise.reference.partition('.')[0]}" for exercise in exercises}
     names |= {module for exercise in exercises for module in exercise.needs}

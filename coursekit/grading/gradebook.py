@@ -106,11 +106,11 @@ class Gradebook:
         book.db.commit()
 
     def students(self) -> list[str]:
-        """Everybody's name: those of the class list, and those who have handed in anything."""
+        """Return everybody's name: those of the class list, and those who have handed in anything."""
         return sorted(student.id for student in self._book.students)
 
     def has(self, chapter: Chapter, student: str) -> bool:
-        """Whether the learner has handed in the chapter."""
+        """Tell whether the learner has handed in the chapter."""
         from nbgrader.api import MissingEntry
 
         try:
@@ -120,7 +120,7 @@ class Gradebook:
         return True
 
     def marks(self, chapter: Chapter) -> Iterator[Marks]:
-        """Everybody's marks in a chapter, sorted by learner. Only one learner's are in memory at a time."""
+        """Yield everybody's marks in a chapter, sorted by learner. Only one learner's are in memory at a time."""
         from nbgrader.api import Assignment, Student, SubmittedAssignment
 
         query = self._book.db.query(Student.id).join(SubmittedAssignment).join(Assignment)
@@ -128,7 +128,7 @@ class Gradebook:
             yield self.marks_of(chapter, student)
 
     def marks_of(self, chapter: Chapter, student: str) -> Marks:
-        """One learner's marks in a chapter that is graded. Raises MissingEntry (nbgrader's) where it is not."""
+        """Return one learner's marks in a chapter that is graded. Raises MissingEntry (nbgrader's) where it is not."""
         submission = self._book.find_submission(chapter.slug, student)
         by_check = {check_grade_id(exercise.id): exercise.id for exercise in chapter.exercises}
         by_cell = {solution_grade_id(exercise.id): exercise.id for exercise in chapter.exercises}
@@ -164,12 +164,12 @@ class Gradebook:
 
 
 def autograded_path(course: Path, student: str, slug: str) -> Path:
-    """The notebook that formgrader shows of a submission."""
+    """Return the notebook that formgrader shows of a submission."""
     return course / "autograded" / student / slug / f"{slug}.ipynb"
 
 
 def write_autograded(course: Path, graded: Graded, notebook: bytes) -> None:
-    """The submission as formgrader shows it: the learner's cells, and below each exercise what its check found.
+    """Write the submission as formgrader shows it: the learner's cells, and below each exercise what its check found.
 
     Whatever the learner's cells would do in the instructor's browser is left out or made text: outputs, HTML, pictures
     from elsewhere. The course's own text, which the learner has not changed, looks as it does in the chapter.

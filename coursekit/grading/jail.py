@@ -78,7 +78,7 @@ class Jail:
     def job(
         self, notebook: bytes, name: str, exercise_id: str, seed: int, seconds: float, own: bool = False
     ) -> Iterator[JailedLearner]:
-        """A process that is ready to load the notebook, and is gone when the block ends.
+        """Start a process that is ready to load the notebook, and is gone when the block ends.
 
         With `own`, code that uses other exercises gets the learner's solutions of them, otherwise the reference's.
         """

@@ -151,7 +151,7 @@ class JailedLearner:
 
 
 def explain_end(learner: JailedLearner, seconds: float) -> str:
-    """A sentence for the learner on why the job was over before its time."""
+    """Return a sentence for the learner on why the job was over before its time."""
     report = learner.report
     if learner.verdict == "malformed":
         return "Your code returned something that is not plain data of a reasonable size."

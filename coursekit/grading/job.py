@@ -70,5 +70,5 @@ class Job:
 
 
 def described(limits: Limits) -> dict[str, Any]:
-    """The limits as they are written into every result."""
+    """Return the limits as they are written into every result."""
     return asdict(limits)

@@ -32,7 +32,7 @@ ADVICE = {
 
 @functools.cache
 def available_layers() -> tuple[str, ...]:
-    """Which of the four layers this machine has, found out by trying."""
+    """Return which of the four layers this machine has, found out by trying."""
     found = []
     if sys.platform == "linux":
         if _bubblewrap_works():
@@ -77,7 +77,7 @@ def _bubblewrap_works() -> bool:
 
 
 def readable() -> list[str]:
-    """The folders that Python, its packages and the course need. No home, no submissions, no gradebook."""
+    """Return the folders that Python, its packages and the course need. No home, no submissions, no gradebook."""
     paths = ["/usr", "/bin", "/sbin", "/lib", "/lib64", "/lib32", "/etc/ld.so.cache", "/etc/alternatives"]
     paths += [sys.prefix, sys.base_prefix, *PACKAGE_DIRECTORIES]
     for path in sys.path:
@@ -88,7 +88,7 @@ def readable() -> list[str]:
 
 
 def bubblewrap(scratch: int = 1 << 20) -> list[str]:
-    """A command that runs another one without network, with only the folders above and a scratch of this size."""
+    """Return a command that runs another one without network, with only these folders and a scratch of this size."""
     command = [
         "bwrap", "--unshare-all", "--unshare-user", "--uid", "65534", "--gid", "65534", "--hostname", "jail",
         "--new-session", "--cap-drop", "ALL", "--proc", "/proc", "--dev", "/dev",

@@ -43,7 +43,7 @@ div div {{ display: flow-root; }}
 
 
 def feedback(graded: Graded, chapter: Chapter, marks: Marks | None = None) -> str:
-    """A learner's page: what passed, what failed and why, and what people have added to it.
+    """Return a learner's page: what passed, what failed and why, and what people have added to it.
 
     It holds nothing of anybody else, and no script.
     """
@@ -87,7 +87,7 @@ class Statistics:
 
 
 def statistics(graded: Iterable[Graded], chapter: Chapter) -> list[Statistics]:
-    """One row for each exercise. Reads the results one after the other."""
+    """Return one row for each exercise. Reads the results one after the other."""
     solved: Counter[str] = Counter()
     attempted: Counter[str] = Counter()
     mistakes: dict[str, Counter[str]] = {exercise.id: Counter() for exercise in chapter.exercises}
@@ -126,7 +126,7 @@ def _kind_of(message: str) -> str:
 
 
 def write_grades(path: Path, rows: Sequence[Sequence[object]]) -> None:
-    """A CSV file, in which no spreadsheet finds a formula."""
+    """Write a CSV file in which no spreadsheet finds a formula."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     for row in rows:

@@ -43,7 +43,7 @@ class Submission:
     problem: str = ""
 
     def read(self) -> tuple[bytes, str]:
-        """The notebook's bytes, and why there are none."""
+        """Return the notebook's bytes, and why there are none."""
         if self.problem:
             return b"", self.problem
         try:
@@ -78,7 +78,7 @@ class Submission:
 
 
 def find_submissions(place: Path, chapter: Chapter) -> list[Submission]:
-    """One submission a learner, sorted by learner. Raises CourseError where there is none.
+    """Return one submission a learner, sorted by learner. Raises CourseError where there is none.
 
     Understands nbgrader's `STUDENT/CHAPTER/CHAPTER.ipynb`, a flat folder with one notebook a learner, the folders of a
     Moodle download, and a zip of any of these.
@@ -112,7 +112,7 @@ def find_submissions(place: Path, chapter: Chapter) -> list[Submission]:
 
 
 def safe_name(text: str) -> str:
-    """A learner's name as a file name: letters, digits and `. _ @ + -` only."""
+    """Return a learner's name as a file name: letters, digits and `. _ @ + -` only."""
     return re.sub(r"[^\w.@+-]+", "-", text).strip(".-_")[:LARGEST_NAME].rstrip(".-_")
 
 

@@ -113,7 +113,7 @@ class Channel:
 
 
 def encode(value: Any) -> tuple[Any, bytes]:
-    """The value as JSON, and its tensors as safetensors. Raises Malformed for what may not cross."""
+    """Return the value as JSON, and its tensors as safetensors. Raises Malformed for what may not cross."""
     from safetensors.torch import save
 
     tensors: dict[str, Tensor] = {}
@@ -160,7 +160,7 @@ def _encode(value: Any, tensors: dict[str, Tensor], depth: int) -> Any:
 
 
 def decode(tree: Any, blob: bytes, trusted: bool = False) -> Any:
-    """The value that `encode` was given. Raises Malformed for anything that `encode` would not have written.
+    """Return the value that `encode` was given. Raises Malformed for anything that `encode` would not have written.
 
     Configurations are made only from a trusted sender, which is the checker.
     """
@@ -241,7 +241,7 @@ def _tensors(blob: bytes) -> dict[str, Tensor]:
 
 
 def plain_text(text: Any, longest: int = LARGEST_TEXT) -> str:
-    """A stranger's text without control characters, which a terminal would obey, and cut at its longest."""
+    """Return a stranger's text without control characters, which a terminal would obey, and cut at its longest."""
     if not isinstance(text, str):
         return ""
     return _UNPRINTABLE.sub("�", text[:longest])

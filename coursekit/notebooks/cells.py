@@ -35,7 +35,7 @@ def exercise_cells(exercise: Exercise) -> list[nbformat.NotebookNode]:
 
 
 def statement_text(exercise: Exercise) -> str:
-    """The heading with difficulty, importance and minutes, and what to write."""
+    """Return the heading with difficulty, importance and minutes, and what to write."""
     points = f"{exercise.points} point{'s' if exercise.points != 1 else ''}"
     return (
         f"### Exercise {exercise.id} · {exercise.title}\n\n"
@@ -46,12 +46,12 @@ def statement_text(exercise: Exercise) -> str:
 
 
 def dots(value: int) -> str:
-    """A value from 1 to 5 as filled and empty dots, and in words for those who hear it read out."""
+    """Return a value from 1 to 5 as filled and empty dots, and in words for those who hear it read out."""
     return f'<span aria-label="{value} of 5">{"●" * value}{"○" * (5 - value)}</span>'
 
 
 def hints_text(exercise: Exercise) -> str:
-    """The hints, one inside the other, so that they are opened one at a time."""
+    """Return the hints, one inside the other, so that they are opened one at a time."""
     return _nested([(f"Hint {number}", hint) for number, hint in enumerate(exercise.prose.hints, 1)])
 
 

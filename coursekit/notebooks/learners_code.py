@@ -73,7 +73,7 @@ class NotebookCode:
     borrowed: dict[str, set[str]] = field(default_factory=dict)
 
     def exercises(self) -> list[Exercise]:
-        """The exercises of the notebook's chapter, in the catalogue's order, and others that stand in it.
+        """Return the exercises of the notebook's chapter, in the catalogue's order, and others that stand in it.
 
         An exercise whose cell was deleted counts: it is a part of the chapter that is not solved.
         """
@@ -193,7 +193,7 @@ class NotebookCode:
                 yield statement
 
     def cell_of(self, exercise: Exercise) -> int | None:
-        """The number of the cell where the exercise stands, or would stand."""
+        """Return the number of the cell where the exercise stands, or would stand."""
         named = [cell for cell in self.cells if cell.name == name_of("exercise", exercise.id)]
         code = [cell for cell in named if cell.kind == "code"]
         if named:
@@ -278,7 +278,7 @@ _DEFINITION = re.compile(r"^\s*(async def|def|class)\s", re.MULTILINE)
 
 
 def read_notebook_code(path: Path) -> NotebookCode:
-    """The code of a notebook. Raises CourseError where it cannot be read or holds no exercise."""
+    """Return the code of a notebook. Raises CourseError where it cannot be read or holds no exercise."""
     code = parse_cells(path, read_notebook(path))
     if not code.exercises():
         raise CourseError(
@@ -288,7 +288,7 @@ def read_notebook_code(path: Path) -> NotebookCode:
 
 
 def parse_cells(path: Path, notebook: nbformat.NotebookNode) -> NotebookCode:
-    """The code of a notebook's cells, whether or not there is an exercise among them."""
+    """Return the code of a notebook's cells, whether or not there is an exercise among them."""
     code = NotebookCode(path)
     flags = 0
     for number, cell in enumerate(notebook.cells):

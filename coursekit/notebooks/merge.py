@@ -89,7 +89,7 @@ def merge(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> Merged:
 
 
 def is_changed(cell: RawCell) -> bool:
-    """The learner has changed this cell that the course shipped. In doubt, yes."""
+    """Tell whether the learner has changed this cell that the course shipped. In doubt, yes."""
     source, facts = source_of(cell), (cell.get("metadata") or {}).get("course")
     digest = facts.get("digest") if isinstance(facts, dict) else None
     if isinstance(digest, str):
@@ -103,7 +103,7 @@ def is_changed(cell: RawCell) -> bool:
 
 
 def is_untouched(notebook: Mapping[str, Any]) -> bool:
-    """The learner has neither changed nor added nor run anything."""
+    """Tell whether the learner has neither changed nor added nor run anything."""
     return all(
         cell_name(cell)
         and not is_changed(cell)
@@ -114,7 +114,7 @@ def is_untouched(notebook: Mapping[str, Any]) -> bool:
 
 
 def source_of(cell: Mapping[str, Any]) -> str:
-    """A cell's text."""
+    """Return a cell's text."""
     return joined(cell.get("source", ""))
 
 

@@ -38,7 +38,7 @@ def check_grade_id(exercise_id: str) -> str:
 
 
 def cell_name(cell: Mapping[str, Any]) -> str:
-    """The course's own name for a cell, from the metadata that survives where ids are not kept, or from its id.
+    """Return the course's own name for a cell, from the metadata that survives where ids are not kept, or from its id.
 
     "" for a cell of the learner's.
     """
@@ -53,7 +53,7 @@ def cell_name(cell: Mapping[str, Any]) -> str:
 
 
 def exercise_of(name: str, kind: Kind | None = None) -> str:
-    """The id of the exercise that a cell of this name (or of nbgrader's form of it) belongs to, "" if to none.
+    """Return the id of the exercise that a cell of this name (or of nbgrader's form of it) belongs to, "" if to none.
 
     Args:
         name: of a cell.
@@ -66,12 +66,12 @@ def exercise_of(name: str, kind: Kind | None = None) -> str:
 
 
 def exercises_with(cells: Iterable[Mapping[str, Any]], kind: Kind) -> list[str]:
-    """The ids of the exercises that have a cell of this kind here, in the order of the notebook."""
+    """Return the ids of the exercises that have a cell of this kind here, in the order of the notebook."""
     return [found for cell in cells if (found := exercise_of(cell_name(cell), kind))]
 
 
 def described(name: str) -> str:
-    """A cell's name in words: "the statement of 2.3", "a cell of text"."""
+    """Return a cell's name in words: "the statement of 2.3", "a cell of text"."""
     kind = name.partition("-")[0]
     if exercise_id := exercise_of(name):
         return f"the {kind} of {exercise_id}"

@@ -18,7 +18,7 @@ from coursekit.errors import CourseError
 
 
 def read_notebook(path: Path) -> nbformat.NotebookNode:
-    """A notebook in format 4. Raises CourseError if it is not there, not JSON or not a notebook.
+    """Return a notebook in format 4. Raises CourseError if it is not there, not JSON or not a notebook.
 
     Forgiving about everything that editors leave out or add: ids, metadata, outputs, unknown keys.
     """
@@ -52,19 +52,19 @@ def read_notebook(path: Path) -> nbformat.NotebookNode:
 
 
 def joined(source: Any) -> str:
-    """A cell's source, which a file holds as one string or as a list of lines."""
+    """Return a cell's source, which a file holds as one string or as a list of lines."""
     text = source if isinstance(source, str) else "".join(source)
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def digest_of(source: str) -> str:
-    """A short name of a cell's text. Line ends and empty lines at the end, which editors change, do not count."""
+    """Name a cell's text in short. Line ends and empty lines at its end, which editors change, do not count."""
     return hashlib.sha256(joined(source).rstrip().encode()).hexdigest()[:16]
 
 
 @contextlib.contextmanager
 def beside(path: Path) -> Iterator[None]:
-    """As a notebook's kernel would be: in its folder, whose modules can be imported; nothing is asked or shown."""
+    """Be where a notebook's kernel would be, in its folder, whose modules it can import; nothing is asked or shown."""
     folder = path.resolve().parent
     before, modules = list(sys.path), set(sys.modules)
     sys.path.insert(0, str(folder))

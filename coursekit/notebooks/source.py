@@ -14,7 +14,7 @@ CHECKERS = ("check_shapes",)
 
 
 def solution_source(exercise: Exercise) -> str:
-    """The reference's source with nbgrader's markers around what the learner has to write."""
+    """Return the reference's source with nbgrader's markers around what the learner has to write."""
     reference = exercise.load_reference()
     if exercise.class_name is None:
         sources = [
@@ -69,5 +69,5 @@ def _mark(source: str, methods: tuple[str, ...]) -> str:
 
 
 def without_markers(source: str) -> str:
-    """The solution as a person would write it."""
+    """Return the solution as a person would write it."""
     return "\n".join(line for line in source.split("\n") if line.strip() not in (BEGIN, END))

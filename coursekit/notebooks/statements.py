@@ -98,7 +98,7 @@ class Statement:
 
 
 def statements_of(source: str, cell: int, filename: str, flags: int = 0) -> list[Statement]:
-    """The statements of a cell's source. Raises SyntaxError where IPython would not run the cell.
+    """Return the statements of a cell's source. Raises SyntaxError where IPython would not run the cell.
 
     Magics and shell lines become calls of `get_ipython()`, which nothing here answers, so they never run.
     """
@@ -117,7 +117,7 @@ def statements_of(source: str, cell: int, filename: str, flags: int = 0) -> list
 
 
 def as_python(source: str) -> str:
-    """A cell's text as Python: line ends are plain, magics and commands are calls, `%%time` is left off."""
+    """Return a cell's text as Python: line ends are plain, magics and commands are calls, `%%time` is left off."""
     from IPython.core.inputtransformer2 import TransformerManager
 
     text = source.replace("\r\n", "\n").replace("\r", "\n").removeprefix("\ufeff")
@@ -133,7 +133,7 @@ def as_python(source: str) -> str:
 
 
 def defined_names(node: ast.AST) -> set[str]:
-    """The names that a statement binds at the top level, inside `if`, `try`, `for` and `with` too."""
+    """Return the names that a statement binds at the top level, inside `if`, `try`, `for` and `with` too."""
     names: set[str] = set()
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
         return {node.name}
@@ -158,7 +158,7 @@ def defined_names(node: ast.AST) -> set[str]:
 
 
 def used_names(node: ast.stmt) -> set[str]:
-    """The global names that a statement looks up. A local variable of a function is not one."""
+    """Return the global names that a statement looks up. A local variable of a function is not one."""
 
     def globals_of(table: symtable.SymbolTable) -> set[str]:
         top = table.get_type() == "module"
@@ -174,7 +174,7 @@ def used_names(node: ast.stmt) -> set[str]:
 
 
 def changed_names(node: ast.AST) -> set[str]:
-    """Names of objects that a statement changes: `Model.scale = 2`, `TABLE["a"] = 1`, `WORDS.append("the")`."""
+    """Return names of objects that a statement changes: `Model.scale = 2`, `TABLE["a"] = 1`, `WORDS.append("the")`."""
     if isinstance(node, _SCOPES):
         return set()
     names = set()
@@ -192,7 +192,7 @@ def changed_names(node: ast.AST) -> set[str]:
 
 
 def is_stub(node: ast.AST) -> bool:
-    """Some function in it does nothing but raise NotImplementedError."""
+    """Return some function in it does nothing but raise NotImplementedError."""
     for function in ast.walk(node):
         if isinstance(function, ast.FunctionDef):
             body = function.body[1:] if ast.get_docstring(function) is not None else function.body
@@ -206,7 +206,7 @@ def is_stub(node: ast.AST) -> bool:
 
 
 def parameters(node: ast.AST) -> list[str]:
-    """The names of a function's parameters, in order; for a class those of its methods, after one another."""
+    """Return the names of a function's parameters, in order; for a class those of its methods, after one another."""
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
         args = node.args
         return [arg.arg for arg in [*args.posonlyargs, *args.args, *args.kwonlyargs]]

@@ -51,5 +51,5 @@ def _made_cells(exercise: Exercise) -> list[dict[str, Any]]:
 
 
 def stub_source(exercise: Exercise) -> str:
-    """The code that stands in an exercise's cell before the learner has written anything."""
+    """Return the code that stands in an exercise's cell before the learner has written anything."""
     return stub_cells(exercise)[1]["source"]

@@ -12,7 +12,7 @@ from coursekit.progress.store import ChapterProgress, load_progress, progress_of
 
 
 def chapter_card(number: str) -> ChapterCard:
-    """A card that shows what is solved in a chapter, the points and what comes next.
+    """Return a card that shows what is solved in a chapter, the points and what comes next.
 
     Args:
         number: the chapter's, such as "01".
@@ -52,7 +52,7 @@ class ChapterCard:
         return {"text/html": self.html(), "text/plain": repr(self)}
 
     def html(self) -> str:
-        """The card. Colors come from the page, so that it reads in light and in dark mode."""
+        """Return the card. Colors come from the page, so that it reads in light and in dark mode."""
         pills = []
         for exercise in self.progress.chapter.exercises:
             done = exercise.id in self.progress.solved

@@ -28,7 +28,7 @@ Entries = dict[str, dict[str, str]]
 
 
 def progress_files(start: Path | None = None) -> list[Path]:
-    """Where progress may stand, the best place first. The variable COURSE_PROGRESS names one file, or is "off"."""
+    """List where progress may stand, the best place first. The variable COURSE_PROGRESS names one file, or is "off"."""
     chosen = os.environ.get("COURSE_PROGRESS")
     if chosen is not None:
         return [] if chosen in ("", "off") else [Path(chosen)]
@@ -52,7 +52,7 @@ def _fingerprint(folder: Path) -> str:
 
 
 def load_progress(start: Path | None = None) -> Entries:
-    """What is known of each exercise. A file that is missing, damaged or cannot be read counts as empty."""
+    """Return what is known of each exercise. A file that is missing, damaged or cannot be read counts as empty."""
     entries: Entries = {}
     for path in reversed(progress_files(start)):
         for key, entry in _read(path).items():
@@ -97,7 +97,7 @@ def remember(result: CheckResult) -> None:
 
 
 def is_learners(path: Path) -> bool:
-    """A notebook, or its folder, that is not one of the solved ones in `solutions/`."""
+    """Tell whether a notebook, or its folder, is not one of the solved ones in `solutions/`."""
     folder = course_folder(path)
     return folder is None or path.resolve().relative_to(folder).parts[:1] != ("solutions",)
 
@@ -127,12 +127,12 @@ class ChapterProgress:
 
 
 def progress_of(of: Chapter, entries: Mapping[str, Mapping[str, str]]) -> ChapterProgress:
-    """A chapter's progress out of what was recorded."""
+    """Return a chapter's progress out of what was recorded."""
     return ChapterProgress(of, frozenset(e.id for e in of.exercises if entries.get(e.id, {}).get("solved")))
 
 
 def next_exercise(entries: Mapping[str, Mapping[str, str]]) -> Exercise | None:
-    """What comes next in the chapter that was worked on last; None when everything is solved."""
+    """Return what comes next in the chapter that was worked on last; None when everything is solved."""
     known = {e.id: e for e in all_exercises()}
     last = max(
         (key for key in entries if key in known), key=lambda key: entries[key].get("when", ""), default=None

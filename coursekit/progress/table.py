@@ -32,7 +32,7 @@ def record_check(notebook: Path, results: list[CheckResult]) -> None:
 
 
 def print_progress(as_json: bool, console: Console, start: Path | None = None) -> None:
-    """What is solved in each chapter, the points and what comes next."""
+    """Print what is solved in each chapter, the points and what comes next."""
     entries = load_progress(start)
     if as_json:
         console.file.write(json.dumps(summary(entries)) + "\n")
@@ -64,7 +64,7 @@ def print_progress(as_json: bool, console: Console, start: Path | None = None) -
 
 
 def summary(entries: Entries) -> dict[str, Any]:
-    """The machine-readable form."""
+    """Return the machine-readable form."""
     chapters = [progress_of(chapter, entries) for chapter in CHAPTERS]
     coming = next_exercise(entries)
     return {

@@ -41,7 +41,7 @@ class Backup:
 
 
 def folder_of(root: Path) -> Path:
-    """Where the backups of a course folder stand."""
+    """Return where the backups of a course folder stand."""
     return root / ".course" / "backups"
 
 
@@ -72,7 +72,7 @@ def keep(
 
 
 def all_backups(root: Path) -> list[Backup]:
-    """Every complete backup, the oldest first."""
+    """Return every complete backup, the oldest first."""
     found = []
     for path in sorted(folder_of(root).glob("[!.]*/backup.json")):
         try:
@@ -84,7 +84,7 @@ def all_backups(root: Path) -> list[Backup]:
 
 
 def find_backup(root: Path, name: str) -> Backup:
-    """The backup with this name, or the beginning of one, or "last"."""
+    """Return the backup with this name, or the beginning of one, or "last"."""
     known = all_backups(root)
     if not known:
         raise CourseError(f"There are no backups in {folder_of(root)}.")
@@ -97,7 +97,7 @@ def find_backup(root: Path, name: str) -> Backup:
 
 
 def content(root: Path, backup: Backup, path: str) -> bytes:
-    """A file of a backup, as it was. Raises CourseError where it is gone."""
+    """Return a file of a backup, as it was. Raises CourseError where it is gone."""
     kept = folder_of(root) / backup.name / "files" / path
     try:
         return kept.read_bytes()

@@ -25,13 +25,13 @@ _SIGNS = {"passed": "✓ passed", "failed": "✗ failed", "error": "! error", "n
 
 
 def check_notebook(path: Path, seed: int = DEFAULT_SEED) -> list[CheckResult]:
-    """The result of every exercise in a notebook. Raises CourseError where there is nothing to check."""
+    """Return the result of every exercise in a notebook. Raises CourseError where there is nothing to check."""
     code = read_notebook_code(path)
     return [check_in_notebook(code, exercise, seed) for exercise in code.exercises()]
 
 
 def check_in_notebook(code: NotebookCode, exercise: Exercise, seed: int = DEFAULT_SEED) -> CheckResult:
-    """The result of one exercise of a notebook, from only the code that it needs.
+    """Return the result of one exercise of a notebook, from only the code that it needs.
 
     Code that uses another exercise gets the reference for it, and the learner's own only where it does not pass
     with that: neither a mistake nor an extension of an earlier exercise fails a later one.
@@ -59,7 +59,7 @@ def _attempt(code: NotebookCode, exercise: Exercise, seed: int, own: bool) -> Ch
 
 
 def print_results(path: Path, results: list[CheckResult], as_json: bool, console: Console) -> None:
-    """A table for people, or one JSON object for programs."""
+    """Print a table for people, or one JSON object for programs."""
     if as_json:
         # Not Rich's print: it would wrap and color the JSON.
         console.file.write(

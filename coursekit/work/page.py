@@ -77,7 +77,7 @@ def _require_writable(target: Path, notebook: Path) -> None:
 
 
 def page_html(path: Path) -> str:
-    """A notebook as one HTML page.
+    """Return a notebook as one HTML page.
 
     Raises:
         CourseError: the notebook cannot be read.
@@ -117,7 +117,7 @@ class _Writer:
         self.figures = 0
 
     def cell(self, cell: Any) -> str:
-        """One cell with its outputs."""
+        """Return one cell with its outputs."""
         if cell.cell_type == "markdown":
             self.attachments = _dict(cell.get("attachments"))
             return f'<section class="text">{self.markdown(cell.source)}</section>'
@@ -129,7 +129,7 @@ class _Writer:
         return f'<section class="raw"><pre>{html.escape(cell.source)}</pre></section>'
 
     def output(self, output: dict[str, Any]) -> str:
-        """One output of a cell."""
+        """Return one output of a cell."""
         kind = output.get("output_type")
         if kind == "stream":
             name = "stderr" if output.get("name") == "stderr" else "stdout"

@@ -79,7 +79,7 @@ def restore(name: str, start: Path | None = None) -> str:
 
 
 def describe_backups(start: Path | None = None) -> list[str]:
-    """A line for each backup, the latest last."""
+    """Return a line for each backup, the latest last."""
     root = course_folder(start) or start or Path.cwd()
     known = backups.all_backups(root)
     if not known:
@@ -110,12 +110,12 @@ def put(raw: dict[str, Any], exercise: Exercise, cells: list[dict[str, Any]], so
 
 
 def root_of(path: Path) -> Path:
-    """The course folder that a notebook belongs to; its own folder where there is none."""
+    """Return the course folder that a notebook belongs to; its own folder where there is none."""
     return course_folder(path.parent) or path.parent.resolve()
 
 
 def read_raw(path: Path) -> dict[str, Any]:
-    """A notebook's JSON as it stands in the file. Raises CourseError where it is not a notebook."""
+    """Return a notebook's JSON as it stands in the file. Raises CourseError where it is not a notebook."""
     read_notebook(path)
     return json.loads(path.read_bytes().decode("utf-8-sig"))
 
@@ -129,7 +129,7 @@ def write_raw(path: Path, raw: dict[str, Any]) -> None:
 
 
 def serialized(raw: dict[str, Any]) -> str:
-    """A notebook's text as Jupyter writes it."""
+    """Return a notebook's text as Jupyter writes it."""
     return json.dumps(raw, indent=1, ensure_ascii=False) + "\n"
 
 

@@ -73,7 +73,7 @@ def open_jupyterlab(folder: Path, notebook: Path) -> None:
 
 
 def jupyter_environment() -> dict[str, str]:
-    """The environment of a learner's JupyterLab: this Python's programs, and no instructor's buttons."""
+    """Return the environment of a learner's JupyterLab: this Python's programs, and no instructor's buttons."""
     paths = [str(JUPYTER_CONFIG), os.environ.get("JUPYTER_CONFIG_PATH", "")]
     programs = [str(Path(sys.executable).parent), os.environ.get("PATH", "")]
     return os.environ | {

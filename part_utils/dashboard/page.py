@@ -45,7 +45,7 @@ class Dashboard:
         self.statistics = statistics
 
     def html(self) -> str:
-        """The whole page."""
+        """Return the whole page."""
         return page_html(self.statistics)
 
     def save(self, path: str | Path) -> Path:
@@ -138,7 +138,7 @@ def make_dashboard(
 
 
 def page_html(statistics: DashboardStatistics) -> str:
-    """The page: a list of the latents to search and sort, and the panels of the chosen one."""
+    """Return the page: a list of the latents to search and sort, and the panels of the chosen one."""
     title = _title(statistics)
     source = " · ".join(part for part in (statistics.model_name, statistics.split) if part)
     about = (

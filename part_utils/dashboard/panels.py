@@ -23,12 +23,12 @@ VISIBLE = HIDDEN | str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "\n": 
 
 
 def panel_css() -> str:
-    """The style of what `latent_panel_html` returns; it touches nothing outside `.latent`."""
+    """Return the style of what `latent_panel_html` returns; it touches nothing outside `.latent`."""
     return (STATIC / "panels.css").read_text(encoding="utf-8")
 
 
 def framed(page: str, title: str) -> str:
-    """A page inside another one. A notebook's styles for tables and lists do not reach into it."""
+    """Return a page inside another one. A notebook's styles for tables and lists do not reach into it."""
     inside = page.replace("&", "&amp;").replace('"', "&quot;")
     return (
         f'<iframe title="{escape(title)}" srcdoc="{inside}" loading="lazy" '
@@ -37,7 +37,7 @@ def framed(page: str, title: str) -> str:
 
 
 def latent_panel_html(statistics: DashboardStatistics, latent: int) -> str:
-    """All panels of one latent, as one `<article class="latent">`.
+    """Return all panels of one latent, as one `<article class="latent">`.
 
     Args:
         statistics: what `collect_statistics` returned.
@@ -70,7 +70,7 @@ def latent_panel_html(statistics: DashboardStatistics, latent: int) -> str:
 
 
 def percent(share: float) -> str:
-    """A share with two significant digits: 12 %, 0.42 %, 0.0073 %."""
+    """Return a share with two significant digits: 12 %, 0.42 %, 0.0073 %."""
     if share <= 0:
         return "0 %"
     digits = max(0, 1 - math.floor(math.log10(100 * share) + 1e-9))
@@ -83,12 +83,12 @@ def instance_name(instance: int) -> str:
 
 
 def visible(string: str) -> str:
-    """A token's text, escaped, with signs for what cannot be seen. A line break is shown and also made."""
+    """Return a token's text, escaped, with signs for what cannot be seen. A line break is shown and also made."""
     return string.translate(VISIBLE)
 
 
 def one_line(string: str) -> str:
-    """The same for a list of tokens, where spaces at the ends matter and lines must not break."""
+    """Return the same for a list of tokens, where spaces at the ends matter and lines must not break."""
     return visible(string).replace("<br>", "").replace(" ", "␣")
 
 
@@ -332,7 +332,7 @@ def _token(string: str, strength: float, act: float, effect: float | None, peak:
 
 
 def common_peaks(statistics: DashboardStatistics, latent: int, n: int = 3) -> list[str]:
-    """The tokens on which a latent fires most strongly, the most frequent among its top contexts first."""
+    """Return the tokens on which a latent fires most strongly, the most frequent among its top contexts first."""
     contexts = statistics.latents[latent].top.contexts
     counted = Counter(statistics.strings[context.tokens[context.peak]] for context in contexts)
     return [string for string, _ in counted.most_common(n)]

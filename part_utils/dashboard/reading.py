@@ -25,7 +25,7 @@ class _Reached(Exception):
 
 
 def activations_at(model: "TransformerBridge", tokens: Int[Tensor, "batch seq"], *hooks: str) -> list[Tensor]:
-    """The activations at some hooks. What the model computes after the last of them is left out."""
+    """Return the activations at some hooks. What the model computes after the last of them is left out."""
     kept: dict[str, Tensor] = {}
 
     def keep(value: Tensor, hook: Any, name: str) -> None:
@@ -41,7 +41,7 @@ def activations_at(model: "TransformerBridge", tokens: Int[Tensor, "batch seq"],
 
 @torch.no_grad()
 def reader_for(model: "TransformerBridge", tokens: Int[Tensor, "batch seq"]) -> Reader:
-    """The fastest way to read `MLP_HOOK` and, after it, `RESIDUAL_HOOK`.
+    """Return the fastest way to read `MLP_HOOK` and, after it, `RESIDUAL_HOOK`.
 
     Hooks need every attention pattern. Without them a plain one-layer model is twice as fast. Whether a model is one
     is not asked but tried: both ways must agree on a few rows of the text, else the hooks are used.

@@ -280,7 +280,7 @@ def collect_statistics(
 
 
 def check_latents(latents: Iterable[int], autoencoder: AutoEncoder, instance: int) -> list[int]:
-    """The latents as a list without repetitions, in the order in which they were named."""
+    """Return the latents as a list without repetitions, in the order in which they were named."""
     n_instances, n_hidden_ae = autoencoder.cfg.n_instances, autoencoder.cfg.n_hidden_ae
     if not 0 <= instance < n_instances:
         raise ValueError(f"There is no instance {instance}: choose one from 0 to {n_instances - 1}.")
@@ -297,7 +297,7 @@ def check_latents(latents: Iterable[int], autoencoder: AutoEncoder, instance: in
 def concentration(
     share: Float[Tensor, "n_labels"], text_share: Float[Tensor, "n_labels"], n_fired: int
 ) -> float:
-    """How far from evenly a latent is spread over the labels, in bits.
+    """Return how far from evenly a latent is spread over the labels, in bits.
 
     It is the Kullback-Leibler divergence of the latent's shares from those of the text: 0 if the latent takes no
     notice of the label, log2(1 / share of a label) if it fires on text of that label only. `PRIOR_FIRINGS` firings,
@@ -456,7 +456,7 @@ def acts_and_loss_effects(
 def next_token_loss(
     logits: Float[Tensor, "batch seq d_vocab"], tokens: Int[Tensor, "batch seq"]
 ) -> Float[Tensor, "batch positions"]:
-    """The loss on the token after each position but the last, in nats."""
+    """Return the loss on the token after each position but the last, in nats."""
     losses = F.cross_entropy(logits[:, :-1].flatten(0, 1), tokens[:, 1:].flatten(), reduction="none")
     return losses.view(len(tokens), -1)
 

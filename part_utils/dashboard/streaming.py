@@ -26,7 +26,7 @@ class Histograms:
         self.top = torch.full((n,), SMALLEST_TOP)
 
     def bin(self, latent: Int[Tensor, "entries"], value: Float[Tensor, "entries"]) -> Int[Tensor, "entries"]:
-        """The bin of each value, in the histogram of its latent."""
+        """Return the bin of each value, in the histogram of its latent."""
         return (value / self.top[latent] * N_BINS).long().clamp(max=N_BINS - 1)
 
     def add(
@@ -116,7 +116,7 @@ class RunningStatistics:
     def random_order(
         self, latent: int, exclude: Int[Tensor, "positions"]
     ) -> tuple[Int[Tensor, "entries"], Float[Tensor, "entries"], Int[Tensor, "entries"]]:
-        """What was kept of a latent without some positions, in random order: positions, activations and bins.
+        """Return what was kept of a latent without some positions, in random order: positions, activations and bins.
 
         The first k in a range of bins are a random choice among all tokens whose activation lies in these bins, if k
         is not above `per_bin`.
@@ -149,7 +149,7 @@ class RunningCorrelation:
         self.fired_b += acts_b.sign_().sum(dim=0).long()
 
     def correlation(self) -> Float[Tensor, "n_a n_b"]:
-        """The correlations; 0 for a latent that did not change."""
+        """Return the correlations; 0 for a latent that did not change."""
         n = max(self.n_tokens, 1)
         covariance = self.products / n - torch.outer(self.sum_a / n, self.sum_b / n)
         variance_a = (self.squares_a / n - (self.sum_a / n).pow(2)).clamp_min(0)
@@ -159,7 +159,7 @@ class RunningCorrelation:
 
 
 def scrambled(position: Int[Tensor, "entries"]) -> Int[Tensor, "entries"]:
-    """A number below 2^32 that looks random but depends on the position alone (the mixing of MurmurHash3)."""
+    """Return a number below 2^32 that looks random but depends on the position alone (the mixing of MurmurHash3)."""
     mask = 2**32 - 1
     key = position & mask
     for factor, shift in ((0x85EBCA6B, 16), (0xC2B2AE35, 13)):
@@ -170,7 +170,7 @@ def scrambled(position: Int[Tensor, "entries"]) -> Int[Tensor, "entries"]:
 def first_of_each_group(
     group: Int[Tensor, "entries"], key: Int[Tensor, "entries"], k: int
 ) -> Int[Tensor, "kept"]:
-    """The entries whose key is among the k smallest of their group."""
+    """Return the entries whose key is among the k smallest of their group."""
     order = (group * 2**32 + key).argsort()
     sorted_group = group[order]
     rank = torch.arange(len(order)) - torch.searchsorted(sorted_group, sorted_group)

@@ -39,7 +39,8 @@ def save_sparsify(autoencoder: AutoEncoder, instance: int, folder: str | Path) -
     weights = from_autoencoder(autoencoder, instance)
     if weights.k is None:
         raise ValueError(
-            f"sparsify knows TopK autoencoders only, and this one is of the class {type(autoencoder).__name__}: use another format."
+            f"sparsify knows TopK autoencoders only, and this one is of the class {type(autoencoder).__name__}: "
+            "use another format."
         )
     tensors = {
         "encoder.weight": weights.W_enc.mT.contiguous(),

@@ -90,7 +90,7 @@ def plot_firing_rates(
     until: int | None = None,
     title: str | None = None,
 ) -> go.Figure:
-    """How often each latent fires over training; triangles mark where latents were resampled.
+    """Draw how often each latent fires over training; triangles mark where latents were resampled.
 
     Args:
         log: what `AutoEncoder.optimize` returned.
@@ -160,7 +160,7 @@ def plot_firing_rates(
 def silent_latents(
     autoencoder: AutoEncoder, h: Float[Tensor, "batch n_instances n_input_ae"]
 ) -> Bool[Tensor, "n_instances n_hidden_ae"]:
-    """Which latents fire on no row of `h`."""
+    """Return which latents fire on no row of `h`."""
     return (autoencoder(h).acts == 0).all(dim=0)
 
 
@@ -232,7 +232,7 @@ def plot_encoder_tilt(
     latent: int = 0,
     title: str | None = None,
 ) -> go.Figure:
-    """Why the encoder of a latent tilts away from its decoder: drawn from trained weights.
+    """Draw why the encoder of a latent tilts away from its decoder: drawn from trained weights.
 
     Left: the latent's own feature and the others, its decoder, its encoder, and the line on which the latent
     begins to fire. Right: what every feature, alone and at its full value 1, makes of the latent, with the
@@ -360,7 +360,7 @@ def plot_feature_similarity(
 def plot_encoder_decoder_similarity(
     autoencoder: AutoEncoder, *, firing_rates: Tensor | None = None, title: str | None = None
 ) -> go.Figure:
-    """How far every latent's encoder column points along its decoder row, over all instances.
+    """Draw how far every latent's encoder column points along its decoder row, over all instances.
 
     Args:
         autoencoder: with untied weights.

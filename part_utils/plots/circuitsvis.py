@@ -21,7 +21,7 @@ _carried = False
 
 
 def from_circuitsvis(rendered: Any, instead: HTML, carry_script: bool | None = None) -> HTML:
-    """A picture of CircuitsVis that works without the internet.
+    """Return a picture of CircuitsVis that works without the internet.
 
     Args:
         rendered: what a function of CircuitsVis returned, such as `colored_tokens_multi`.

@@ -17,7 +17,7 @@ MOST_POINTS = 600
 
 
 def token_names(words: Sequence[str]) -> list[str]:
-    """Tokens as labels of an axis: a space is drawn as ␣, and no two are equal, else bars would be stacked."""
+    """Return tokens as labels of an axis: a space is drawn as ␣, and no two are equal, else bars would be stacked."""
     names: list[str] = []
     for word in words:
         name = escape(visible(word).replace(" ", "␣"))
@@ -32,7 +32,7 @@ def token_names(words: Sequence[str]) -> list[str]:
 def plot_activation_histogram(
     acts: Float[Tensor, "batch seq"], matches: Bool[Tensor, "batch seq"], what: str, title: str = ""
 ) -> go.Figure:
-    """How strongly a latent fires, where it fires at all: tokens that match a rule, and all others.
+    """Draw how strongly a latent fires, where it fires at all: tokens that match a rule, and all others.
 
     Args:
         acts: the latent's activations on a text.
@@ -75,7 +75,7 @@ def plot_activation_histogram(
 def plot_logit_effect(
     effect: Float[Tensor, "d_vocab"], words: Sequence[str], k: int = 10, title: str = ""
 ) -> go.Figure:
-    """The tokens that a latent favors and disfavors most, above the effects on all tokens.
+    """Draw the tokens that a latent favors and disfavors most, above the effects on all tokens.
 
     Args:
         effect: what one unit of the latent adds to each logit.
@@ -129,7 +129,7 @@ def plot_claim_against_measurement(
     words: Sequence[str],
     title: str = "",
 ) -> go.Figure:
-    """What the weights say that a latent does to each logit, against what taking it away does, on one token.
+    """Draw what the weights say that a latent does to each logit, against what taking it away does, on one token.
 
     Every point is a token of the vocabulary. The line is where claim and measurement agree.
 
@@ -179,7 +179,7 @@ def plot_neuron_basis(
     name: str,
     title: str = "",
 ) -> go.Figure:
-    """How one latent's direction is spread over the neurons, and how many neurons hold half of each latent.
+    """Draw how one latent's direction is spread over the neurons, and how many neurons hold half of each latent.
 
     Args:
         share: the latent's share of squared length in each neuron.
@@ -230,7 +230,7 @@ def plot_neuron_basis(
 def plot_parts(
     parts: Sequence[tuple[str, float]], total: float, total_name: str, title: str = ""
 ) -> go.Figure:
-    """Numbers that add up, as a waterfall.
+    """Draw numbers that add up, as a waterfall.
 
     Args:
         parts: a name and a number each, in order.
@@ -259,7 +259,7 @@ def plot_parts(
 def plot_error_left(
     errors: Float[Tensor, "steps"], names: Sequence[str], final: float, title: str = ""
 ) -> go.Figure:
-    """How much of an activation is left unexplained as its latents are added, the most active first.
+    """Draw how much of an activation is left unexplained as its latents are added, the most active first.
 
     Args:
         errors: squared error relative to that of the bias alone; entry 0 is without any latent.
@@ -298,7 +298,7 @@ def plot_universality(
     chance: dict[str, Float[Tensor, "latents"]],
     title: str = "",
 ) -> go.Figure:
-    """How similar every latent's best match is, next to what chance gives.
+    """Draw how similar every latent's best match is, next to what chance gives.
 
     Args:
         matches: for each measure, the similarity of every latent's best match.

@@ -18,13 +18,13 @@ LATENTS_PER_BAR = 8
 
 
 def token_label(word: str) -> str:
-    """A token as the label of an axis: spaces and line breaks visible, and safe from Plotly's HTML."""
+    """Return a token as the label of an axis: spaces and line breaks visible, and safe from Plotly's HTML."""
     return escape(visible(word).replace(" ", "·")) or "∅"
 
 
 @check_shapes
 def plot_small_example(fired: Bool[Tensor, "tokens latents"], *, title: str | None = None) -> go.Figure:
-    """How a log-frequency histogram comes about, with a handful of latents named A, B, C, …
+    """Draw how a log-frequency histogram comes about, with a handful of latents named A, B, C, …
 
     Left: on which tokens each latent fires. Right: the histogram, with every latent as a box of its own.
 
@@ -90,7 +90,7 @@ def plot_log_frequency(
     groups: Mapping[str, tuple[float, float]] | None = None,
     title: str | None = None,
 ) -> go.Figure:
-    """The log-frequency histogram; pointing at a bar lists its latents.
+    """Draw the log-frequency histogram; pointing at a bar lists its latents.
 
     Args:
         feature_probability: the firing rate of every latent of one instance.
@@ -160,7 +160,7 @@ def plot_direction_similarity(
     names: tuple[str, str] = ("rare latents", "all latents"),
     title: str | None = None,
 ) -> go.Figure:
-    """Two histograms, one above the other: cosine with the mean direction of the rare latents.
+    """Draw two histograms, one above the other: cosine with the mean direction of the rare latents.
 
     Args:
         rare: the cosines of the rare latents.
@@ -197,7 +197,7 @@ def plot_direction_similarity(
 def plot_reconstruction(
     h: Float[Tensor, "d_mlp"], h_reconstructed: Float[Tensor, "d_mlp"], *, title: str | None = None
 ) -> go.Figure:
-    """One token's activations against their reconstruction, a point for each neuron.
+    """Draw one token's activations against their reconstruction, a point for each neuron.
 
     Args:
         h: the activations.
@@ -235,7 +235,7 @@ def plot_loss_along_lines(
     *,
     title: str | None = None,
 ) -> go.Figure:
-    """The loss along straight lines: between two reconstructions (left) and between two sets of parameters (right).
+    """Draw the loss along straight lines: between two reconstructions (left), between two sets of parameters (right).
 
     Args:
         shares: how far along the line, from 0 to 1.
@@ -271,7 +271,7 @@ def plot_loss_along_lines(
 
 
 def plot_substitution_loss(losses: SubstitutionLoss, *, title: str | None = None) -> go.Figure:
-    """Where the loss with reconstructions lies between the clean loss and each of two baselines.
+    """Draw where the loss with reconstructions lies between the clean loss and each of two baselines.
 
     Args:
         losses: what `get_substitution_loss` returned.
@@ -335,7 +335,7 @@ def plot_prediction_change(
     k: int = 5,
     title: str | None = None,
 ) -> go.Figure:
-    """The most likely next tokens before and after, as bars of their probabilities.
+    """Draw the most likely next tokens before and after, as bars of their probabilities.
 
     Args:
         before: logits of one position.
@@ -380,7 +380,7 @@ def plot_effect_by_token(
     y_title: str = "mean change of a logit",
     title: str | None = None,
 ) -> go.Figure:
-    """A value for every token of a piece of text, in one panel for each of several measurements.
+    """Draw a value for every token of a piece of text, in one panel for each of several measurements.
 
     Args:
         words: the tokens, as text.

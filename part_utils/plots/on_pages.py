@@ -28,7 +28,7 @@ class OnPages(MimetypeRenderer):
     """A figure as its numbers, for JupyterLab, and as HTML, for a page."""
 
     def to_mimebundle(self, fig_dict: dict[str, Any]) -> dict[str, Any]:
-        """The forms of a figure by their MIME type."""
+        """Return the forms of a figure by their MIME type."""
         numbers = pio.renderers[ALONE].to_mimebundle(fig_dict)
         return {**numbers, "text/html": _drawn_from(fig_dict)}
 

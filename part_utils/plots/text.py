@@ -30,7 +30,7 @@ _SMALL = "font-size:12px; opacity:0.75; white-space:nowrap"
 
 
 def visible(word: str) -> str:
-    """The token's text with line breaks and tabs drawn, so that they can be seen and a text stays on its line.
+    """Return the token's text with line breaks and tabs drawn, so that they can be seen and a text stays on its line.
 
     Other control characters, which browsers refuse, become their number: `\\x06`.
     """
@@ -38,7 +38,7 @@ def visible(word: str) -> str:
 
 
 def token_html(word: str, strength: float, hover: str = "", marked: bool = False) -> str:
-    """One token as HTML.
+    """Return one token as HTML.
 
     Args:
         word: the token's text; it is escaped.
@@ -66,7 +66,7 @@ def tokens_html(
     strongest: float,
     marked: int | None = None,
 ) -> str:
-    """A piece of text as HTML, each token colored by its activation.
+    """Return a piece of text as HTML, each token colored by its activation.
 
     Args:
         words: the tokens, as text.
@@ -165,7 +165,7 @@ def table_html(rows: Sequence[str], title: str = "") -> HTML:
 
 
 def stacked(parts: Sequence[HTML]) -> HTML:
-    """Several pieces of HTML one after the other, as one output."""
+    """Return several pieces of HTML one after the other, as one output."""
     return HTML("".join(f'<div style="margin-bottom:12px">{part.data}</div>' for part in parts))
 
 

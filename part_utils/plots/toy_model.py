@@ -46,7 +46,7 @@ def plot_features_in_2d(
     titles: Sequence[str] | None = None,
     title: str | None = None,
 ) -> go.Figure:
-    """The direction of every feature in a two-dimensional hidden space, one panel for each instance.
+    """Draw the direction of every feature in a two-dimensional hidden space, one panel for each instance.
 
     Args:
         W: weights with n_hidden = 2; column i is drawn as the arrow of feature i.
@@ -98,7 +98,7 @@ def plot_hidden_states(
     titles: Sequence[str] | None = None,
     title: str | None = None,
 ) -> go.Figure:
-    """Where the inputs of a batch end up in a two-dimensional hidden space, one panel for each instance.
+    """Draw where the inputs of a batch end up in a two-dimensional hidden space, one panel for each instance.
 
     Args:
         hidden: the hidden states.
@@ -312,7 +312,7 @@ def plot_correlated_features(
     title: str | None = None,
     max_inputs: int = 30,
 ) -> go.Figure:
-    """Which features of each pair are present: one row per pair, the first feature up, the second down.
+    """Draw which features of each pair are present: one row per pair, the first feature up, the second down.
 
     Args:
         batch: inputs of one instance, as `generate_correlated_features(...)[:, 0]`; features 2i and 2i+1 are
@@ -354,7 +354,7 @@ def plot_dimensionality(
     *,
     title: str | None = None,
 ) -> go.Figure:
-    """The dimensionality of every feature against sparsity, with lines at the fractions of the polytopes.
+    """Draw the dimensionality of every feature against sparsity, with lines at the fractions of the polytopes.
 
     Each instance is a column of points, one for each feature; the x axis is 1 / feature probability. The line
     is the average, n_hidden / |W|^2 over all features, "dimensions per feature" in Elhage et al. 2022.
@@ -431,7 +431,7 @@ def plot_double_descent(
     datapoint_dimensionality: Sequence[Tensor] | None = None,
     title: str | None = None,
 ) -> go.Figure:
-    """Loss on the training data and on new data against the size of the training set.
+    """Draw the loss on the training data and on new data against the size of the training set.
 
     Args:
         dataset_sizes: the number of datapoints of each run.
@@ -500,7 +500,7 @@ def plot_double_descent_geometry(
     *,
     title: str | None = None,
 ) -> go.Figure:
-    """Features (above) and training datapoints (below) in the hidden space, one column per dataset size.
+    """Draw features (above) and training datapoints (below) in the hidden space, one column per dataset size.
 
     Args:
         weights: W of one model for each dataset size, with n_hidden = 2.
@@ -555,7 +555,7 @@ def plot_double_descent_geometry(
 def plot_training_loss(
     *logs: TrainingLog, names: Sequence[str] | None = None, title: str | None = None
 ) -> go.Figure:
-    """The loss of one or more training runs, step by step, on a logarithmic scale."""
+    """Draw the loss of one or more training runs, step by step, on a logarithmic scale."""
     if not logs:
         raise ValueError("plot_training_loss needs at least one training log.")
     fig = go.Figure()
@@ -573,7 +573,7 @@ def plot_training_loss(
 
 
 def probability_titles(feature_probability: Float[Tensor, "instances features"]) -> list[str]:
-    """Titles for the panels of the plots: the probability of the first feature of each instance."""
+    """Return titles for the panels of the plots: the probability of the first feature of each instance."""
     return [f"p = {p:.2g}" for p in feature_probability[:, 0].tolist()]
 
 

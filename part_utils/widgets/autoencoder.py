@@ -49,7 +49,7 @@ def autoencoder_explorer(
     log: TrainingLog,
     h: Float[Tensor, "batch n_instances n_input_ae"] | None = None,
 ) -> Any:
-    """Sliders for the instance and the training step above the data, encoder and decoder directions.
+    """Return sliders for the instance and the training step above the data, encoder and decoder directions.
 
     Args:
         model: the toy model, with n_hidden = 2.

@@ -54,7 +54,7 @@ class LatentIndex:
         self.rates = top.rates
 
     def search(self, query: str) -> list[int]:
-        """The latents that a query names or describes, the best first.
+        """Return the latents that a query names or describes, the best first.
 
         Args:
             query: a latent's number, or text that is part of the words on which a latent fires most. A space at the
@@ -83,7 +83,7 @@ class LatentIndex:
         return f"No latent fires most on {query!r}. Mind spaces: most words begin with one."
 
     def describe(self, latent: int) -> str:
-        """The latent's number, how often it fires, and its most common words, in one line."""
+        """Return the latent's number, how often it fires, and its most common words, in one line."""
         words = "  ".join(visible(word).replace(" ", "␣") for word, _ in self.words[latent].most_common(4))
         return f"{latent:>5}  {float(self.rates[latent]):7.2%}   {words}"
 
@@ -95,7 +95,7 @@ def panels(
     autoencoder: AutoEncoder,
     instance: int = 0,
 ) -> HTML:
-    """The dashboard's panels of one latent, as an output of a cell."""
+    """Return the dashboard's panels of one latent, as an output of a cell."""
     few = DashboardConfig(n_top=8, per_group=3, sample_rows=32)
     statistics = collect_statistics([latent], text, model, autoencoder, instance, cfg=few, progress=False)
     page = f"<style>body {{ margin: 0 }}{panel_css()}</style>{latent_panel_html(statistics, latent)}"
@@ -109,7 +109,7 @@ def feature_browser(
     instance: int = 0,
     start: str = "",
 ) -> Any:
-    """A search field and a list of latents above the panels of the one that is chosen.
+    """Return a search field and a list of latents above the panels of the one that is chosen.
 
     Args:
         text: where to look for contexts; a few hundred rows, so that an answer takes a second or two.

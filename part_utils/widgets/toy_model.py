@@ -33,7 +33,7 @@ def toy_model_figure(
 
 
 def toy_model_explorer() -> Any:
-    """Sliders for sparsity, importance and number of features above the directions that a toy model learns.
+    """Return sliders for sparsity, importance and number of features above the directions that a toy model learns.
 
     Returns a widget, or, where the environment variable COURSE_STATIC is 1, the figure for the initial settings.
     """

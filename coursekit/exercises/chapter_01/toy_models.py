@@ -55,7 +55,7 @@ def check_output(
     known: dict | None = None,
     what: str = "the result",
 ) -> None:
-    """The output of a toy model, with or without a ReLU on the hidden layer, in the given cases."""
+    """Check the output of a toy model, with or without a ReLU on the hidden layer, in the given cases."""
     _, instances, features = x.shape
     hidden_size = W_in.shape[1]
 
@@ -98,7 +98,7 @@ def check_output(
 
 
 def check_output_gradients(check: Check, hidden_relu: bool) -> None:
-    """Gradients reach the input and all parameters of a model with one matrix W."""
+    """Check that gradients reach the input and all parameters of a model with one matrix W."""
     x, W, b = check.uniform(7, 3, 5), check.normal(3, 2, 5), check.normal(3, 5)
     model = make_model(check, ToyModelConfig(n_instances=3, n_features=5, n_hidden=2), W=W, b_final=b)
     cotangent = check.normal(7, 3, 5)
@@ -116,7 +116,7 @@ def check_output_gradients(check: Check, hidden_relu: bool) -> None:
 def output_gradients(
     cotangent: Tensor, x: Tensor, W_in: Tensor, W_out: Tensor, b: Tensor, hidden_relu: bool, tied: bool
 ) -> list[Tensor]:
-    """Gradients of the output, weighted with the cotangent, with respect to the matrices, the bias and x.
+    """Return gradients of the output, weighted with the cotangent, with respect to the matrices, the bias and x.
 
     Sets the cotangent to 0, in place, where rounding could decide on which side of a ReLU's corner a value is.
     """
@@ -134,7 +134,7 @@ def weighted_loss(out: Tensor, target: Tensor, importance: Tensor) -> Tensor:
 
 
 def wrong_losses(out: Tensor, target: Tensor, importance: Tensor) -> dict:
-    """What comes out of the known mistakes in a loss, alone and together."""
+    """Return what comes out of the known mistakes in a loss, alone and together."""
     batch, instances, features = out.shape
 
     def loss(weights, error, over_batch, over_features, over_instances) -> Tensor:  # type: ignore[no-untyped-def]
@@ -187,7 +187,7 @@ def gram_matrix(W: Tensor) -> Tensor:
 def drawn_pairs(
     check: Check, cfg: ToyModelConfig, method: str, p: Tensor, pairs: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Features in pairs: two batches with the probabilities p, and between them one with the highest possible."""
+    """Draw features in pairs: two batches with the probabilities p, and between them one with the highest possible."""
     shape = (DRAWS, cfg.n_instances, 2 * pairs)
     model = make_model(check, cfg, p[:, None])
     x = drawn_batch(check, model, method, shape, DRAWS, pairs)
@@ -223,14 +223,14 @@ def make_model(
     importance: Tensor | None = None,
     **parameters: Tensor,
 ) -> Handle:
-    """A model of the learner's class, with these values for its parameters."""
+    """Return a model of the learner's class, with these values for its parameters."""
     model = check.create(cfg, feature_probability=feature_probability, importance=importance)
     check.learner.set(model, **parameters)
     return model
 
 
 def drawn_batch(check: Check, model: Handle, method: str, shape: tuple[int, int, int], *args: int) -> Tensor:
-    """Features drawn by the learner's sampler: a tensor of the right shape without NaN."""
+    """Return features drawn by the learner's sampler: a tensor of the right shape without NaN."""
     x = check.tensor(check.method(model, method, *args))
     batch, instances, features = shape
     if x.shape != shape:
@@ -280,7 +280,7 @@ def drawn_batch(check: Check, model: Handle, method: str, shape: tuple[int, int,
 def example_text(
     check: Check, model: Handle, method: str, shape: torch.Size, args: tuple[int, ...]
 ) -> Tensor:
-    """What the reference draws for the same probabilities."""
+    """Return what the reference draws for the same probabilities."""
     cfg = ToyModelConfig(n_instances=shape[1], n_features=shape[2])
     probability = check.learner.get(model, "feature_probability")
     reference = get_exercise(check.exercise_id).load_reference()(cfg, feature_probability=probability)
@@ -348,7 +348,7 @@ def check_independence(check: Check, x: Tensor, what: str, claim: str, pairs: bo
 
 
 def check_values_are_even(check: Check, x: Tensor, p: Tensor, lowest: int = 0) -> None:
-    """The values of each feature, where it is present, are even between `lowest` and 1."""
+    """Check that the values of each feature, where it is present, are even between `lowest` and 1."""
     instances, features = p.shape
     spread = f"evenly between {lowest} and 1"
     below = all((x[:, i, f] <= p[i, f] + 1e-6).all() for i in range(instances) for f in range(features))

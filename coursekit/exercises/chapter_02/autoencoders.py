@@ -46,7 +46,7 @@ TIED = AutoEncoderConfig(n_instances=3, n_input_ae=2, n_hidden_ae=7, l1_coeff=0.
 
 
 def shapes_of(cfg: AutoEncoderConfig) -> dict[str, tuple[int, ...]]:
-    """The shape of every parameter that an autoencoder of these sizes has."""
+    """Return the shape of every parameter that an autoencoder of these sizes has."""
     instances, inputs, latents = cfg.n_instances, cfg.n_input_ae, cfg.n_hidden_ae
     shapes: dict[str, tuple[int, ...]] = {
         "W_enc": (instances, inputs, latents),
@@ -60,7 +60,7 @@ def shapes_of(cfg: AutoEncoderConfig) -> dict[str, tuple[int, ...]]:
 
 
 def random_weights(check: Check, cfg: AutoEncoderConfig) -> dict[str, Tensor]:
-    """Weights with biases that are not zero and directions of very different lengths."""
+    """Return weights with biases that are not zero and directions of very different lengths."""
     weights = {name: check.normal(*shape) for name, shape in shapes_of(cfg).items()}
     weights["W_enc"] *= check.uniform(cfg.n_instances, 1, cfg.n_hidden_ae, low=0.3, high=1.5)
     if "W_dec" in weights:
@@ -71,27 +71,27 @@ def random_weights(check: Check, cfg: AutoEncoderConfig) -> dict[str, Tensor]:
 def make_autoencoder(
     check: Check, cfg: AutoEncoderConfig, weights: Mapping[str, Tensor], target: str | None = AUTOENCODER
 ) -> Handle:
-    """An autoencoder with these weights: the reference's, or of the learner's class if target is None."""
+    """Return an autoencoder with these weights: the reference's, or of the learner's class if target is None."""
     autoencoder = check.create(cfg, target=target)
     check.learner.set(autoencoder, **weights)
     return autoencoder
 
 
 def read_weights(check: Check, autoencoder: Handle, cfg: AutoEncoderConfig) -> dict[str, Tensor]:
-    """The autoencoder's parameters as they are now."""
+    """Return the autoencoder's parameters as they are now."""
     return {name: check.tensor(check.learner.get(autoencoder, name), f"`{name}`") for name in shapes_of(cfg)}
 
 
 def changed_weights(
     check: Check, autoencoder: Handle, cfg: AutoEncoderConfig, before: Mapping[str, Tensor]
 ) -> list[str]:
-    """The names of the parameters that are not what they were before."""
+    """Return the names of the parameters that are not what they were before."""
     after = read_weights(check, autoencoder, cfg)
     return [name for name in before if not torch.equal(after[name], before[name])]
 
 
 def decoder_of(weights: Mapping[str, Tensor]) -> Tensor:
-    """The decoder as it is stored: W_dec, or the encoder's transpose when the weights are tied."""
+    """Return the decoder as it is stored: W_dec, or the encoder's transpose when the weights are tied."""
     return weights.get("W_dec", weights["W_enc"].mT)
 
 

@@ -52,7 +52,7 @@ def dead_mask(cfg: AutoEncoderConfig, dead: tuple[tuple[int, ...], ...]) -> Tens
 
 
 def firing_rates(check: Check, dead: Tensor, window: int = 13) -> Tensor:
-    """Rates over a window in which just these latents never fire.
+    """Return rates over a window in which just these latents never fire.
 
     Of the others some fire in every step, some are silent in the first or the last, and some fire only once.
     """
@@ -75,7 +75,7 @@ def firing_rates(check: Check, dead: Tensor, window: int = 13) -> Tensor:
 
 
 def wrong_ideas_of_dead(rates: Tensor) -> dict[str, Tensor]:
-    """Which latents count as dead when … (known mistakes)."""
+    """Return which latents count as dead when … (known mistakes)."""
     silent = rates == 0
     dead = silent.all(0)
     return {
@@ -107,7 +107,7 @@ def after_resampling(
     *args: Any,
     errors: Mapping[str, str] | None = None,
 ) -> dict[str, Tensor]:
-    """The weights after the learner's function has resampled an autoencoder."""
+    """Return the weights after the learner's function has resampled an autoencoder."""
     autoencoder = make_autoencoder(check, cfg, weights)
     optimizer = check.create(autoencoder, target=PARAMETERS)
     with explained({**LEAF, **(WITHOUT_W_DEC if cfg.tied_weights else {}), **(errors or {})}):
@@ -207,7 +207,7 @@ def check_touched(
 def check_unit_length(
     check: Check, before: Mapping[str, Tensor], after: Mapping[str, Tensor], dead: Tensor, scale: float
 ) -> None:
-    """The new decoder rows have length 1."""
+    """Check that the new decoder rows have length 1."""
     if "W_dec" not in after:
         return
     rows = after["W_dec"][dead]

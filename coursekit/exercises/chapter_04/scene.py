@@ -70,12 +70,12 @@ class Scene:
 
     @torch.no_grad()
     def logits(self, replace: Callable[[Tensor], Tensor] | None = None, hook: str = MLP_HOOK) -> Tensor:
-        """The model's predictions, with other activations in a hook's place."""
+        """Return the model's predictions, with other activations in a hook's place."""
         hooks: list[Any] = [(hook, lambda value, hook: replace(value))] if replace else []
         return self.own_model.run_with_hooks(self.tokens, return_type="logits", fwd_hooks=hooks)
 
     def unharmed(self) -> None:
-        """The learner's code has left the model and the autoencoder as they were."""
+        """Check that the learner's code has left the model and the autoencoder as they were."""
         for name, before in self.before.items():
             now = self.check.learner.get(self.autoencoder, name)
             if not isinstance(now, Tensor) or not torch.equal(now, before):
@@ -109,7 +109,7 @@ def make_scene(
     rows: int = ROWS,
     seq: int = SEQ,
 ) -> Scene:
-    """A scene that suits an exercise, and in which no latent is so near to firing that rounding could decide.
+    """Return a scene that suits an exercise, and in which no latent is so near to firing that rounding could decide.
 
     With `likely` the text is the model's own, so that the model does worse without its MLP.
     """
@@ -209,7 +209,7 @@ def wrong_reconstructions(weights: Mapping[str, Tensor]) -> dict[str, Callable[[
 
 
 def wrong_inputs(scene: Scene) -> dict[str, Tensor]:
-    """What goes into the autoencoder: `tokens d_mlp`, right and wrong."""
+    """Return what goes into the autoencoder: `tokens d_mlp`, right and wrong."""
     cache = scene.cache
     return {
         "": scene.h,
@@ -225,7 +225,7 @@ def wrong_inputs(scene: Scene) -> dict[str, Tensor]:
 
 
 def parts_of(check: Check, found: Any, names: Sequence[str]) -> list[Any]:
-    """The fields of what a function returned: a named tuple, a plain one, a list or a dictionary."""
+    """Return the fields of what a function returned: a named tuple, a plain one, a list or a dictionary."""
     listed = ", ".join(f"`{name}`" for name in names)
     if isinstance(found, dict) and set(names) <= set(found):
         return [found[name] for name in names]
@@ -244,7 +244,7 @@ def type_name(value: Any) -> str:
 
 
 def scalar(value: Any) -> Any:
-    """A Python number as a tensor: for a single number both are fine. So is an axis of size 1."""
+    """Return a Python number as a tensor: for a single number both are fine. So is an axis of size 1."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         return torch.tensor(value, dtype=torch.float64)
     if isinstance(value, Tensor) and value.shape == (1,):

@@ -23,24 +23,24 @@ def random_seed(check: Check) -> int:
 
 
 def pick(check: Check, count: int) -> int:
-    """A number below `count`."""
+    """Return a number below `count`."""
     return int(torch.randint(count, (), generator=check.generator))
 
 
 def make_autoencoder(check: Check, **sizes: int) -> tuple[Handle, AutoEncoder]:
-    """An autoencoder with random weights, on the learner's side and on this one."""
+    """Return an autoencoder with random weights, on the learner's side and on this one."""
     seed = random_seed(check)
     return check.create(seed, target=f"{FIXTURES}.autoencoder", **sizes), fixtures.autoencoder(seed, **sizes)
 
 
 def language_model(check: Check) -> tuple[Handle, Any]:
-    """The tiny language model, on the learner's side and on this one."""
+    """Return the tiny language model, on the learner's side and on this one."""
     seed = random_seed(check)
     return check.create(seed, target=f"{FIXTURES}.language_model"), fixtures.language_model(seed)
 
 
 def fields(check: Check, value: Any, names: str) -> list[Any]:
-    """The parts of what the learner's function returned, whether a named tuple, a tuple or a list."""
+    """Return the parts of what the learner's function returned, whether a named tuple, a tuple or a list."""
     count = len(names.split(", "))
     if isinstance(value, tuple | list):
         if len(value) == count:
@@ -55,7 +55,7 @@ def fields(check: Check, value: Any, names: str) -> list[Any]:
 
 
 def whole_numbers(value: Any, shape: tuple[int, ...], axes: str, what: str) -> Tensor:
-    """The value, if it is a tensor of whole numbers of this shape."""
+    """Return the value, if it is a tensor of whole numbers of this shape."""
     if isinstance(value, list):
         value = torch.tensor(value)
     if not isinstance(value, Tensor):
@@ -70,7 +70,7 @@ def whole_numbers(value: Any, shape: tuple[int, ...], axes: str, what: str) -> T
 
 
 def number_of(value: Any, what: str) -> float:
-    """A plain number, or a tensor that holds one."""
+    """Return a plain number, or a tensor that holds one."""
     if isinstance(value, Tensor) and value.numel() == 1:
         return float(value)
     if isinstance(value, int | float):
