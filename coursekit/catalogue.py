@@ -91,7 +91,7 @@ class Exercise:
         if (words := self._words()) is None:
             raise ValueError(
                 f"{chapter_text(self.chapter.slug)} has no exercise {self.id}. "
-                f"Write ```{{exercise}} {self.id} and its title there."
+                f"Write :::{{exercise}} {self.id} and its title there."
             )
         return words
 

@@ -1,14 +1,15 @@
 """What a learner reads of an exercise: title, statement and hints, as they stand in the chapter's own text.
 
-    ```{exercise} 1.4 Cosine similarities of features
+    :::{exercise} 1.4 Cosine similarities of features
     How much do two features share? …
 
     Hint: Make every column one long first. …
 
     Hint: …
-    ```
+    :::
 
-A hint goes on until the next one. Where a fence of three backticks stands inside, the outer one has four.
+A hint goes on until the next one. With colons a Markdown editor shows what stands inside as text, with formulas, and
+blocks of code may stand in it. Backticks do as well; around a block of code they have to be four.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from functools import cache
 from pathlib import Path
 
 DIRECTIVE = re.compile(
-    r"^(?P<fence>`{3,})\{(?P<kind>exercise|question)\}[ \t]*(?P<argument>.*?)[ \t]*\n(?P<body>.*?)^(?P=fence)[ \t]*$",
+    r"^(?P<fence>:{3,}|`{3,})\{(?P<kind>exercise|question)\}[ \t]*(?P<argument>.*?)[ \t]*\n"
+    r"(?P<body>.*?)^(?P=fence)[ \t]*$",
     re.MULTILINE | re.DOTALL,
 )
 _HINT = re.compile(r"^Hint:[ \t]*", re.MULTILINE)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import shutil
 
 import pytest
@@ -115,10 +116,9 @@ def test_words_are_looked_for_in_the_text_of_this_checkout(root):
     text = (root / TEXT).read_text()
     (root / TEXT).write_text(text.replace("Hint:", "A hint:"))
     assert sum("it has 0 hints" in problem for problem in problems(root)) == len(CHAPTER.exercises)
-    start = text.index("```{exercise} 0.1")
-    (root / TEXT).write_text(text + text[start : text.index("\n```\n", start) + 5])
+    (root / TEXT).write_text(text + "\n:::{exercise} 0.1 Once more\nDo it.\n:::\n")
     assert f"{TEXT}: The text has two exercises 0.1." in problems(root)
-    (root / TEXT).write_text(text.replace("```{exercise} 0.1", "````{exercise} 0.1"))
+    (root / TEXT).write_text(re.sub(r"^([`:]+)(?={exercise} 0\.1)", r"\1\1", text, flags=re.MULTILINE))
     assert any(problem.startswith("exercise 0.1: its words are missing") for problem in problems(root))
 
 
@@ -129,6 +129,13 @@ def test_words_are_read_as_they_stand():
     ).items()
     assert (exercise_id, prose.title, prose.hints) == ("2.3", "The *title*", ("one\nand more", "`two`"))
     assert prose.statement == "$\\mathrm{ReLU}$\n\n```python\nx = 1\n```"
+
+
+def test_between_colons_a_block_of_code_needs_nothing():
+    body = "Write\n\n```python\nx = 1\n```\n\nHint: one\n\nHint:\n```python\ny\n```\n"
+    prose = parse(f"Before.\n\n:::{{exercise}} 2.3 Title\n{body}:::\n\nAfter.")["2.3"]
+    assert prose.statement == "Write\n\n```python\nx = 1\n```"
+    assert prose.hints == ("one", "```python\ny\n```")
 
 
 def test_two_exercises_of_one_id(monkeypatch):

@@ -18,7 +18,7 @@ from coursekit.work.check import check_notebook
 
 LEAST_HINTS = 2
 
-_DIRECTIVE = re.compile(r"^`{3,}\{exercise\}[ \t]*(\S+)", re.MULTILINE)
+_DIRECTIVE = re.compile(r"^(?:`{3,}|:{3,})\{exercise\}[ \t]*(\S+)", re.MULTILINE)
 _FENCE = re.compile(r"^[ \t]*(?:```|~~~)", re.MULTILINE)
 _CALL = re.compile(r"^\s*check\(\s*[\"'](\d+\.\d+)[\"']\s*[,)]", re.MULTILINE)
 _CODE = re.compile(r"^(```|~~~).*?^\1[ \t]*$|`[^`\n]+`|\$\$.*?\$\$|\$[^$\n]+\$", re.MULTILINE | re.DOTALL)
@@ -99,8 +99,8 @@ def prose_problems(chapter: Chapter, words: Mapping[str, Prose]) -> Iterator[str
             yield f"exercise {exercise_id}: a hint stands twice"
         if any(len(_FENCE.findall(part)) % 2 for part in (prose.statement, *hints)):
             yield (
-                f"exercise {exercise_id}: a fence is open at the end of its statement or of a hint; around a block of "
-                "code {exercise} needs four backticks"
+                f"exercise {exercise_id}: a fence is open at the end of its statement or of a hint; write "
+                ":::{exercise} if a block of code stands in it"
             )
 
 
