@@ -32,9 +32,10 @@ CAN_BE_LOADED = (
 def load(path: Path) -> AutoEncoder:
     """Load an autoencoder from a file or folder of any known format; see `recognize`.
 
-    A folder is recognized by its files, and one of these files stands for its folder. Weights have no checksum in
-    the formats of SAELens and sparsify: a bit of a weight that flipped cannot be noticed there. It is in ours and in
-    `ae.pt`.
+    A folder is recognized by its files, and one of these files stands for its folder. The formats of
+    SAELens and sparsify have no checksum: a flipped bit of a weight cannot be noticed there, nor a setting that was
+    changed to another possible one or lost where SAELens takes a default for it. Ours has a checksum of everything,
+    and `ae.pt` one of its weights.
 
     Raises:
         ValueError: what is there is in no known format, damaged, or an autoencoder of another kind.
