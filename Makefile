@@ -26,9 +26,9 @@ test-slow: $(VENV)/.dev
 oldest:
 	$(PYTHON) -m venv .venv-oldest
 	.venv-oldest/bin/python -m pip install --quiet -e . pytest hypothesis safetensors numpy -c constraints-oldest.txt
-	.venv-oldest/bin/python -m pytest -m "not slow" tests/test_plots_*.py tests/test_language_models.py \
-		tests/test_activations.py tests/test_evaluation.py tests/test_feature_browser.py \
-		tests/test_toy_model.py tests/test_autoencoder.py tests/test_resampling.py tests/test_page.py
+	.venv-oldest/bin/python -m pytest -m "not slow" tests/part_utils/test_plots_*.py tests/part_utils/test_language_models.py \
+		tests/part_utils/test_activations.py tests/part_utils/test_evaluation.py tests/part_utils/test_feature_browser.py \
+		tests/part_utils/test_toy_model.py tests/part_utils/test_autoencoder.py tests/part_utils/test_resampling.py tests/coursekit/work/test_page.py
 
 # How many wrong answers the checks catch and name, and how many different right ones they accept.
 SEEDS ?= 1

@@ -21,7 +21,7 @@ from part_utils.formats.recognize import FOLDERS, WRITERS, load, recognize, save
 from part_utils.language_models import DATA, load_autoencoder, load_topk_autoencoder
 from part_utils.variants import GatedAutoEncoder, JumpReLUAutoEncoder, TopKAutoEncoder
 
-GOLDEN = Path(__file__).parent / "golden" / "formats"
+GOLDEN = Path(__file__).parents[1] / "golden" / "formats"
 CASES = sorted(path.parent for path in GOLDEN.rglob("outputs.safetensors"))
 ARCHITECTURES = ("relu", "tied", "topk", "jumprelu", "gated")
 

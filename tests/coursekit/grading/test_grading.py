@@ -33,7 +33,7 @@ from coursekit.grading.report import feedback, statistics, write_grades
 from coursekit.grading.submissions import Submission, find_submissions, safe_name
 from tests.grades import scores_in
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[3]
 ZERO = chapter("00")
 SOLVED = (ROOT / "solutions" / ZERO.slug / f"{ZERO.slug}.ipynb").read_bytes()
 UNTOUCHED = (ROOT / "chapters" / ZERO.slug / f"{ZERO.slug}.ipynb").read_bytes()

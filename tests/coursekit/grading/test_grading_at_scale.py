@@ -23,7 +23,7 @@ from coursekit.notebooks.learners_code import read_notebook_code
 from coursekit.work.check import check_in_notebook
 from tests.grades import scores_in
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[3]
 ZERO = chapter("00")
 WRONG = "def reconstruct(acts, W_dec):\n    return acts"
 

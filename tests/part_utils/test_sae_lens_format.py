@@ -11,7 +11,7 @@ from part_utils.autoencoder import AutoEncoder, AutoEncoderConfig
 from part_utils.formats.sae_lens import load_sae_lens, save_sae_lens
 from part_utils.variants import TopKAutoEncoder
 
-GOLDEN = Path(__file__).parent / "golden" / "sae_lens"
+GOLDEN = Path(__file__).parents[1] / "golden" / "sae_lens"
 
 
 class Strange(TopKAutoEncoder):

@@ -17,7 +17,7 @@ from part_utils.evaluation import (
 from part_utils.formats.sae_lens import load_sae_lens
 from tests.small_language_model import CFG
 
-GOLDEN = Path(__file__).parent / "golden" / "metrics"
+GOLDEN = Path(__file__).parents[1] / "golden" / "metrics"
 
 
 def test_measures_agree_with_sae_lens() -> None:
