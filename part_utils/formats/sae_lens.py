@@ -198,6 +198,13 @@ def _as_version_6(cfg: dict[str, Any], path: Path) -> dict[str, Any]:
     if cfg.get("activation_fn", activation) != activation:
         raise ValueError(f"{path} has two activation functions that differ; fetch it again.")
     settings = cfg.get("activation_fn_kwargs") or {}
+    if (
+        isinstance(settings, dict)
+        and "k" in settings
+        and not {"activation_fn", "activation_fn_str"} & set(cfg)
+    ):
+        # SAELens would take it for a ReLU.
+        raise ValueError(f"{path} has a k, but no activation function that uses it; fetch it again.")
     if activation not in ("relu", "topk") or not isinstance(settings, dict) or settings.get("signed"):
         raise ValueError(
             f"{path} has the activation function {shown(activation)} with {shown(settings)}, but only relu and topk can"

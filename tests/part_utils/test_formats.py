@@ -137,6 +137,7 @@ def test_half_precision_is_read(tmp_path: Path) -> None:
         ("sae_lens/old_standard", {"activation_fn_str": "topk"}, "k = None"),
         ("sae_lens/old_topk", {"activation_fn_kwargs": {"k": 4, "signed": True}}, "signed"),
         ("sae_lens/old_topk", {"activation_fn": "relu"}, "two activation functions"),
+        ("sae_lens/old_without_architecture", {"activation_fn_kwargs": {"k": 4}}, "no activation function"),
         ("sae_lens/topk", {"k": 30}, "between 1 and the 29 latents"),
         ("sae_lens/topk", {"k": True}, "k = True"),
         ("sae_lens/topk", {"k": 4.0}, "k = 4.0"),
