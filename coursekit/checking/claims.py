@@ -359,7 +359,8 @@ def agree(left: Tensor, right: Tensor, rtol: float = 1e-4, atol: float = 1e-5) -
         return torch.equal(torch.isfinite(left), torch.isfinite(right)) and torch.allclose(
             left, right, rtol=rtol, atol=atol, equal_nan=True
         )
-    scale = right[torch.isfinite(right)].abs().max().item() if right.numel() else 0.0
+    finite = right[torch.isfinite(right)]
+    scale = finite.abs().max().item() if finite.numel() else 0.0
     return torch.allclose(left, right, rtol=rtol, atol=atol * max(1.0, scale))
 
 

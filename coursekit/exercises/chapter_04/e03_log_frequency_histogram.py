@@ -46,6 +46,15 @@ def log_frequency_histogram(check: Check) -> None:
     with concerning("If no latent fires:"):
         check.equal(counts, torch.zeros(5), "bins", "nothing in any bin where all latents are dead")
         check.equal(scalar(n_dead), torch.tensor(17.0), "", "", what="`n_dead`")
+    # Between the smallest rate and the largest there is no room then; where the bins lie is left open.
+    rates = torch.zeros(11)
+    rates[check.permutation(11)[0]] = 0.03
+    with explained({"": "If a single latent fires your code raises an error."}):
+        counts, _, n_dead = parts_of(check, check.call(rates, 5), ("counts", "edges", "n_dead"))
+    with concerning("If a single latent fires:"):
+        counts = check.tensor(counts, "`counts`").double()
+        check.equal(counts.sum(), torch.tensor(1.0), "", "", what="the sum of `counts`")
+        check.equal(scalar(n_dead), torch.tensor(10.0), "", "", what="`n_dead`")
 
 
 def _rates_apart_from_edges(check: Check, latents: int, n_bins: int, dead: int) -> Tensor:
@@ -80,6 +89,11 @@ def _check_histogram(check: Check, rates: Tensor, n_bins: int, found: Any, claim
     check.show(lambda: side_by_side(counts, expected, "bins"))
     found_edges = check.tensor(edges, "`edges`").double()
     width = max(high - low, 1e-9)
+    if found_edges.ndim != 1 or len(found_edges) < 2 or counts.ndim != 1:
+        name, odd = ("counts", counts) if counts.ndim != 1 else ("edges", found_edges)
+        raise Mistake(
+            f"`{name}` has the shape {shape_text(odd)}; expected one axis, with {n_bins} counts and {n_bins + 1} edges."
+        )
     names = {
         "natural logarithms": math.log(10),
         "logarithms to the base 2": math.log2(10),
@@ -94,7 +108,8 @@ def _check_histogram(check: Check, rates: Tensor, n_bins: int, found: Any, claim
     if dead:
         smallest = -1e9 if not torch.isfinite(found_edges).all() else found_edges.min().item()
         total = counts.double().sum().item()
-        if smallest < low - 1.5 or not math.isfinite(total) or abs(total - len(rates)) < 1e-6 < dead:
+        # Bins that only begin too low hold no zeros: then less is counted.
+        if not (math.isfinite(smallest) and math.isfinite(total)) or abs(total - len(rates)) < 1e-6:
             raise Mistake(
                 f"The latents that never fire are in a bin: your bins begin at {_short(smallest)}, but the smallest "
                 f"rate above zero has the logarithm {low:.2f}. Set the zeros apart before you take the logarithm."
@@ -127,12 +142,22 @@ def _check_histogram(check: Check, rates: Tensor, n_bins: int, found: Any, claim
             "there is one bin too many": histogram(logs, bins=n_bins + 1),
             "the dead latents are counted in the first bin": torch.cat([expected[:1] + dead, expected[1:]]),
             "the latents' logarithms themselves are returned": logs,
-            "the bins reach from the power of ten below the smallest rate to 1, not from the smallest to the largest": (
-                torch.histogram(logs, n_bins, range=(math.floor(low), 0.0)).hist
-            ),
             "the bins reach from the smallest rate to 1, not to the largest": torch.histogram(
                 logs, n_bins, range=(low, 0.0)
             ).hist,
+            f"the bins reach from {_short(found_edges[0].item())} to {_short(found_edges[-1].item())}, and not from "
+            f"{low:.2f} to {high:.2f}, the logarithms of the smallest rate and the largest": lambda: (
+                torch.histogram(logs, found_edges).hist
+            ),
+            "the smallest rate and the largest are in no bin": torch.cat(
+                [expected[:1] - 1, expected[1:-1], expected[-1:] - 1]
+            ),
+            "only bins in which there is something are counted": expected[expected > 0],
+            "the logarithm of the counts is taken": (expected + 1).log10(),
+            "the counts are divided by the largest one": expected / expected.max(),
+            "the bins hold equally many latents each, and are not of equal width": lambda: (
+                torch.histogram(logs, logs.quantile(torch.linspace(0, 1, n_bins + 1, dtype=logs.dtype))).hist
+            ),
         },
         what="`counts`",
     )
@@ -164,6 +189,10 @@ def _check_histogram(check: Check, rates: Tensor, n_bins: int, found: Any, claim
             "the latents that *do* fire are counted": torch.tensor(float(len(alive))),
             "the share of the dead latents is taken, not their number": torch.tensor(dead / len(rates)),
             "all latents are counted": torch.tensor(float(len(rates))),
+            "the latents that fire are added to all, and not taken away": torch.tensor(
+                float(len(rates) + len(alive))
+            ),
+            "0 is returned, whatever is dead": torch.tensor(0.0),
         },
         what="`n_dead`",
     )

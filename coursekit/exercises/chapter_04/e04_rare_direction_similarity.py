@@ -16,7 +16,7 @@ from coursekit.checking.phrases import unit_rows
 
 if TYPE_CHECKING:
     pass
-from coursekit.exercises.chapter_04.scene import parts_of
+from coursekit.exercises.chapter_04.scene import concerning, parts_of
 
 
 @exercise(
@@ -39,16 +39,29 @@ def rare_direction_similarity(check: Check) -> None:
         ]
         _check_similarities(check, W_dec, rates, rare, found, limit)
     W_dec, rates, _ = _rare_and_others(check, 17, 5, 1e-4)
+    # One rare latent is its own mean direction.
+    alone = torch.where(torch.arange(17) == 11, 1e-5, rates.clamp_min(0.1))
+    found = [
+        check.tensor(part, f"`{name}`")
+        for name, part in zip(names, parts_of(check, check.call(W_dec, alone), names), strict=True)
+    ]
+    with concerning("If a single latent is rare:"):
+        _check_similarities(check, W_dec, alone, alone < 1e-4, found, 1e-4)
+    wanted = "Where no latent is rare there is no mean direction: raise a `ValueError` that says so."
     try:
         found_anyway = check.call(W_dec, rates.clamp_min(0.1))
-    except LearnerError:
-        found_anyway = None
+    except LearnerError as error:
+        check.holds(error.kind == "ValueError", "", f"Your code raises a {error.kind}. {wanted}")
+        check.holds(
+            error.said != "",
+            "a `ValueError` that says so where no latent is rare",
+            f"Your `ValueError` has no message. {wanted}",
+        )
     else:
         raise Mistake(
             "Where no latent is rare there is no mean direction, but your function returns "
             f"{'NaN' if _has_nan(found_anyway) else 'a result'}. Raise a `ValueError` that says so."
         )
-    check.holds(found_anyway is None, "an error that says so where no latent is rare", "")
 
 
 def _has_nan(value: Any) -> bool:
@@ -134,6 +147,14 @@ def _check_similarities(
     mistakes = variations(similarity, rows, chosen, averages, compared)
     pairs = unit @ unit[rare].mT
     mistakes["each row is compared with every rare row"] = pairs
+    mistakes["the largest cosine with a rare row is taken"] = pairs.amax(-1)
+    mistakes["each rare row is compared with the mean of the others"] = _leave_one_out(unit, rare)
+    mistakes["the sum of the rows is divided by the number of all latents, and no length is 1"] = unit @ (
+        unit[rare].sum(0) / len(rare)
+    )
+    mistakes["the mean over all rare rows' numbers is one number, not a direction"] = unit @ unit_rows(
+        unit[rare].mean().expand(unit.shape[1])
+    )
     expected = unit @ unit_rows(unit[rare].mean(0))
     names = ("`rare`", "`all`")
     if agree(found[0], expected) and agree(found[1], expected[rare]):
@@ -141,7 +162,16 @@ def _check_similarities(
             "The two results are in the wrong order: first those of the rare latents, then those of all."
         )
     for name, part, mask in zip(names, found, (rare, all_latents), strict=True):
-        masked: dict[str, Alternative] = {
+        masked: dict[str, Any] = {}
+        if mask is rare:
+            # Whoever takes other latents for rare ones has their direction, and returns their cosines.
+            for phrase, others in list(chosen.items())[1:]:
+                masked[phrase] = [
+                    (unit @ unit_rows(unit[others].mean(0)))[others],
+                    (unit @ unit_rows(unit[others].mean(0)))[mask],
+                    expected[others],
+                ]
+        masked |= {
             "the similarities of *all* latents are returned for the rare ones": expected,
             "the others are set to 0 and not left out": torch.where(rare, expected, 0.0),
             "the similarities of the latents that are *not* rare are returned": expected[~rare],
@@ -152,7 +182,7 @@ def _check_similarities(
             .values,
         }
         for phrase, wrong in mistakes.items():
-            masked[phrase] = lambda wrong=wrong, mask=mask: _masked(wrong, mask)  # type: ignore[misc]
+            masked.setdefault(phrase, lambda wrong=wrong, mask=mask: _masked(wrong, mask))
             masked[f"{phrase}, for all latents"] = wrong
         check.equal(
             part,
@@ -162,6 +192,12 @@ def _check_similarities(
             masked,
             what=name,
         )
+
+
+def _leave_one_out(unit: Tensor, rare: Tensor) -> Tensor:
+    """For every row, its cosine with the mean of the rare rows without itself."""
+    others = unit[rare].sum(0) - rare[:, None] * unit
+    return (unit * unit_rows(others)).sum(-1)
 
 
 def _masked(wrong: Alternative, mask: Tensor) -> Tensor | None:

@@ -10,7 +10,7 @@ from part_utils.evaluation import (
     LogFrequencyHistogram,
     log_frequency_histogram,
 )
-from tests.mutants import mutant, variant
+from tests.mutants import equivalent, mutant, variant
 
 
 def _alive(rates):
@@ -197,3 +197,79 @@ def rounded_edges(rates, n_bins=50):
 @variant("4.3")
 def plain_list_of_all(rates, n_bins=50):
     return list(log_frequency_histogram(rates.float(), n_bins))
+
+
+@mutant("4.3", says="and not from")
+@_handles_all_dead
+def fixed_edges(rates, n_bins=50):
+    return _histogram(_alive(rates).log10(), n_bins, _dead(rates), range=(-8.0, 0.0))
+
+
+@mutant("4.3", says="and not from")
+@_handles_all_dead
+def edges_at_powers_of_ten(rates, n_bins=50):
+    logs = _alive(rates).log10()
+    return _histogram(logs, n_bins, _dead(rates), range=(math.floor(logs.min().item()), 0.0))
+
+
+@mutant("4.3", says="equally many latents each")
+@_handles_all_dead
+def quantiles_as_edges(rates, n_bins=50):
+    logs = _alive(rates).log10().double()
+    edges = logs.quantile(torch.linspace(0, 1, n_bins + 1, dtype=torch.float64))
+    return torch.histogram(logs, edges).hist, edges, _dead(rates)
+
+
+@mutant("4.3", says="If a single latent fires")
+@_handles_all_dead
+def one_latent_is_too_few(rates, n_bins=50):
+    if len(_alive(rates)) == 1:
+        return torch.zeros(n_bins), torch.linspace(-1, 0, n_bins + 1), _dead(rates)
+    return _histogram(_alive(rates).log10(), n_bins, _dead(rates))
+
+
+@mutant("4.3", says="0 is returned, whatever is dead")
+@_handles_all_dead
+def dead_thrown_away_first(rates, n_bins=50):
+    alive = _alive(rates)
+    return _histogram(alive.log10(), n_bins, _dead(alive))
+
+
+@mutant("4.3", says="divided by the largest one")
+@_handles_all_dead
+def highest_bar_is_one(rates, n_bins=50):
+    counts, edges, n_dead = _histogram(_alive(rates).log10(), n_bins, _dead(rates))
+    return counts / counts.max(), edges, n_dead
+
+
+@mutant("4.3", says="expected one axis")
+@_handles_all_dead
+def counts_of_a_batch(rates, n_bins=50):
+    counts, edges, n_dead = _histogram(_alive(rates).log10(), n_bins, _dead(rates))
+    return counts[None], edges, n_dead
+
+
+equivalent(
+    "4.3",
+    "Without a rate that is above zero `torch.histogram` counts nothing either, and where the edges lie is left open.",
+    "if len(rates) == 0: -> nothing",
+    "len(rates) == 0: 0 -> -1",
+    "torch.linspace(-1 <-> 0)",
+    "torch.linspace(0 <-> n_bins + 1)",
+    "torch.linspace(-1, 0, n_bins + 1): -1 -> 1",
+    "-1: 1 -> 2",
+    "-1: 1 -> 0",
+    "torch.linspace(-1, 0, n_bins + 1): 0 -> 1",
+    "torch.linspace(-1, 0, n_bins + 1): 0 -> -1",
+    "n_bins + 1 -> n_bins - 1",
+    "n_bins + 1 -> n_bins",
+    "n_bins + 1 -> 1",
+    "n_bins + 1: 1 -> 2",
+    "n_bins + 1: 1 -> 0",
+)
+equivalent(
+    "4.3",
+    "Counts may be of any type of number.",
+    "torch.zeros(dtype=torch.long) -> torch.zeros()",
+    "counts.long() -> counts",
+)

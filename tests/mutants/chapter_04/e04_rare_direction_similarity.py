@@ -7,7 +7,7 @@ from torch.nn import functional as F
 from part_utils.evaluation import (
     rare_direction_similarity,
 )
-from tests.mutants import mutant, variant
+from tests.mutants import equivalent, mutant, variant
 
 
 def _similarity(
@@ -134,7 +134,8 @@ def in_double(W_dec, rates, rare_below=1e-4):
 def similarities_with_numpy(W_dec, rates, rare_below=1e-4):
     rows = W_dec.numpy() / np.linalg.norm(W_dec.numpy(), axis=1, keepdims=True)
     rare = rates.numpy() < rare_below
-    assert rare.any(), "no latent is rare"
+    if not rare.any():
+        raise ValueError("no latent is rare")
     mean = rows[rare].mean(axis=0)
     similarity = torch.from_numpy(rows @ mean / np.linalg.norm(mean))
     return similarity[torch.from_numpy(rare)], similarity
@@ -148,3 +149,43 @@ def loop_over_latents(W_dec, rates, rare_below=1e-4):
     mean = sum(W_dec[i] / W_dec[i].norm() for i in rare)
     similarity = torch.stack([F.cosine_similarity(row, mean, dim=0) for row in W_dec])
     return similarity[rare], similarity
+
+
+@mutant("4.4", says="raises a AssertionError")
+def asserted(W_dec, rates, rare_below=1e-4):
+    assert (rates < rare_below).any(), "no latent is rare"
+    return _similarity(W_dec, rates, rare_below)
+
+
+@mutant("4.4", says="raises a IndexError")
+def first_rare_looked_up(W_dec, rates, rare_below=1e-4):
+    (rates < rare_below).nonzero()[0]
+    return _similarity(W_dec, rates, rare_below)
+
+
+@mutant("4.4", says="If a single latent is rare")
+def squeezed(W_dec, rates, rare_below=1e-4):
+    rare, everything = _similarity(W_dec, rates, rare_below)
+    return rare.squeeze(), everything.squeeze()
+
+
+@mutant("4.4", says="dead latents are not counted as rare")
+def dead_left_out_of_the_result(W_dec, rates, rare_below=1e-4):
+    everything = _similarity(W_dec, rates, rare_below)[1]
+    return everything[(rates > 0) & (rates < rare_below)], everything
+
+
+equivalent(
+    "4.4",
+    "The axis is the same one by another number, or the default.",
+    "F.normalize(dim=-1) -> F.normalize()",
+    "dim=-1: -1 -> 1",
+    "F.cosine_similarity(dim=-1) -> F.cosine_similarity()",
+    "dim=-1: -1 -> 1 (2)",
+)
+equivalent(
+    "4.4",
+    "A cosine is the same either way round, and does not depend on a length.",
+    "F.cosine_similarity(directions <-> directions[rare].mean(dim=0)[None])",
+    "directions[rare].mean(dim=0) -> directions[rare].sum(dim=0)",
+)
