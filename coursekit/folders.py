@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import tomllib
 from pathlib import Path
 
 from coursekit.catalogue import CHAPTERS, Chapter
@@ -30,9 +29,11 @@ def learner_path(chapter: Chapter, root: Path | None = None) -> Path:
 
 def repository() -> str:
     """Return the address of the repository, from the one place where it stands."""
-    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["urls"][
-        "Repository"
-    ]
+    # Nothing that a notebook needs does.
+    import tomllib
+
+    facts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    return facts["project"]["urls"]["Repository"]
 
 
 def course_folder(start: Path | None = None) -> Path | None:
