@@ -423,7 +423,7 @@ def _fitting(
 ) -> list[str]:
     """The known mistakes that explain what came out: one, or two if both do on these inputs.
 
-    A combination of mistakes counts only if none of its parts explains it alone.
+    A combination of mistakes counts only if nothing simpler explains it.
     """
     found: list[str] = []
     each = (
@@ -432,7 +432,7 @@ def _fitting(
         for alternative in (outcome if isinstance(outcome, Sequence) else [outcome])
     )
     for phrase, alternative in each:
-        if any(known in phrase for known in found):
+        if found and phrase.count(" and ") > found[0].count(" and "):
             continue
         wrong = None
         with contextlib.suppress(Exception):

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from coursekit.catalogue import exercise
 from coursekit.checking.claims import Check
+from coursekit.exercises.chapter_01.independence import check_no_value_twice, check_rows_are_independent
 from coursekit.exercises.chapter_01.toy_models import (
     DRAWS,
     check_batch_is_not_repeated,
@@ -54,7 +55,9 @@ def toy_model_generate_batch(check: Check) -> None:
     check_independence(check, present, "presence", "features come and go independently of one another")
     check_values_are_even(check, x, p)
     everything = drawn_batch(check, full, "generate_batch", (DRAWS // 5, instances, features), DRAWS // 5)
+    check_rows_are_independent(check, present, "presence")
     check_repeated_values(check, everything)
+    check_no_value_twice(check, everything)
     check_independence(check, everything, "value", "their values are independent of one another")
     _check_extreme(check, everything, 1)
     nothing = make_model(check, cfg, torch.zeros(instances, features))

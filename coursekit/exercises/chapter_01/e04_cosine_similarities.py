@@ -29,6 +29,16 @@ def cosine_similarities(check: Check) -> None:
             _wrong_similarities(W),
         )
     W = random_columns(check, 2, 3, 5)
+    clamped = 5e-4 * W / (5e-4 * W).norm(dim=1, keepdim=True).clamp(min=1e-2)
+    check.equal(
+        check.call(5e-4 * W),
+        gram_matrix(W / W.norm(dim=1, keepdim=True)),
+        "instances features features",
+        "right for columns that are short",
+        {"what keeps the length from being 0 is too large, and changes short columns": gram_matrix(clamped)},
+        rtol=2e-2,
+        atol=1e-2,
+    )
     W[0, :, 1] = 0
     W[1, :, 4] = 0
     similarities = check.tensor(check.call(W))

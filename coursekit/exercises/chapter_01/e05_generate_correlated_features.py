@@ -6,6 +6,7 @@ import torch
 
 from coursekit.catalogue import exercise
 from coursekit.checking.claims import Check, Mistake
+from coursekit.exercises.chapter_01.independence import check_no_value_twice, check_rows_are_independent
 from coursekit.exercises.chapter_01.toy_models import (
     check_batch_is_not_repeated,
     check_independence,
@@ -60,6 +61,7 @@ def generate_correlated_features(check: Check) -> None:
     check_pair_shares(check, present, spread, either)
     check_independence(check, first, "presence", "different pairs are independent of each other", pairs=True)
     check_values_are_even(check, x, spread)
+    check_rows_are_independent(check, present, "presence")
     check_repeated_values(check, everything)
     left, right = everything[..., 0::2], everything[..., 1::2]
     check.holds(
@@ -67,5 +69,6 @@ def generate_correlated_features(check: Check) -> None:
         "the two features of a pair have different values",
         "The two features of a pair share one value. Only their presence is shared; each has a value of its own.",
     )
+    check_no_value_twice(check, everything)
     check_independence(check, everything, "value", "all values are independent of one another")
     check_second_batch(check, x, again)

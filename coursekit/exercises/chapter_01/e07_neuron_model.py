@@ -23,6 +23,7 @@ def neuron_model(check: Check) -> None:
         cfg = ToyModelConfig(instances, features, hidden)
         W, b = 0.8 * check.normal(instances, hidden, features), check.normal(instances, features)
         model = make_model(check, cfg, W=W, b_final=b)
-        for x in (check.uniform(batch, instances, features), check.sparse(batch, instances, features)):
+        large = 40 * check.uniform(batch, instances, features)
+        for x in (check.uniform(batch, instances, features), check.sparse(batch, instances, features), large):
             check_output(check, model, x, W, W.mT, b, hidden_relu=True)
     check_output_gradients(check, hidden_relu=True)

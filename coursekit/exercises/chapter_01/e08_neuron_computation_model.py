@@ -8,6 +8,7 @@ from torch import Tensor
 from coursekit.catalogue import exercise
 from coursekit.checking.claims import Check, Mistake
 from coursekit.checking.door import Handle
+from coursekit.exercises.chapter_01.independence import check_no_value_twice, check_rows_are_independent
 from coursekit.exercises.chapter_01.toy_models import (
     AXES,
     DRAWS,
@@ -117,8 +118,11 @@ def _check_signed_batch(check: Check) -> None:
     full = make_model(check, cfg, torch.ones(instances, features))
     everything = drawn_batch(check, full, "generate_batch", (DRAWS // 5, instances, features), DRAWS // 5)
     check_independence(check, everything > 0, "sign", "`generate_batch`: every feature has a sign of its own")
+    check_rows_are_independent(check, present, "presence")
+    check_rows_are_independent(check, everything > 0, "sign")
     check_values_are_even(check, x, p, lowest=-1)
     check_repeated_values(check, everything)
+    check_no_value_twice(check, everything)
     check_independence(check, everything.abs(), "value", "`generate_batch`: and a value of its own")
     check_second_batch(
         check, x, drawn_batch(check, model, "generate_batch", (DRAWS, instances, features), DRAWS)

@@ -35,6 +35,7 @@ def decompose_activation(check: Check) -> None:
             )
         _check_decomposition(check, handle, autoencoder, h, instance)
     check.holds(True, "right in both instances", "")
+    _check_other_sizes(check)
     silent = torch.full((2, 19), -50.0)
     check.learner.set(handle, b_enc=silent)
     with torch.no_grad():
@@ -48,6 +49,29 @@ def decompose_activation(check: Check) -> None:
     check.holds(True, "right where no latent fires", "")
 
 
+def _check_other_sizes(check: Check) -> None:
+    """One and three instances, many latents that fire, some of them hardly."""
+    for instances, inputs, latents, instance in ((3, 7, 67, 2), (1, 5, 41, 0)):
+        handle, autoencoder = make_autoencoder(
+            check, n_instances=instances, n_input_ae=inputs, n_hidden_ae=latents
+        )
+        h = check.normal(inputs)
+        with torch.no_grad():
+            h = h + autoencoder.b_dec[instance]
+            before = torch.einsum("i,il->l", h - autoencoder.b_dec[instance], autoencoder.W_enc[instance])
+            wanted = torch.rand(latents, generator=check.generator) * 2 + 0.1
+            wanted[:5] = torch.tensor([0.004, 0.002, 0.008, 0.0005, 0.0001])
+            wanted[-4:] = -1
+            bias = autoencoder.b_enc.detach().clone()
+            bias[instance] = wanted[check.permutation(latents)] - before
+            autoencoder.b_enc.copy_(bias)
+        check.learner.set(handle, b_enc=bias)
+        _check_decomposition(check, handle, autoencoder, h, instance)
+    check.holds(
+        True, "right for one and three instances, and where many latents fire, some of them hardly", ""
+    )
+
+
 def _check_decomposition(
     check: Check, handle: Handle, autoencoder: AutoEncoder, h: Tensor, instance: int
 ) -> None:
@@ -55,9 +79,9 @@ def _check_decomposition(
     features, contributions, bias, error = fields(check, check.call(h, handle, instance), names)
     W_dec, b_dec = autoencoder.W_dec.detach(), autoencoder.b_dec.detach()
     rows = unit_rows(W_dec)
-    output = autoencoder(h.expand(1, 2, -1))
+    output = autoencoder(h.expand(1, len(W_dec), -1))
     both = output.acts[0].detach()
-    acts, other = both[instance], 1 - instance
+    acts, other = both[instance], (instance + 1) % len(both)
     expected = acts.argsort(descending=True)[: int((acts > 0).sum())]
     features = _check_active(features, acts, both[other], expected)
     check.holds(True, "lists the latents that fire, the most active first", "")
@@ -88,7 +112,7 @@ def _check_decomposition(
         bias, b_dec[instance], "d_mlp", "",
         {
             "the bias is the other instance's": b_dec[other],
-            "the bias is lost": torch.zeros(13),
+            "the bias is lost": torch.zeros_like(h),
             "the bias of both instances is returned": b_dec,
             "the bias is the encoder's; it is `b_dec` that is always added": autoencoder.b_enc.detach()[instance],
             "the sign of the bias is turned round": -b_dec[instance],
@@ -113,7 +137,7 @@ def _check_decomposition(
             "the error is one number (its length) instead of a vector": rest.norm(),
             "the parts do not add up: the error's entries are squared": rest.square(),
             "the parts do not add up: the absolute error is returned": rest.abs(),
-            "the error is lost": torch.zeros(13),
+            "the error is lost": torch.zeros_like(h),
             "the parts do not add up: only the most active latent is taken from "
             "`h`": h - right[:1].sum(dim=0) - b_dec[instance],
             "the errors of both instances are returned": h - rebuilt,

@@ -55,6 +55,20 @@ def score_hypothesis(check: Check) -> None:
         rule = fixtures.PlantedRule(about, words[:3])
         found_on, held_out = _planted(check, rule, words, labels)
         _check_score(check, rule, words, labels, found_on, (*held_out[:2], 0.0 * held_out[2]), None, claim)
+    _check_exactly_at_the_threshold(check, words, labels)
+
+
+def _check_exactly_at_the_threshold(check: Check, words: list[str], labels: list[str]) -> None:
+    """The latent fires *above* the share of its largest activation; of a latent that is always silent nothing is."""
+    rule = fixtures.PlantedRule("last", words[:2])
+    found_on, held_out = _planted(check, rule, words, labels)
+    # 0.25 of 2.0 is exactly 0.5, in every floating-point type.
+    found_acts = (found_on[2] / found_on[2].max() * 4).round() / 2
+    acts = (held_out[2] * 4).round().clamp(max=4) / 4
+    claim = "an activation that is exactly at the threshold is not above it"
+    _check_score(check, rule, words, labels, (*found_on[:2], found_acts), (*held_out[:2], acts), None, claim)
+    silent = ((*found_on[:2], 0 * found_on[2]), (*held_out[:2], 0 * held_out[2]))
+    _check_score(check, rule, words, labels, *silent, None, "a latent that never fires is not said to fire")
 
 
 _CLAIMS = {

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from tests.mutants import mutant, variant
+from tests.mutants import equivalent, mutant, variant
 from tests.mutants.chapter_01.shared import shape_of
 
 
@@ -202,3 +202,44 @@ def column_by_column(self, batch_size):
             present = torch.rand(batch_size) < self.feature_probability[i, f]
             batch[i, f, present] = torch.rand(int(present.sum()), dtype=torch.float64)
     return batch.permute(2, 0, 1)
+
+
+@mutant("1.2", says="Rows of the batch share their presence")
+def half_a_batch_twice(self, batch_size):
+    half = torch.rand(shape_of(self, -(-batch_size // 2)))
+    present = torch.cat([half, half])[:batch_size] < self.feature_probability
+    return torch.rand(shape_of(self, batch_size)) * present
+
+
+@mutant("1.2", says="Rows of the batch share their presence")
+def presence_shared_by_neighbors(self, batch_size):
+    draw = torch.rand(shape_of(self, -(-batch_size // 2))).repeat_interleave(2, dim=0)[:batch_size]
+    return torch.rand(shape_of(self, batch_size)) * (draw < self.feature_probability)
+
+
+@mutant("1.2", says="Values are used more than once")
+def values_of_half_a_batch_twice(self, batch_size):
+    half = torch.rand(shape_of(self, -(-batch_size // 2)))
+    present = torch.rand(shape_of(self, batch_size)) < self.feature_probability
+    return torch.cat([half, half])[:batch_size] * present
+
+
+@mutant("1.2", says="Values are used more than once")
+def values_from_a_small_table(self, batch_size):
+    table = torch.rand(1000)
+    values = table[torch.randint(1000, shape_of(self, batch_size))]
+    return values * (torch.rand(shape_of(self, batch_size)) < self.feature_probability)
+
+
+equivalent(
+    "1.2",
+    "the check runs on the CPU, and the statement says nothing of devices",
+    "torch.rand(device=self.b_final.device) -> torch.rand()",
+    "torch.rand(device=self.b_final.device) -> torch.rand() (2)",
+)
+equivalent(
+    "1.2",
+    "a random number that is exactly the probability comes once in 2^24 draws",
+    "torch.rand(shape, device=self.b_final.device) < self.feature_probability -> "
+    "torch.rand(shape, device=self.b_final.device) <= self.feature_probability",
+)

@@ -4,7 +4,7 @@ import einops
 import torch
 import torch.nn.functional as F
 
-from tests.mutants import mutant, variant
+from tests.mutants import equivalent, mutant, variant
 
 
 @mutant("1.3", says="instances are averaged instead of summed")
@@ -135,3 +135,6 @@ def root_of_importance_inside(self, out, batch):
 def one_mean_after_the_other(self, out, batch):
     per_feature = torch.mean(torch.pow(batch - out, 2), dim=0)
     return torch.sum(torch.mean(self.importance * per_feature, dim=-1))
+
+
+equivalent("1.3", "the difference is squared", "out - batch -> batch - out")

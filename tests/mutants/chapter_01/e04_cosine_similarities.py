@@ -4,7 +4,7 @@ import einops
 import torch
 import torch.nn.functional as F
 
-from tests.mutants import mutant, variant
+from tests.mutants import equivalent, mutant, variant
 
 
 @mutant("1.4", says="it is `W^T W`")
@@ -130,3 +130,24 @@ def masked_where_a_column_is_zero(W):
     table = torch.einsum("ihf,ihg->ifg", W.double(), W.double())
     products = lengths.unsqueeze(-1) * lengths.unsqueeze(-2)
     return torch.where(products > 0, table / products, torch.zeros_like(table)).float()
+
+
+@mutant("1.4", says="too large, and changes short columns")
+def clamp_that_changes_short_columns(W):
+    unit = W / W.norm(dim=1, keepdim=True).clamp(min=1e-2)
+    return torch.einsum("ihf,ihg->ifg", unit, unit)
+
+
+equivalent(
+    "1.4",
+    "any number below 1e-6 keeps the length from being 0",
+    "min=1e-08: 1e-08 -> 2e-08",
+    "min=1e-08: 1e-08 -> 5e-09",
+)
+equivalent(
+    "1.4",
+    "the table is symmetric",
+    "einops.einsum(directions, directions, 'instances hidden feature_1, instances hidden feature_2 -> instances feature_1 "
+    "feature_2'): 'instances hidden feature_1, instances hidden feature_2 -> instances feature_1 feature_2' -> 'instances "
+    "hidden feature_1, instances hidden feature_2 -> instances feature_2 feature_1'",
+)

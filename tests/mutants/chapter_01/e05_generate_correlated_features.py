@@ -3,7 +3,7 @@
 import einops
 import torch
 
-from tests.mutants import mutant, variant
+from tests.mutants import equivalent, mutant, variant
 from tests.mutants.chapter_01.shared import pairs_shape
 
 
@@ -160,3 +160,34 @@ def zeros_filled_in_afterwards(self, batch_size, n_correlated_pairs):
     absent = torch.rand(features.shape[:-1]) >= self.feature_probability[:, :1]
     features.masked_fill_(absent.unsqueeze(-1), 0.0)
     return features.view(batch_size, self.cfg.n_instances, 2 * n_correlated_pairs)
+
+
+@mutant("1.5", says="Rows of the batch share their presence")
+def presence_of_half_a_batch_twice(self, batch_size, n_correlated_pairs):
+    shape = pairs_shape(self, -(-batch_size // 2), n_correlated_pairs)
+    present = torch.rand(shape).repeat(2, 1, 1)[:batch_size] < self.feature_probability[:, :1]
+    present = present.repeat_interleave(2, dim=-1)
+    return torch.where(present, torch.rand(present.shape), 0.0)
+
+
+@mutant("1.5", says="Values are used more than once")
+def values_shared_by_instances(self, batch_size, n_correlated_pairs):
+    shape = pairs_shape(self, batch_size, n_correlated_pairs)
+    present = (torch.rand(shape) < self.feature_probability[:, :1]).repeat_interleave(2, dim=-1)
+    values = torch.rand(batch_size, 1, present.shape[-1]).expand(present.shape).clone()
+    values[: batch_size // 2, 0] = torch.rand(batch_size // 2, present.shape[-1])
+    return torch.where(present, values, 0.0)
+
+
+equivalent(
+    "1.5",
+    "the check runs on the CPU, and the statement says nothing of devices",
+    "torch.rand(device=self.b_final.device) -> torch.rand()",
+    "torch.rand(device=present.device) -> torch.rand()",
+)
+equivalent(
+    "1.5",
+    "a random number that is exactly the probability comes once in 2^24 draws",
+    "torch.rand(shape, device=self.b_final.device) < self.feature_probability[:, :1] -> "
+    "torch.rand(shape, device=self.b_final.device) <= self.feature_probability[:, :1]",
+)

@@ -4,7 +4,7 @@ import einops
 import torch
 import torch.nn.functional as F
 
-from tests.mutants import mutant, variant
+from tests.mutants import equivalent, mutant, variant
 from tests.mutants.chapter_01.shared import pairs_shape
 
 
@@ -144,7 +144,8 @@ def stretches_side_by_side(self, batch_size, n_anticorrelated_pairs):
 @variant("1.6")
 def pair_then_coin(self, batch_size, n_anticorrelated_pairs):
     p = self.feature_probability[:, :1]
-    assert (p <= 0.5).all(), "two features that exclude each other cannot both have p > 0.5"
+    if not (p <= 0.5).all():
+        raise ValueError("two features that exclude each other cannot both have p > 0.5")
     shape = pairs_shape(self, batch_size, n_anticorrelated_pairs)
     present, heads = torch.rand(shape) < 2 * p, torch.rand(shape) < 0.5
     return _with_values(present & heads, present & ~heads)
@@ -181,3 +182,48 @@ def scattered_to_one_of_two(self, batch_size, n_anticorrelated_pairs):
     features = torch.zeros(*shape, 2)
     features.scatter_(-1, torch.randint(2, (*shape, 1)), values.unsqueeze(-1))
     return einops.rearrange(features, "b i pairs two -> b i (pairs two)")
+
+
+@mutant("1.6", says="Values are used more than once")
+def one_value_for_a_row(self, batch_size, n_anticorrelated_pairs):
+    if self.feature_probability.max() > 0.5:
+        raise ValueError("two features that exclude each other cannot both have p > 0.5")
+    draw = torch.rand(pairs_shape(self, batch_size, n_anticorrelated_pairs))
+    p = self.feature_probability[:, :1]
+    present = torch.stack([draw < p, draw > 1 - p], dim=-1).flatten(-2)
+    return torch.where(present, torch.rand(batch_size, 1, 1), 0.0)
+
+
+@mutant("1.6", says="Rows of the batch share their presence")
+def half_a_batch_twice(self, batch_size, n_anticorrelated_pairs):
+    if self.feature_probability.max() > 0.5:
+        raise ValueError("two features that exclude each other cannot both have p > 0.5")
+    draw = torch.rand(pairs_shape(self, -(-batch_size // 2), n_anticorrelated_pairs)).repeat(2, 1, 1)[
+        :batch_size
+    ]
+    p = self.feature_probability[:, :1]
+    present = torch.stack([draw < p, draw > 1 - p], dim=-1).flatten(-2)
+    return torch.where(present, torch.rand(present.shape), 0.0)
+
+
+@mutant("1.6", says="raises a AssertionError; expected a ValueError")
+def assert_instead_of_an_error(self, batch_size, n_anticorrelated_pairs):
+    p = self.feature_probability[:, :1]
+    assert (p <= 0.5).all(), "two features that exclude each other cannot both have p > 0.5"
+    draw = torch.rand(pairs_shape(self, batch_size, n_anticorrelated_pairs))
+    present = torch.stack([draw < p, draw > 1 - p], dim=-1).flatten(-2)
+    return torch.where(present, torch.rand(present.shape), 0.0)
+
+
+equivalent(
+    "1.6",
+    "the check runs on the CPU, and the statement says nothing of devices",
+    "torch.rand(device=p.device) -> torch.rand()",
+    "torch.rand(device=p.device) -> torch.rand() (2)",
+)
+equivalent(
+    "1.6",
+    "a random number that is exactly the probability comes once in 2^24 draws",
+    "draw < p -> draw <= p",
+    "draw > 1 - p -> draw >= 1 - p",
+)

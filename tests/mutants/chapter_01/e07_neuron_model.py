@@ -86,3 +86,9 @@ def neurons_instance_by_instance(self, features):
         hidden = torch.clamp_min(features[:, i].double() @ W.T, 0)
         outs.append(torch.clamp_min(torch.addmm(self.b_final[i].double(), hidden, W), 0))
     return torch.stack(outs, dim=1)
+
+
+@mutant("1.7", says="the right shape but the wrong values")
+def relu6_for_relu(self, features):
+    hidden = torch.nn.functional.relu6(torch.einsum("bif,ihf->bih", features, self.W))
+    return torch.nn.functional.relu6(torch.einsum("bih,ihf->bif", hidden, self.W) + self.b_final)

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from part_utils.toy_model import NeuronComputationModel, NeuronModel, ToyModel
-from tests.mutants import mutant, variant
+from tests.mutants import equivalent, mutant, variant
 from tests.mutants.chapter_01.shared import shape_of
 
 
@@ -193,3 +193,18 @@ class LoopsAndDistributions(NeuronComputationModel):
             for i, importance in enumerate(self.importance.double())
         ]
         return sum(losses) / out.shape[-1]
+
+
+equivalent(
+    "1.8",
+    "a random number that is exactly a half comes once in 2^24 draws",
+    "torch.rand_like(features) < 0.5 -> torch.rand_like(features) <= 0.5",
+)
+equivalent(
+    "1.8",
+    "each sign has a probability of one half",
+    "torch.rand_like(features) < 0.5 -> torch.rand_like(features) > 0.5",
+    "torch.where(features <-> -features)",
+)
+equivalent("1.8", "the difference is squared", "super().calculate_loss(out <-> batch.abs())")
+equivalent("1.8", "a `W` that nothing uses changes no result", "del self.W -> nothing")

@@ -4,7 +4,7 @@ import einops
 import torch
 import torch.nn.functional as F
 
-from tests.mutants import mutant, variant
+from tests.mutants import equivalent, mutant, variant
 
 
 def _overlaps(W):
@@ -28,7 +28,7 @@ def length_squared_twice(W):
     return W.pow(2).sum(1) ** 2 / _overlaps(W).pow(2).sum(2).clamp(min=1e-12)
 
 
-@mutant("1.9", says="swapped")
+@mutant("1.9", says="instead of $g$")
 def overlap_axes_swapped(W):
     return W.norm(dim=1) ** 2 / _overlaps(W).pow(2).sum(1).clamp(min=1e-12)
 
@@ -129,3 +129,21 @@ def nan_overwritten(W):
     result = W.pow(2).sum(1) / (directions.transpose(1, 2) @ W).pow(2).sum(-1)
     result[torch.isnan(result)] = 0
     return result
+
+
+@mutant("1.9", says="right shape but the wrong values")
+def clamp_that_changes_short_columns(W):
+    unit = W / W.norm(dim=1, keepdim=True).clamp(min=1e-8)
+    overlaps = torch.einsum("ihf,ihg->ifg", unit, W)
+    return W.norm(dim=1) ** 2 / overlaps.pow(2).sum(-1).clamp(min=1e-2)
+
+
+equivalent(
+    "1.9",
+    "any tiny number keeps the length from being 0",
+    "min=1e-08: 1e-08 -> 2e-08",
+    "min=1e-08: 1e-08 -> 0.01",
+    "min=1e-08: 1e-08 -> 5e-09",
+    "min=1e-16: 1e-16 -> 2e-16",
+    "min=1e-16: 1e-16 -> 5e-17",
+)

@@ -6,7 +6,7 @@ from einops import einsum
 
 from part_utils.activations import MLP_HOOK, get_activations
 from part_utils.interpretation import feature_activations
-from tests.mutants import mutant, variant
+from tests.mutants import equivalent, mutant, variant
 
 
 def _one_column(h, ae, f, i):
@@ -255,3 +255,19 @@ def hooks_and_folded_bias(tokens, model, ae, f, i=0, k=10, batch_rows=32):
 def ties_the_other_way(tokens, model, ae, f, i=0, k=10, batch_rows=32):
     indices, values = _highest(tokens.flip(0), model, ae, f, i, k, batch_rows)
     return torch.stack([len(tokens) - 1 - indices[:, 0], indices[:, 1]], dim=1).int(), values
+
+
+equivalent(
+    "5.1",
+    "an empty tensor holds no number",
+    "torch.zeros(0, device=tokens.device) -> torch.ones(0, device=tokens.device)",
+    "torch.zeros(0, 2, dtype=torch.long, device=tokens.device) -> torch.ones(0, 2, dtype=torch.long, device=tokens.device)",
+)
+equivalent(
+    "5.1",
+    "the check runs on the CPU, and the statement says nothing of devices",
+    "torch.zeros(device=tokens.device) -> torch.zeros()",
+    "torch.zeros(device=tokens.device) -> torch.zeros() (2)",
+    "torch.arange(device=acts.device) -> torch.arange()",
+)
+equivalent("5.1", "the last axis of two is axis 1", "dim=-1: -1 -> 1")

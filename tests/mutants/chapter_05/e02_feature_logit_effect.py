@@ -4,7 +4,7 @@ import torch
 from einops import einsum
 from torch.nn import functional as F
 
-from tests.mutants import mutant, variant
+from tests.mutants import equivalent, mutant, variant
 
 
 def _ends(effect, k):
@@ -153,3 +153,6 @@ def with_gradients_and_lists(model, ae, f, i=0, k=10):
     effect = model.W_U.T @ (model.blocks[0].mlp.W_out.T @ (row / row.pow(2).sum().sqrt()))
     ordered = sorted(range(len(effect)), key=lambda token: -effect[token].item())
     return effect, torch.tensor(ordered[:k]), torch.tensor(ordered[::-1][:k])
+
+
+equivalent("5.2", "the model has one layer, the first and the last", "model.blocks[0]: 0 -> -1")

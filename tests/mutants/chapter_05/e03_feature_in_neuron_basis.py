@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from tests.mutants import mutant, variant
+from tests.mutants import equivalent, mutant, variant
 
 
 def _count(share, part):
@@ -142,3 +142,22 @@ def first_place_that_is_enough(ae, f, i=0):
     share = F.normalize(ae.W_dec, dim=-1).pow(2)[i, f]
     held = share.sort(descending=True).values.cumsum(-1)
     return [share, torch.argmax((held >= 0.499999).int()) + 1, torch.argmax((held >= 0.899999).int()) + 1]
+
+
+equivalent(
+    "5.3",
+    "the direction is at unit length already",
+    "direction.pow(2) / direction.pow(2).sum() -> direction.pow(2) * direction.pow(2).sum()",
+    "direction.pow(2) / direction.pow(2).sum() -> direction.pow(2)",
+)
+equivalent(
+    "5.3",
+    "what keeps rounding from costing a neuron, in which a sum that is 1e-6 off counts either way",
+    "share.sort(descending=True).values.double() -> share.sort(descending=True).values",
+    "held < part - 1e-06 -> held <= part - 1e-06",
+    "part - 1e-06 -> part",
+    "part - 1e-06: 1e-06 -> 2e-06",
+    "part - 1e-06: 1e-06 -> 5e-07",
+    "part - 1e-06: 1e-06 -> 0.0",
+)
+equivalent("5.3", "there is one axis", "dim=0: 0 -> -1")

@@ -4,7 +4,8 @@ import torch
 from einops import rearrange
 from torch.nn import functional as F
 
-from tests.mutants import mutant, variant
+from part_utils.interpretation import decompose_activation
+from tests.mutants import equivalent, mutant, variant
 
 
 @torch.no_grad()
@@ -50,7 +51,7 @@ def contributions_of_any_length(*args):
 @mutant("5.5", says="error is computed with decoder rows that are not at unit length")
 @torch.no_grad()
 def error_of_any_length(h, ae, i=0):
-    acts = ae(h.expand(1, 2, -1)).acts[0, i]
+    acts = ae(h.expand(1, ae.cfg.n_instances, -1)).acts[0, i]
     return *_decompose(h, ae, i)[:3], h - acts @ ae.W_dec[i] - ae.b_dec[i]
 
 
@@ -83,7 +84,7 @@ def features_of_the_other_instance(h, ae, i=0):
 @mutant("5.5", says="is a mask")
 @torch.no_grad()
 def features_as_a_mask(h, ae, i=0):
-    acts = ae(h.expand(1, 2, -1)).acts[0, i]
+    acts = ae(h.expand(1, ae.cfg.n_instances, -1)).acts[0, i]
     return acts > 0, *_decompose(h, ae, i)[1:]
 
 
@@ -181,9 +182,48 @@ def by_topk(h, ae, i=0):
 @variant("5.5")
 @torch.no_grad()
 def latents_in_a_list(h, ae, i=0):
-    acts = ae(h.expand(1, 2, -1)).acts[0, i]
+    acts = ae(h.expand(1, ae.cfg.n_instances, -1)).acts[0, i]
     features = sorted((f for f in range(len(acts)) if acts[f] > 0), key=lambda f: -acts[f].item())
     parts = torch.zeros(len(features), len(h))
     for place, f in enumerate(features):
         parts[place] = acts[f] * ae.W_dec[i, f] / ae.W_dec[i, f].norm()
     return features, parts, ae.b_dec[i], h - ae.b_dec[i] - parts.sum(0)
+
+
+@mutant("5.5", says="`features`")
+def only_the_ten_strongest(h, autoencoder, instance=0):
+    features, contributions, bias, error = decompose_activation(h, autoencoder, instance)
+    return features[:10], contributions[:10], bias, error
+
+
+@mutant("5.5", says="`features`")
+def only_the_twenty_strongest(h, autoencoder, instance=0):
+    features, contributions, bias, error = decompose_activation(h, autoencoder, instance)
+    return features[:20], contributions[:20], bias, error
+
+
+@mutant("5.5", says="`features`")
+def fires_above_a_hundredth(h, autoencoder, instance=0):
+    features, contributions, bias, error = decompose_activation(h, autoencoder, instance)
+    loud = contributions.norm(dim=1) > 0.01
+    return features[loud], contributions[loud], bias, error
+
+
+@mutant("5.5", says="raised")
+def two_instances_assumed(h, autoencoder, instance=0):
+    acts = autoencoder(h.expand(1, 2, -1)).acts[0, instance]
+    return decompose_activation(h, autoencoder, instance) if len(acts) else None
+
+
+equivalent(
+    "5.5",
+    "a batch of two equal rows, of which the first or the last is taken",
+    "h.expand(1, autoencoder.cfg.n_instances, -1): 1 -> 2",
+    "(0, instance): 0 -> -1",
+)
+equivalent(
+    "5.5",
+    "what comes back is copied and cut off on the way, and the statement asks for numbers",
+    "autoencoder.b_dec[instance].detach().clone() -> autoencoder.b_dec[instance].detach()",
+    "autoencoder.b_dec[instance].detach() -> autoencoder.b_dec[instance]",
+)

@@ -3,7 +3,7 @@
 import torch
 from torch.nn import functional as F
 
-from tests.mutants import mutant, variant
+from tests.mutants import equivalent, mutant, variant
 
 
 def _unit(rows):
@@ -199,3 +199,10 @@ def from_the_moments(*args):
         return (top / scale.clamp_min(1e-16).sqrt() * (scale > 1e-12)).float()
 
     return _match(*args, correlation=correlation)
+
+
+equivalent(
+    "5.6",
+    "any tiny number keeps the length from being 0",
+    *(f"F.normalize(eps=SMALLEST_NORM) -> F.normalize(){number}" for number in ("", " (2)", " (3)", " (4)")),
+)

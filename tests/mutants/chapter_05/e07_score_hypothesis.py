@@ -4,7 +4,7 @@ import statistics
 
 import torch
 
-from tests.mutants import mutant, variant
+from tests.mutants import equivalent, mutant, variant
 
 
 def _said(predicate, text, context=lambda words, i: words[: i + 1], label=lambda labels, i: labels[i]):
@@ -217,3 +217,20 @@ def confusion_by_bincount(predicate, feature, threshold=0.25):
         _ratio(2 * right, 2 * right + wrong + missed),
         _ratio(2 * fired, 2 * fired + silent + wrong),
     )
+
+
+equivalent(
+    "5.7",
+    "the words and the labels of a text are as many",
+    "zip(strict=True) -> zip()",
+    "strict=True: True -> False",
+)
+equivalent(
+    "5.7",
+    "where nothing is claimed or fires, the number above the line is 0",
+    "max(claimed, 1): 1 -> 2",
+    "max(true, 1): 1 -> 2",
+    "max(claimed + true, 1): 1 -> 2",
+    "max(fires.numel() + true, 1): 1 -> 2",
+    "max(fires.numel() + true, 1): 1 -> 0",
+)

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from part_utils.hypotheses import FeatureDetective
-from tests.mutants import mutant, variant
+from tests.mutants import equivalent, mutant, variant
 
 
 @mutant("5.8", says="says yes nearly everywhere")
@@ -113,3 +113,14 @@ class ChangesItsContext(FeatureDetective):
         said = super().case_4(context, label)
         context.clear()
         return np.bool_(said)
+
+
+equivalent(
+    "5.8",
+    "a rule passes where it scores; the detective asks for no other",
+    "context[-1] == ' else' and line_so_far(context).strip() == 'else' -> context[-1] == ' else' or "
+    "line_so_far(context).strip() == 'else'",
+    "context[-1] == ' else' and line_so_far(context).strip() == 'else' -> context[-1] == ' else'",
+    "context[-1] == ' else' and line_so_far(context).strip() == 'else' -> line_so_far(context).strip() == 'else'",
+    "context[-1] == ' None' and context[-2:-1] in ([' is'], [' not']) -> context[-1] == ' None'",
+)

@@ -1,0 +1,84 @@
+"""What samples of chapter 1 must not share: a value, a decision, between rows, instances or features."""
+
+from __future__ import annotations
+
+import numpy as np
+from torch import Tensor
+
+from coursekit.checking.claims import Check, Mistake
+
+# A correct sampler goes beyond it once in 10^16 runs.
+DEVIATIONS = 8.5
+# How far apart rows may lie that a sampler repeats: neighbors, or parts of a batch.
+NEAR = range(1, 9)
+PARTS = (2, 3, 4, 5, 8, 10)
+
+
+def check_no_value_twice(check: Check, everything: Tensor) -> None:
+    """Present values are drawn one by one, so hardly two of them are the same float.
+
+    Of 30,000 draws of 24 bits about 27 pairs agree by chance; a sampler that uses values again has thousands.
+    """
+    values = everything[everything != 0].abs().float()
+    ordered = values.sort().values
+    repeated = int((ordered[1:] == ordered[:-1]).sum())
+    if repeated <= 0.01 * len(values) + 100:
+        check.holds(True, "no value is used twice", "")
+        return
+    first, second = _two_places(everything.abs())
+    differ = [
+        name for name, i, j in zip(("row", "instance", "feature"), first, second, strict=True) if i != j
+    ]
+    raise Mistake(
+        "Values are used more than once. Draw a number of its own for every element, instance and feature.",
+        [
+            f"row {first[0]}, instance {first[1]}, feature {first[2]} has the same value as row {second[0]}, "
+            f"instance {second[1]}, feature {second[2]}: another {' and '.join(differ)}",
+            f"{repeated:,} of {len(values):,} values are there before",
+        ],
+    )
+
+
+def _two_places(values: Tensor) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    flat = values.flatten()
+    order = flat.argsort(stable=True)
+    same = (flat[order][1:] == flat[order][:-1]) & (flat[order][1:] != 0)
+    place = int(same.nonzero()[0])
+    return (_index(int(order[place]), values), _index(int(order[place + 1]), values))
+
+
+def _index(place: int, values: Tensor) -> tuple[int, ...]:
+    return tuple(int(i) for i in np.unravel_index(place, tuple(values.shape)))
+
+
+def check_rows_are_independent(check: Check, x: Tensor, what: str) -> None:
+    """What one row decides says nothing of another row: its neighbors, or the same place in another part of the batch.
+
+    Args:
+        x: what is decided, with the axes batch, instances, features.
+        what: its name: presence, sign, value.
+    """
+    batch, instances, _ = x.shape
+    centered = x.double() - x.double().mean(dim=0)
+    power = centered.square().mean()
+    if power == 0:
+        return
+    # Features may be linked, as in pairs; instances are not.
+    limit = DEVIATIONS / (batch / 2 * instances) ** 0.5
+    lags = dict.fromkeys([*NEAR, *(-(-batch // part) for part in PARTS), *(batch // part for part in PARTS)])
+    for lag in lags:
+        linked = (centered[lag:] * centered[:-lag]).mean() / power
+        limit_here = limit * (batch / (batch - lag)) ** 0.5
+        if linked > limit_here:
+            _shared(what, f"rows {lag} apart", linked.item())
+    mirrored = (centered * centered.flip(0)).mean() / power
+    if mirrored > limit * 2:
+        _shared(what, "rows at equal distance from both ends of the batch", mirrored.item())
+    check.holds(True, "every row of the batch is drawn anew", "")
+
+
+def _shared(what: str, where: str, correlation: float) -> None:
+    raise Mistake(
+        f"Rows of the batch share their {what}: one draw is used for more than one row. Draw anew for each.",
+        [f"{where}: a correlation of {correlation:.2f}, expected 0"],
+    )
