@@ -226,7 +226,7 @@ def values_of_half_a_batch_twice(self, batch_size):
 
 @mutant("1.2", says="Values are used more than once")
 def values_from_a_small_table(self, batch_size):
-    table = torch.rand(1000)
+    table = (torch.randperm(1000) + 0.5) / 1000
     values = table[torch.randint(1000, shape_of(self, batch_size))]
     return values * (torch.rand(shape_of(self, batch_size)) < self.feature_probability)
 

@@ -147,7 +147,8 @@ equivalent(
 equivalent(
     "1.4",
     "the table is symmetric",
-    "einops.einsum(directions, directions, 'instances hidden feature_1, instances hidden feature_2 -> instances feature_1 "
-    "feature_2'): 'instances hidden feature_1, instances hidden feature_2 -> instances feature_1 feature_2' -> 'instances "
-    "hidden feature_1, instances hidden feature_2 -> instances feature_2 feature_1'",
+    "einops.einsum(directions, directions, 'instances hidden feature_1, instances hidden feature_2 -> "
+    "instances feature_1 feature_2'): 'instances hidden feature_1, instances hidden feature_2 -> "
+    "instances feature_1 feature_2' -> 'instances hidden feature_1, instances hidden feature_2 -> "
+    "instances feature_2 feature_1'",
 )

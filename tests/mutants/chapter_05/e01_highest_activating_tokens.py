@@ -261,7 +261,8 @@ equivalent(
     "5.1",
     "an empty tensor holds no number",
     "torch.zeros(0, device=tokens.device) -> torch.ones(0, device=tokens.device)",
-    "torch.zeros(0, 2, dtype=torch.long, device=tokens.device) -> torch.ones(0, 2, dtype=torch.long, device=tokens.device)",
+    "torch.zeros(0, 2, dtype=torch.long, device=tokens.device) -> "
+    "torch.ones(0, 2, dtype=torch.long, device=tokens.device)",
 )
 equivalent(
     "5.1",
