@@ -19,7 +19,7 @@ from coursekit.notebooks.reading import joined
 
 
 def stub_cells(exercise: Exercise) -> list[dict[str, Any]]:
-    """Statement, stub, check and hints of an exercise, as in an untouched notebook."""
+    """Make the statement, stub, check and hints of an exercise, as in an untouched notebook."""
     return _shipped_cells(exercise) if is_installed() else _made_cells(exercise)
 
 

@@ -12,7 +12,7 @@ from coursekit.folders import course_folder
 from coursekit.notebooks.learners_code import NotebookCode, parse_cells
 from coursekit.notebooks.names import Kind, cell_name, name_of
 from coursekit.notebooks.reading import digest_of, joined, read_notebook
-from coursekit.notebooks.stubs import stub_cells
+from coursekit.notebooks.stubs import stub_cells, stub_source
 from coursekit.progress.store import forget
 from coursekit.work import backups
 from part_utils.files import write_atomically
@@ -30,12 +30,10 @@ def reset(exercise: Exercise, notebook: Path | None = None) -> str:
     """
     path = notebook or _notebook_of(exercise)
     raw = read_raw(path)
-    stub = stub_cells(exercise)[1]
+    stub = stub_source(exercise)
     code = parse_cells(path, read_notebook(path))
     cells = _cells_of(raw, exercise, code)
-    attempts = [
-        cell for cell in cells if digest_of(joined(cell.get("source", ""))) != digest_of(stub["source"])
-    ]
+    attempts = [cell for cell in cells if digest_of(joined(cell.get("source", ""))) != digest_of(stub)]
     elsewhere = _other_definitions(
         code, exercise, [n for n, cell in enumerate(raw["cells"]) if any(cell is c for c in cells)]
     )
@@ -45,7 +43,7 @@ def reset(exercise: Exercise, notebook: Path | None = None) -> str:
     backup = backups.keep(
         root, "reset", [path], exercise.id, [joined(cell.get("source", "")) for cell in attempts]
     )
-    put(raw, exercise, attempts, stub["source"])
+    put(raw, exercise, attempts, stub)
     write_raw(path, raw)
     forget(exercise.id, path.parent)
     return (
