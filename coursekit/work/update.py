@@ -31,13 +31,13 @@ _LEFT_OUT = {".git", ".venv", ".course", "__pycache__", ".ipynb_checkpoints", ".
 
 @dataclass
 class Plan:
-    """What an update will write, by path relative to the course folder, and what there is to tell."""
+    """What an update will write and take away, by path relative to the course folder, and what there is to tell."""
 
     notebooks: dict[str, bytes] = field(default_factory=dict)
     others: dict[str, bytes] = field(default_factory=dict)
     said: list[str] = field(default_factory=list)
     conflicts: list[str] = field(default_factory=list)
-    moved: list[str] = field(default_factory=list)
+    gone: list[str] = field(default_factory=list)
 
 
 def update(root: Path, source: str | None, dry_run: bool, say: Callable[[str], None]) -> list[str]:
@@ -57,20 +57,22 @@ def update(root: Path, source: str | None, dry_run: bool, say: Callable[[str], N
         for line in plan.said:
             say(line)
         writes = plan.notebooks | plan.others
-        if not writes:
+        if not (writes or plan.gone):
             say("Nothing to do: the course is up to date.")
         elif dry_run:
             say(
                 f"Without --dry-run, {len(plan.notebooks)} notebooks and {len(plan.others)} other files are written."
             )
         else:
-            touched = [root / path for path in (*writes, *plan.moved) if (root / path).exists()]
+            touched = [root / path for path in (*writes, *plan.gone) if (root / path).exists()]
             backup = backups.keep(root, "update", touched)
             say(f"What is replaced is kept in {backups.folder_of(root) / backup.name}.")
             for path, content in writes.items():
                 write_atomically(root / path, content)
                 if (release / path).stat().st_mode & 0o100:
                     (root / path).chmod((root / path).stat().st_mode | 0o111)
+            for path in plan.gone:
+                (root / path).unlink(missing_ok=True)
             say(f"Wrote {len(plan.notebooks)} notebooks and {len(plan.others)} other files.")
             if "requirements.txt" in plan.others or "pyproject.toml" in plan.others:
                 say("Run `make course` (or `pip install -e .`) once, for what the new release needs.")
@@ -100,6 +102,14 @@ def make_plan(root: Path, release: Path) -> Plan:
             content, mine = path.read_bytes(), root / relative
             if not _same(path, mine):
                 plan.others[relative.as_posix()] = content
+        # An exercise is found by its file, so that one of an older release would count a second time.
+        plan.gone = [
+            path.relative_to(root).as_posix()
+            for path in sorted((root / "coursekit" / "exercises").rglob("*.py"))
+            if (release / "coursekit").is_dir() and not (release / path.relative_to(root)).exists()
+        ]
+        if plan.gone:
+            plan.said.append(f"No longer in the course, and kept in the backup: {', '.join(plan.gone)}.")
         old, new = _version(root), _version(release)
         if plan.others and old != new:
             plan.said.insert(0, f"From release {old} to {new}.")

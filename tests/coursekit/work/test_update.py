@@ -447,6 +447,26 @@ def test_beside_notebooks_alone_only_notebooks_are_updated(course, newer):
     assert not (course / "pyproject.toml").exists()
 
 
+def test_an_exercise_that_the_release_has_renamed_does_not_stay_a_second_time(course, newer):
+    old, new = (f"coursekit/exercises/chapter_00/e01_{name}.py" for name in ("before", "after"))
+    for folder, path in ((course, old), (newer, new)):
+        (folder / path).parent.mkdir(parents=True)
+        (folder / path).write_text(f"# {path}")
+    (course / "part_utils" / "mine.py").write_text("# the learner's own")
+    dry = runner.invoke(app, ["update", "--dry-run", str(newer)])
+    assert (course / old).exists()
+    result = runner.invoke(app, ["update", str(newer)])
+    assert result.exit_code == 0, result.output
+    for output in (dry.stdout, result.stdout):
+        assert f"kept in the backup: {old}." in output
+    assert [path.name for path in (course / "coursekit").rglob("*.py")] == ["e01_after.py"]
+    assert (course / "part_utils" / "mine.py").exists()
+    assert content(course, all_backups(course)[-1], old) == f"# {old}".encode()
+    assert "Nothing to do" in runner.invoke(app, ["update", str(newer)]).stdout
+    assert runner.invoke(app, ["restore", "last"]).exit_code == 0
+    assert (course / old).read_text() == f"# {old}"
+
+
 def test_bad_releases_get_one_sentence(course, tmp_path, monkeypatch):
     (tmp_path / "empty").mkdir()
     (tmp_path / "broken.zip").write_bytes(b"PK\x03\x04 broken")
