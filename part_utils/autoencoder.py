@@ -10,9 +10,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from part_utils.hidden_states import all_hidden_states, present_hidden_states
+from part_utils.fast import overrides
+from part_utils.fast.present_features import present_hidden_states
+from part_utils.fast.sparse_coding_loss import SparseCodingLoss
+from part_utils.hidden_states import all_hidden_states
 from part_utils.resampling import dead_neurons, resample_advanced, resample_simple, reset_adam_state
-from part_utils.sparse_coding_loss import SMALLEST_NORM, SparseCodingLoss
+from part_utils.tensors import SMALLEST_NORM
 from part_utils.toy_model import ToyModel
 from part_utils.training import Schedule, TrainingLog, constant_lr, train
 
@@ -214,14 +217,15 @@ class AutoEncoder(nn.Module):
         n_resampled = torch.zeros(shape, dtype=torch.int, device=window.device)
         now: dict[str, Any] = {"fired": torch.zeros_like(window[0]), "since": 0}
 
-        if type(self) is AutoEncoder and type(model) is ToyModel and model.cfg.n_pairs == 0:
+        plain = not overrides(self, AutoEncoder, "forward", "normalize_and_return_W_dec")
+        if plain and model.is_plain():
             batches = present_hidden_states(model, batch_size)
         else:
             batches = all_hidden_states(model, batch_size)
 
         def compute_loss() -> Tensor:
             h, weight = next(batches)
-            if type(self) is AutoEncoder:
+            if plain:
                 W_dec = self.W_enc.mT if self.cfg.tied_weights else self.W_dec
                 loss, l1, l2, frac_active = SparseCodingLoss.apply(
                     self.W_enc, W_dec, self.b_enc, self.b_dec, h, weight, self.cfg.l1_coeff

@@ -6,7 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from part_utils.toy_model import ToyModel, ToyModelConfig, loss_and_gradients
+from part_utils.fast.toy_model import loss_and_gradients
+from part_utils.toy_model import ToyModel, ToyModelConfig
 from part_utils.training import cosine_decay_lr, train
 
 

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from part_utils.activations import MLP_HOOK, flatten_activations, get_activations
 from part_utils.autoencoder import AutoEncoder
+from part_utils.fast import overrides
 from part_utils.shapes import check_shapes
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def encode(
     latents: Int[Tensor, "n"] | list[int] | None = None,
 ) -> Float[Tensor, "tokens n"]:
     """Return activations of some latents, or of all. Where each latent is on its own, the others are not computed."""
-    if type(autoencoder) is not AutoEncoder:
+    if overrides(autoencoder, AutoEncoder, "forward"):
         acts = autoencoder(inputs_for_all_instances(h, autoencoder)).acts[:, instance]
         return acts if latents is None else acts[:, latents]
     W_enc, b_enc = autoencoder.W_enc[instance], autoencoder.b_enc[instance]

@@ -16,7 +16,7 @@ from part_utils.activations import MLP_HOOK, get_activations
 from part_utils.autoencoder import AutoEncoder
 from part_utils.evaluation import encode
 from part_utils.shapes import check_shapes
-from part_utils.sparse_coding_loss import SMALLEST_NORM
+from part_utils.tensors import SMALLEST_NORM
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge

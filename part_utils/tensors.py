@@ -6,6 +6,9 @@ from torch import Tensor
 
 from part_utils.shapes import check_shapes
 
+# A vector shorter than this has no direction: it is returned as it is (zero), never divided by zero.
+SMALLEST_NORM = 1e-8
+
 
 @check_shapes
 def project_features(

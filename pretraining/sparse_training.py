@@ -27,6 +27,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from part_utils.fast.embedding_bag import per_sample_weight_gradients
 from pretraining.run import (
     Processes,
     ProgressLog,
@@ -173,8 +174,8 @@ def gradients(
     }
     if not train_encoder:
         return [grad_decoder, grad_b_dec], measures
-    grad_values = torch.ops.aten._embedding_bag_per_sample_weights_backward(
-        grad_output, weights.decoder, active.latents, active.starts, active.tokens, 0
+    grad_values = per_sample_weight_gradients(
+        grad_output, weights.decoder, active.latents, active.starts, active.tokens
     )
     grad_values = (grad_values + l1_coeff / size / len(batch)) * (active.values > 0)
     grad_encoder = weighted_sums(centered, tokens, starts, grad_values[by_latent])

@@ -31,7 +31,7 @@ LAYERS = (
     ("coursekit.commands",),
 )
 # Hand on to where things are now what older releases and what was made with them ask for under an old name.
-OLD_NAMES = ("part_utils.exercises", "part_utils.course")
+OLD_NAMES = ("part_utils.exercises", "part_utils.course", "part_utils.sparse_coding_loss")
 
 
 def modules():
@@ -141,6 +141,77 @@ def test_nothing_but_its_own_commands_imports_pretraining():
 
 def test_old_names_are_used_by_nothing_here():
     assert [name for name, others in GRAPH.items() if any(o.startswith(OLD_NAMES) for o in others)] == []
+
+
+class PrivateTorch(ast.NodeVisitor):
+    """Collects what is not public of torch, wherever it is taken from by name: `torch._C`, `torch.ops.aten`."""
+
+    def __init__(self):
+        self.found = []
+
+    def visit_Attribute(self, node):
+        parts = ast.unparse(node).split(".")
+        if parts[0] == "torch" and (parts[1] == "ops" or any(re.match("_[^_]", part) for part in parts[1:])):
+            self.found.append(".".join(parts))
+        else:
+            self.generic_visit(node)
+
+    def visit_ImportFrom(self, node):
+        names = [*(node.module or "").split("."), *(alias.name for alias in node.names)]
+        if names[0] == "torch" and (names[1] == "ops" or any(name.startswith("_") for name in names)):
+            self.found.append(ast.unparse(node))
+
+    def visit_Import(self, node):
+        for alias in node.names:
+            if alias.name.startswith(("torch.ops", "torch._")) or re.match(r"torch\..*\._", alias.name):
+                self.found.append(alias.name)
+
+
+def private_torch(source):
+    visitor = PrivateTorch()
+    visitor.visit(ast.parse(source))
+    return visitor.found
+
+
+def test_private_functions_of_torch_are_called_in_one_folder():
+    # The door asks torch whether a value is a plain tensor, with every override by a learner's class switched off.
+    allowed = {"coursekit.checking.door": ["torch._C.DisableTorchFunctionSubclass"]}
+    found = {
+        name: names
+        for name, path in MODULES.items()
+        if not name.startswith("part_utils.fast")
+        and (names := private_torch(path.read_text(encoding="utf-8")))
+    }
+    assert found == allowed
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "torch._foreach_add_(a, b)",
+        "torch.ops.aten.relu(x)",
+        "torch.nn.functional._something(x)",
+        "from torch import _C",
+        "from torch.ops import aten",
+        "import torch._inductor",
+        "f = torch._fused_adamw_",
+    ],
+)
+def test_private_functions_are_found(source):
+    assert private_torch(source)
+    assert not private_torch("torch.nn.functional.relu(torch.__version__, x._mine)")
+
+
+def test_no_class_is_asked_for_by_identity():
+    """A short cut asks what a class overrides (`part_utils.fast.overrides`); only what is saved has to be known."""
+    pattern = re.compile(r"\btype\(\w+\) is (not )?[A-Za-z]")
+    allowed = {"part_utils.formats.weights"}
+    found = {
+        name
+        for name, path in MODULES.items()
+        if name.startswith(("part_utils", "pretraining")) and pattern.search(path.read_text(encoding="utf-8"))
+    }
+    assert found <= allowed
 
 
 def test_all_exercises_are_known_without_the_heavy_libraries():

@@ -14,7 +14,7 @@ from part_utils.autoencoder import AutoEncoder, AutoEncoderConfig
 from part_utils.files import write_atomically
 from part_utils.formats.reading import as_floats, read_safetensors, shown
 from part_utils.formats.weights import CLASSES, Weights, architecture_of, check_sizes
-from part_utils.sparse_coding_loss import SMALLEST_NORM
+from part_utils.tensors import SMALLEST_NORM
 from part_utils.variants import TopKAutoEncoder
 
 FORMAT = "superposition-course autoencoder 1"

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from part_utils.autoencoder import AutoEncoder, AutoEncoderConfig
-from part_utils.sparse_coding_loss import SMALLEST_NORM
+from part_utils.tensors import SMALLEST_NORM
 from part_utils.variants import GatedAutoEncoder, JumpReLUAutoEncoder, TopKAutoEncoder
 
 Architecture = Literal["relu", "topk", "jumprelu", "gated"]

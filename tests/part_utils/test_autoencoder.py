@@ -16,8 +16,9 @@ from part_utils.autoencoder import (
     match_features,
     share_recovered,
 )
-from part_utils.hidden_states import draw_present_features, hidden_states
-from part_utils.sparse_coding_loss import SparseCodingLoss
+from part_utils.fast.present_features import draw_present_features
+from part_utils.fast.sparse_coding_loss import SparseCodingLoss
+from part_utils.hidden_states import hidden_states
 from part_utils.toy_model import NeuronComputationModel, NeuronModel, ToyModel, ToyModelConfig
 from part_utils.training import linear_lr
 
@@ -318,10 +319,12 @@ def test_training_lowers_the_loss_and_ends_at_unit_norm(tied: bool) -> None:
 
 def test_training_takes_the_same_way_with_and_without_the_short_cut() -> None:
     class Mine(AutoEncoder):
-        pass
+        def forward(self, h: torch.Tensor) -> AutoEncoderOutput:
+            return super().forward(h)
 
     class Model(ToyModel):
-        pass
+        def generate_batch(self, batch_size: int) -> torch.Tensor:
+            return super().generate_batch(batch_size)
 
     model = pentagon(probability=0.3)
     mine = Model(model.cfg, feature_probability=0.3)

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from part_utils.training import TrainingLog, adam_step, constant_lr, cosine_decay_lr, linear_lr, train
+from part_utils.fast.adam import adam_step
+from part_utils.training import TrainingLog, constant_lr, cosine_decay_lr, linear_lr, train
 
 
 def parabola() -> tuple[nn.Parameter, nn.Parameter]:
