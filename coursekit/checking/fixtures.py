@@ -212,6 +212,21 @@ class RowsSeen:
         return self._most
 
 
+class InputsSeen:
+    """Notes how long the longest input of a module is: how many rows of its first axis go through it at once."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self._most = 0
+        module.register_forward_pre_hook(self._note)
+
+    def _note(self, module: nn.Module, args: tuple[Any, ...]) -> None:
+        self._most = max([self._most, *(len(x) for x in args if isinstance(x, Tensor) and x.ndim)])
+
+    def most(self) -> int:
+        """Return the largest number of rows so far."""
+        return self._most
+
+
 def endless_column(seed: int) -> tuple[Tensor, Tensor, Tensor]:
     """Return what every latent of `endless_autoencoder` has: its column of the encoder and its bias, and `b_dec`."""
     small = autoencoder(seed)

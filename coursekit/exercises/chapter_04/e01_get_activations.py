@@ -29,7 +29,7 @@ from coursekit.exercises.chapter_04.scene import NEEDS, ROWS, SEQ, concerning, m
     points=2,
 )
 def get_activations(check: Check) -> None:
-    for rows, seq in ((ROWS, SEQ), (3, 11)):
+    for rows, seq in ((ROWS, SEQ), (3, 11), (1, 5)):
         scene = make_scene(check, rows=rows, seq=seq)
         expected = scene.cache[MLP_HOOK]
         pre = scene.cache["blocks.0.mlp.hook_pre"]
@@ -73,10 +73,15 @@ def get_activations(check: Check) -> None:
                 "what the cache holds under the hook's name."
             )
         check.equal(
-            found, expected, "batch seq d_mlp", "the neurons after the GELU, at every position", mistakes
+            found,
+            expected,
+            "batch seq d_mlp",
+            "the neurons after the GELU, at every position",
+            # With one text, many mistakes look like an axis that is lost.
+            mistakes if rows > 1 else {},
         )
         scene.unharmed()
-    for shape in ((5, 3, 7), (2, 11, 13)):
+    for shape in ((5, 3, 7), (2, 11, 13), (1, 5, 3), (1, 1, 7), (3, 5, 1)):
         acts = check.normal(*shape)
         flat = acts.reshape(-1, shape[-1])
         _check_flattened(check, acts, flat)

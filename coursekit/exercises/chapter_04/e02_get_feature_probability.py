@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from coursekit.catalogue import exercise
@@ -15,7 +16,16 @@ from coursekit.checking.phrases import explained
 
 if TYPE_CHECKING:
     pass
-from coursekit.exercises.chapter_04.scene import FORWARD, NEEDS, SEQ, make_scene, wrong_encoders, wrong_inputs
+from coursekit.exercises.chapter_04.scene import (
+    FIXTURES,
+    FORWARD,
+    NEEDS,
+    SEQ,
+    Scene,
+    make_scene,
+    wrong_encoders,
+    wrong_inputs,
+)
 
 
 @exercise(
@@ -28,8 +38,9 @@ from coursekit.exercises.chapter_04.scene import FORWARD, NEEDS, SEQ, make_scene
     points=3,
 )
 def get_feature_probability(check: Check) -> None:
-    for n_instances, batch_rows in ((2, 5), (3, None)):
-        scene = make_scene(check, n_instances=n_instances)
+    for n_instances, batch_rows in ((2, 5), (3, None), (1, 7)):
+        scene = make_scene(check, _hardly_fires, n_instances=n_instances)
+        watch = check.create(scene.autoencoder, target=f"{FIXTURES}.InputsSeen")
         options = {} if batch_rows is None else {"batch_rows": batch_rows}
         chunk = (batch_rows or 16) * SEQ
         with explained(FORWARD):
@@ -39,14 +50,32 @@ def get_feature_probability(check: Check) -> None:
             (wrong_encoders(scene.weights)[""](scene.h) > 0).double().mean(0),
             "n_instances n_hidden_ae",
             "the share of all tokens on which each latent fires, for every instance",
+            # With one instance, many mistakes look like an axis that is lost.
             variations(
                 lambda h, encode, summary: summary(encode(h)),
                 wrong_inputs(scene),
                 wrong_encoders(scene.weights),
                 _summaries_of_latents(chunk),
-            ),
+            )
+            if n_instances > 1
+            else {},
         )
         scene.unharmed()
+        if batch_rows is not None:
+            most = int(check.method(watch, "most"))
+            check.holds(
+                most <= scene.tokens.numel() // 2,
+                "the latents of a few rows at a time",
+                f"The latents of {most} tokens are computed at once, of {scene.tokens.numel()} in all; with "
+                f"`batch_rows` {batch_rows} it should be {batch_rows * SEQ}, so that those of a long text need not fit "
+                "into memory.",
+            )
+
+
+def _hardly_fires(scene: Scene) -> bool:
+    """On some token a latent is so little above zero that a threshold of a thousandth shows."""
+    acts = wrong_encoders(scene.weights)[""](scene.h)
+    return bool(((acts > 0) & (acts < 1e-3)).any())
 
 
 def _summaries_of_latents(chunk: int) -> dict[str, Callable[[Tensor], Tensor]]:
@@ -87,6 +116,24 @@ def _summaries_of_latents(chunk: int) -> dict[str, Callable[[Tensor], Tensor]]:
             (acts > 0).double().sum(0)
         ),
         "the count is divided by the number of rows, not of tokens": lambda acts: rates(acts) * SEQ,
+        "a latent has to be above 1 to count": lambda acts: (acts > 1).double().mean(0),
+        "a latent has to be above 0.5 to count": lambda acts: (acts > 0.5).double().mean(0),
+        "a latent has to be above 0.1 to count": lambda acts: (acts > 0.1).double().mean(0),
+        "a latent has to be above 0.01 to count": lambda acts: (acts > 0.01).double().mean(0),
+        "a latent has to be above 0.001 to count": lambda acts: (acts > 0.001).double().mean(0),
+        "the first part of the rows is left out": lambda acts: (acts[chunk:] > 0).double().sum(0) / len(acts),
+        "the first part of the rows is left out, and of the number of tokens too": lambda acts: rates(
+            acts[chunk:]
+        ),
+        "all latents are counted together": lambda acts: (
+            (acts > 0).double().sum((0, 1, 2)).expand(acts.shape[1:]) / len(acts)
+        ),
+        "the instances are averaged, and all have the same rates": lambda acts: (
+            rates(acts).mean(0, keepdim=True).expand(acts.shape[1:])
+        ),
+        "the most active latent of each token is counted, and no other": lambda acts: (
+            F.one_hot(acts.argmax(-1), acts.shape[-1]).double().mean(0)
+        ),
         "tokens are counted twice": lambda acts: 2 * rates(acts),
         "the parts' means are averaged, although the last part is smaller": mean_of_means,
         "the means of the parts are added up": lambda acts: (

@@ -36,7 +36,7 @@ from coursekit.exercises.chapter_04.scene import (
 )
 def get_reconstruction_loss(check: Check) -> None:
     names = ("loss", "mean_squared_activation", "cosine_similarity")
-    for n_instances in (2, 3):
+    for n_instances in (2, 3, 1):
         scene = make_scene(check, n_instances=n_instances)
         with explained(FORWARD):
             found = check.call(scene.tokens, scene.model, scene.autoencoder)
@@ -52,7 +52,9 @@ def get_reconstruction_loss(check: Check) -> None:
             return summary(h[:, None].expand(-1, n_instances, -1), rebuild(h))  # noqa: B023
 
         expected = losses[""](scene.h[:, None], rebuilt)
-        mistakes = variations(summarized, inputs, rebuilds, losses)
+        # With one instance, many mistakes look like an axis that is lost.
+        several = n_instances > 1
+        mistakes = variations(summarized, inputs, rebuilds, losses) if several else {}
         mean_of_squares = scene.h.square().mean()
         check.equal(
             loss, expected, "n_instances", "mean squared error, for each instance", mistakes, what="`loss`"
@@ -70,6 +72,12 @@ def get_reconstruction_loss(check: Check) -> None:
                 "the instances are added up": n_instances * mean_of_squares,
                 "the square is summed over the neurons": scene.h.square().sum(-1).mean(),
                 "the square is summed over everything": scene.h.square().sum(),
+                "the square is summed over everything, and over the instances": n_instances
+                * scene.h.square().sum(),
+                "the activations are cubed": scene.h.pow(3).mean(),
+                "the activations are not squared": scene.h.mean(),
+                "the mean over the tokens is missing": scene.h.square().mean(-1),
+                "the mean over the neurons is missing": scene.h.square().mean(0),
                 "a square root is taken": mean_of_squares.sqrt(),
                 "the mean activation is subtracted first: that is the variance": (scene.h - scene.h.mean(0))
                 .square()
@@ -92,7 +100,7 @@ def get_reconstruction_loss(check: Check) -> None:
             cosines[""](scene.h[:, None], rebuilt),
             "n_instances",
             "the mean cosine between activation and reconstruction",
-            variations(summarized, inputs, rebuilds, cosines),
+            variations(summarized, inputs, rebuilds, cosines) if several else {},
             what="`cosine_similarity`",
         )
         scene.unharmed()
@@ -128,6 +136,22 @@ def _loss_summaries() -> dict[str, Callable[[Tensor, Tensor], Tensor]]:
             squares(h, r).mean((0, 2)) / (h - h.mean(0)).square().mean((0, 2))
         ),
         "the activations are squared, not the error": lambda h, r: h.square().mean((0, 2)).expand(r.shape[1]),
+        "activation and reconstruction are added, not subtracted": lambda h, r: (h + r).square().mean((0, 2)),
+        "the reconstruction is squared, not the error": lambda h, r: r.square().mean((0, 2)),
+        "the error is averaged with its sign, and not squared": lambda h, r: (h - r).mean((0, 2)),
+        "the error is averaged with its sign the other way round, and not squared": lambda h, r: (r - h).mean(
+            (0, 2)
+        ),
+        "the error is cubed, not squared": lambda h, r: (h - r).pow(3).mean((0, 2)),
+        "the error is squared twice": lambda h, r: (h - r).pow(4).mean((0, 2)),
+        "it is the difference of the mean squares, not the mean square of the difference": lambda h, r: (
+            h.square() - r.square()
+        ).mean((0, 2)),
+        "the median error is taken over the tokens": lambda h, r: squares(h, r).mean(-1).median(0).values,
+        "the largest error of all neurons is taken": lambda h, r: squares(h, r).amax(-1).mean(0),
+        "the instances are averaged, and all have the same loss": lambda h, r: (
+            squares(h, r).mean().expand(r.shape[1])
+        ),
         "the L1 penalty is added": lambda h, r: squares(h, r).mean((0, 2)) + 0.5 * r.abs().sum(-1).mean(0),
     }
 
@@ -154,5 +178,24 @@ def _cosine_summaries() -> dict[str, Callable[[Tensor, Tensor], Tensor]]:
         "the mean activation is subtracted first": lambda h, r: cosine(h - h.mean(0), r - r.mean(0)).mean(0),
         "one minus the cosine (a distance) is returned": lambda h, r: 1 - cosine(h, r).mean(0),
         "the absolute value is taken": lambda h, r: cosine(h, r).abs().mean(0),
+        "one cosine is taken over the instances and neurons of a token together": lambda h, r: cosine(
+            h.expand_as(r).flatten(1), r.flatten(1)
+        ).mean(),
+        "one cosine is taken over the instances and neurons of a token, for all of them": lambda h, r: (
+            cosine(h.expand_as(r).flatten(1), r.flatten(1)).mean().expand(r.shape[1])
+        ),
+        "the instances are averaged, and all have the same cosine": lambda h, r: (
+            cosine(h, r).mean().expand(r.shape[1])
+        ),
+        "the cosine is taken along the *instances*": lambda h, r: cosine(h, r, 1).mean(0),
+        "the dot products are divided by the squared length of the activations": lambda h, r: (
+            (h * r).sum(-1) / h.square().sum(-1)
+        ).mean(0),
+        "the dot products are divided by the squared length of the reconstructions": lambda h, r: (
+            (h * r).sum(-1) / r.square().sum(-1)
+        ).mean(0),
+        "the *angle* is returned instead of its cosine": lambda h, r: (
+            cosine(h, r).clamp(-1, 1).acos().mean(0)
+        ),
         "the cosine is squared": lambda h, r: cosine(h, r).square().mean(0),
     }

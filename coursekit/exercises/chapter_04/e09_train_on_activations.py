@@ -14,7 +14,7 @@ from coursekit.catalogue import exercise
 from coursekit.checking import fixtures
 from coursekit.checking.claims import Check, Mistake, agree, shape_text
 from coursekit.checking.door import Handle
-from coursekit.checking.phrases import explained
+from coursekit.checking.phrases import explained, unit_rows
 from coursekit.checking.pictures import side_by_side
 from part_utils.activations import MLP_HOOK, train_on_activations
 from part_utils.autoencoder import AutoEncoder, AutoEncoderConfig
@@ -70,6 +70,12 @@ def train_on_activations_check(check: Check) -> None:
         "",
         "After the training a hook is still on the model. After `add_hook` call `model.reset_hooks()`.",
     )
+    _check_log(found[1])
+    for n_instances in (1, 3):
+        several = _trained(
+            check, check.call(tokens, model, **{**options, "steps": 1, "n_instances": n_instances})
+        )
+        _check_sizes(check, several, acts.shape[-1], n_instances)
     short = {**options, "steps": 3}
     weights = []
     for seed in (5, 5, 6):
@@ -123,24 +129,35 @@ def _trained(check: Check, found: Any) -> Handle:
     )
 
 
-def _check_sizes(check: Check, autoencoder: Handle, d_mlp: int) -> None:
+def _check_log(log: Any) -> None:
+    """Any log will do in which something stands."""
+    if log is None or (isinstance(log, tuple | list | dict | str) and not log):
+        raise Mistake(
+            f"The log that you return is {'None' if log is None else 'empty'}. Note the loss in it at every step, or "
+            "return what `train` returns."
+        )
+
+
+def _check_sizes(check: Check, autoencoder: Handle, d_mlp: int, n_instances: int = 2) -> None:
     W_enc = check.learner.get(autoencoder, "W_enc")
     if not isinstance(W_enc, Tensor):
         raise Mistake(
             f"The first thing that you return is a {autoencoder.type_name}, and not an autoencoder."
         )
-    wanted = torch.empty(2, d_mlp, 3 * d_mlp)
+    wanted = torch.empty(n_instances, d_mlp, 3 * d_mlp)
     if W_enc.shape != wanted.shape:
         instances, inputs, latents = W_enc.shape if W_enc.ndim == 3 else (0, 0, 0)
         axes = "n_instances n_input_ae n_hidden_ae"
         details = [f"`W_enc`: expected {shape_text(wanted, axes)}, got {shape_text(W_enc)}"]
-        if (instances, inputs) == (2, d_mlp):
+        if (instances, inputs) == (n_instances, d_mlp):
             raise Mistake(
                 f"The autoencoder has {latents} latents; expected `factor` times as many as neurons, 3 · {d_mlp}.",
                 details,
             )
         if inputs == d_mlp:
-            raise Mistake(f"The autoencoder has {instances} instances; `n_instances` is 2.", details)
+            raise Mistake(
+                f"The autoencoder has {instances} instances; `n_instances` is {n_instances}.", details
+            )
         raise Mistake("The autoencoder has the wrong sizes.", details)
     cfg = check.learner.get(autoencoder, "cfg")
     l1_coeff = check.learner.get(cfg, "l1_coeff") if isinstance(cfg, Handle) else None
@@ -255,6 +272,13 @@ def _check_steps(check: Check, record: dict[str, Any]) -> None:
         raise Mistake(
             "The encoder does not change. Are `loss.backward()` and `optimizer.step()` called in every step?"
         )
+    # Rows that are only brought to unit length keep their direction.
+    for name in ("W_dec", "b_enc", "b_dec"):
+        first, second = (unit_rows(x[name]) if name == "W_dec" else x[name] for x in (before, between))
+        if (second - first).abs().max() < 1e-3 * LR:
+            raise Mistake(
+                f"`{name}` is not trained: it does not change. Give the optimizer all of `autoencoder.parameters()`."
+            )
     batch = record["inputs"].split(record["sizes"])[0]
     gradient, step = _gradient(before, batch), between["W_enc"] - before["W_enc"]
     strong = gradient.abs() > 0.01 * gradient.abs().max()

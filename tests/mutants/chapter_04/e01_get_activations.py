@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from part_utils.activations import (
     MLP_HOOK,
 )
-from tests.mutants import mutant, variant
+from tests.mutants import equivalent, mutant, variant
 from tests.mutants.chapter_04.shared import HOOK_OUT, HOOK_PRE, cached
 
 
@@ -175,3 +175,35 @@ def concatenated(acts):
 @variant("4.1", function="flatten_activations")
 def with_numpy(acts):
     return torch.from_numpy(acts.numpy().reshape(-1, acts.shape[2]).astype(np.float64))
+
+
+@mutant("4.1", says="an axis of size 1 is lost")
+def squeezed(tokens, model):
+    return cached(tokens, model).squeeze()
+
+
+@mutant("4.1", says="first text is run without the others")
+def first_row_only(tokens, model):
+    return cached(tokens[:1], model)
+
+
+@mutant("4.1", says="the axis `d_mlp` is reversed")
+def neurons_backwards(tokens, model):
+    return cached(tokens, model).flip(-1)
+
+
+@mutant("4.1", function="flatten_activations", says="`flatten_activations`:")
+def flat_and_squeezed(acts):
+    return acts.flatten(0, 1).squeeze()
+
+
+@mutant("4.1", function="flatten_activations", says="`flatten_activations`:")
+def seven_positions_a_text(acts):
+    return acts.transpose(0, 1).flatten(0, 1)[: len(acts) * 3]
+
+
+equivalent(
+    "4.1",
+    "The whole cache holds the same activations; it needs more memory while the function runs.",
+    "model.run_with_cache(names_filter=MLP_HOOK) -> model.run_with_cache()",
+)

@@ -9,13 +9,17 @@ from part_utils.evaluation import (
     get_feature_probability,
     inputs_for_all_instances,
 )
-from tests.mutants import mutant, variant
+from tests.mutants import equivalent, mutant, variant
 from tests.mutants.chapter_04.shared import HOOK_PRE, cached
 
 
 def _latents(tokens, model, autoencoder):
     with torch.no_grad():
-        return autoencoder(inputs_for_all_instances(get_activations(tokens, model), autoencoder)).acts
+        parts = [
+            autoencoder(inputs_for_all_instances(get_activations(rows, model), autoencoder)).acts
+            for rows in tokens.split(5)
+        ]
+        return torch.cat(parts)
 
 
 @mutant("4.2", says="*mean activation*")
@@ -130,8 +134,20 @@ def biases_changed(tokens, model, autoencoder, batch_rows=16):
     return rates
 
 
+@mutant("4.2", says="are computed at once")
+def batch_rows_ignored(tokens, model, autoencoder, batch_rows=16):
+    return get_feature_probability(tokens, model, autoencoder, len(tokens))
+
+
 @variant("4.2")
-def all_at_once(tokens, model, autoencoder, batch_rows=16):
+def activations_at_once_latents_in_parts(tokens, model, autoencoder, batch_rows=16):
+    h = inputs_for_all_instances(get_activations(tokens, model), autoencoder)
+    fires = [(autoencoder(part).acts > 0).sum(0) for part in h.split(batch_rows)]
+    return sum(fires) / len(h)
+
+
+@variant("4.2")
+def all_together_in_double(tokens, model, autoencoder, batch_rows=16):
     return (_latents(tokens, model, autoencoder) > 0).double().mean(dim=0)
 
 
@@ -162,3 +178,47 @@ def own_encoder_sign(tokens, model, autoencoder, batch_rows=16):
         before = (h - autoencoder.b_dec[i]) @ autoencoder.W_enc[i] + autoencoder.b_enc[i]
         parts.append(torch.heaviside(before, torch.zeros(())).mean(0))
     return torch.stack(parts).detach()
+
+
+@mutant("4.2", says="an axis of size 1 is lost")
+def squeezed(tokens, model, autoencoder, batch_rows=16):
+    return get_feature_probability(tokens, model, autoencoder, batch_rows).squeeze()
+
+
+@mutant("4.2", says="above 0.01 to count")
+def threshold_of_a_hundredth(tokens, model, autoencoder, batch_rows=16):
+    return (_latents(tokens, model, autoencoder) > 1e-2).float().mean(0)
+
+
+@mutant("4.2", says="above 0.001 to count")
+def threshold_of_a_thousandth(tokens, model, autoencoder, batch_rows=16):
+    return (_latents(tokens, model, autoencoder) > 1e-3).float().mean(0)
+
+
+@mutant("4.2", says="100 times what it should be")
+def percent(tokens, model, autoencoder, batch_rows=16):
+    return 100 * get_feature_probability(tokens, model, autoencoder, batch_rows)
+
+
+@mutant("4.2", says="all have the same rates")
+def averaged_and_spread(tokens, model, autoencoder, batch_rows=16):
+    rates = get_feature_probability(tokens, model, autoencoder, batch_rows)
+    return rates.mean(0, keepdim=True).expand_as(rates)
+
+
+@mutant("4.2", says="most active latent of each token")
+def winners_counted(tokens, model, autoencoder, batch_rows=16):
+    acts = _latents(tokens, model, autoencoder)
+    return torch.nn.functional.one_hot(acts.argmax(-1), acts.shape[-1]).float().mean(0)
+
+
+@mutant("4.2", says="")
+def counted_in_int8(tokens, model, autoencoder, batch_rows=16):
+    return (_latents(tokens, model, autoencoder) > 0).to(torch.int8).sum(0, dtype=torch.int8) / tokens.numel()
+
+
+equivalent(
+    "4.2",
+    "Every check runs on the CPU, which is the default.",
+    "torch.zeros(device=tokens.device) -> torch.zeros()",
+)

@@ -12,7 +12,7 @@ from part_utils.evaluation import (
     get_reconstruction_loss,
     inputs_for_all_instances,
 )
-from tests.mutants import mutant, variant
+from tests.mutants import equivalent, mutant, variant
 from tests.mutants.chapter_04.shared import HOOK_PRE, cached
 
 
@@ -182,3 +182,42 @@ def losses_with_numpy(tokens, model, autoencoder):
         torch.tensor((h**2).mean()),
         torch.from_numpy(((h * rebuilt).sum(-1) / lengths).mean(0)),
     )
+
+
+@mutant("4.5", says="an axis of size 1 is lost")
+def squeezed(tokens, model, autoencoder):
+    loss, square, cosine = get_reconstruction_loss(tokens, model, autoencoder)
+    return loss.squeeze(), square, cosine.squeeze()
+
+
+@mutant("4.5", says="instances and neurons of a token")
+def cosine_over_flattened_instances(tokens, model, autoencoder):
+    h, rebuilt = _rebuilt(tokens, model, autoencoder)
+    cosine = F.cosine_similarity(h.flatten(1), rebuilt.flatten(1), dim=-1).mean()
+    return _with(tokens, model, autoencoder, cosine_similarity=cosine.expand(h.shape[1]))
+
+
+@mutant("4.5", says="all have the same loss")
+def loss_averaged_and_spread(tokens, model, autoencoder):
+    loss = get_reconstruction_loss(tokens, model, autoencoder).loss
+    return _with(tokens, model, autoencoder, loss=loss.mean().expand_as(loss))
+
+
+@mutant("4.5", says="difference of the mean squares")
+def difference_of_squares(tokens, model, autoencoder):
+    h, rebuilt = _rebuilt(tokens, model, autoencoder)
+    return _with(tokens, model, autoencoder, loss=(h.pow(2) - rebuilt.pow(2)).mean((0, 2)))
+
+
+@mutant("4.5", says="added, not subtracted")
+def wrong_sign(tokens, model, autoencoder):
+    h, rebuilt = _rebuilt(tokens, model, autoencoder)
+    return _with(tokens, model, autoencoder, loss=(h + rebuilt).pow(2).mean((0, 2)))
+
+
+equivalent(
+    "4.5",
+    "A square and a cosine are the same either way round.",
+    "h - h_reconstructed -> h_reconstructed - h",
+    "F.cosine_similarity(h <-> h_reconstructed)",
+)

@@ -36,6 +36,7 @@ def _trained(
     optimizer=torch.optim.Adam,
     size=lambda factor, d_mlp: factor * d_mlp,
     finish=lambda autoencoder: None,
+    parameters=lambda autoencoder: autoencoder.parameters(),
 ):
     """A loop that is right as it is; a wrong answer gives one piece of its own."""
     if batches is None:
@@ -47,7 +48,7 @@ def _trained(
         torch.manual_seed(seed)
     d_mlp = get_activations(tokens[:1], model).shape[-1]
     autoencoder = AutoEncoder(AutoEncoderConfig(n_instances, d_mlp, size(factor, d_mlp), l1_coeff))
-    adam = optimizer(autoencoder.parameters(), lr=lr)
+    adam = optimizer(parameters(autoencoder), lr=lr)
     losses = []
     for batch in itertools.islice(feed, steps):
         before(autoencoder)
@@ -346,3 +347,32 @@ def with_the_training_loop(
     )
     assert isinstance(log, TrainingLog)
     return [autoencoder, log]
+
+
+@mutant("4.9", says="`n_instances` is 1")
+def always_two_instances(*args, **kwargs):
+    return _trained(*args, **{**kwargs, "n_instances": 2})
+
+
+@mutant("4.9", says="log that you return is None")
+def no_log(*args, **kwargs):
+    return _trained(*args, **kwargs)[0], None
+
+
+@mutant("4.9", says="log that you return is empty")
+def empty_log(*args, **kwargs):
+    return _trained(*args, **kwargs)[0], []
+
+
+@mutant("4.9", says="`b_enc` is not trained")
+def biases_left_out(*args, **kwargs):
+    return _trained(*args, **kwargs, parameters=lambda autoencoder: [autoencoder.W_enc, autoencoder.W_dec])
+
+
+@mutant("4.9", says="`W_dec` is not trained")
+def decoder_left_out(*args, **kwargs):
+    return _trained(
+        *args,
+        **kwargs,
+        parameters=lambda autoencoder: [autoencoder.W_enc, autoencoder.b_enc, autoencoder.b_dec],
+    )
