@@ -414,13 +414,43 @@ def feature_latent_similarity(
     )
 
 
+def living_rows(
+    W_dec: Float[Tensor, "n_instances n_hidden_ae n_input_ae"],
+    firing_rate: Float[Tensor, "n_instances n_hidden_ae"],
+    least_rate: float = 1e-3,
+) -> Float[Tensor, "n_instances n_hidden_ae n_input_ae"]:
+    """Return the decoder with zeros in the rows of latents that hardly ever fire.
+
+    A latent that never fires can still have a decoder row that points along a feature, left over from
+    the start or from a time when it fired. It finds nothing. A row of zeros has no direction, so
+    `match_features` gives a feature that is paired with it a 0.
+
+    Args:
+        W_dec: the decoder.
+        firing_rate: the share of the inputs on which each latent fires.
+        least_rate: a latent counts when it fires on a larger share of the inputs than this.
+    """
+    return W_dec * (firing_rate > least_rate).unsqueeze(-1)
+
+
 def share_recovered(
     W_toy: Float[Tensor, "n_instances n_hidden n_features"],
     W_dec: Float[Tensor, "n_instances n_hidden_ae n_input_ae"],
+    firing_rate: Float[Tensor, "n_instances n_hidden_ae"],
     threshold: float = 0.95,
+    least_rate: float = 1e-3,
 ) -> float:
-    """Return the share of all toy features that have a latent above `threshold` (`match_features`)."""
-    return (match_features(W_toy, W_dec) > threshold).float().mean().item()
+    """Return the share of all toy features that have a living latent of their own above `threshold`.
+
+    Args:
+        W_toy: the toy model's weights.
+        W_dec: the decoder.
+        firing_rate: the share of the inputs on which each latent fires (see `living_rows`).
+        threshold: the cosine similarity from which a feature counts as found.
+        least_rate: a latent counts when it fires on a larger share of the inputs than this.
+    """
+    matched = match_features(W_toy, living_rows(W_dec, firing_rate, least_rate))
+    return (matched > threshold).float().mean().item()
 
 
 @torch.no_grad()

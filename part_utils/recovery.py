@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from part_utils.autoencoder import AutoEncoder, AutoEncoderConfig, match_features
+from part_utils.autoencoder import AutoEncoder, AutoEncoderConfig, living_rows, match_features
 from part_utils.hidden_states import hidden_states
 from part_utils.toy_model import ToyModel, ToyModelConfig
 from part_utils.training import TrainingLog, linear_lr
@@ -31,6 +31,8 @@ RECIPE: dict[str, Any] = {
 }
 # A feature counts as recovered when its latent's cosine similarity is above this.
 RECOVERED = 0.95
+# ... and when the latent fires on a larger share of the inputs than this: a tenth of what the rarest feature gives.
+LEAST_RATE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -40,11 +42,12 @@ class Recovery:
     setting: str | float
     """What was varied."""
     recovered: float
-    """Share of the toy features with a decoder row of their own at a cosine similarity above 0.95."""
+    """Share of the toy features with a latent of their own that fires on more than `LEAST_RATE` of the inputs and
+    whose decoder row is at a cosine similarity above `RECOVERED`."""
     per_seed: tuple[float, ...]
     """The same for each seed."""
     mean_cosine: float
-    """Mean similarity of the features with their own rows (`match_features`)."""
+    """Mean similarity of the features with the rows of their own, living latents; 0 for a feature without one."""
     l0: float
     """Latents that fire, mean over inputs that are not empty."""
     l1: float
@@ -125,7 +128,9 @@ def train_and_measure(
         with torch.no_grad():
             h = hidden_states(copies, copies.generate_batch(5_000))
             out = autoencoder(h)
-    matched = match_features(copies.W, autoencoder.normalize_and_return_W_dec())
+            firing_rate = firing_rates(autoencoder, copies)
+    W_dec = autoencoder.normalize_and_return_W_dec()
+    matched = match_features(copies.W, living_rows(W_dec, firing_rate, LEAST_RATE))
     per_seed = (matched > RECOVERED).float().view(seeds, -1).mean(dim=1)
     empty = (h == 0).all(dim=-1)
     result = Recovery(
@@ -141,6 +146,27 @@ def train_and_measure(
         resampled=log["n_resampled"][-1].sum(dim=-1).float().mean().item(),
     )
     return result, autoencoder, log
+
+
+@torch.no_grad()
+def firing_rates(
+    autoencoder: AutoEncoder, model: ToyModel, n_inputs: int = 20_000
+) -> Float[Tensor, "n_instances n_hidden_ae"]:
+    """Measure on fresh inputs of a toy model how often each latent fires.
+
+    Args:
+        autoencoder: with as many instances as the toy model.
+        model: where the inputs come from, drawn from the global random generator.
+        n_inputs: how many; enough that a rate of 1 in 1,000 is no accident.
+
+    Returns:
+        The share of the inputs on which each latent is above zero.
+    """
+    fired = torch.zeros(autoencoder.b_enc.shape, device=autoencoder.b_enc.device)
+    for first in range(0, n_inputs, 5_000):
+        h = hidden_states(model, model.generate_batch(min(5_000, n_inputs - first)))
+        fired += (autoencoder(h).acts > 0).sum(dim=0)
+    return fired / n_inputs
 
 
 RESAMPLING: dict[str, dict[str, Any]] = {
@@ -202,7 +228,7 @@ def compare_unit_norm(
     Returns:
         The results, the training logs, and the mean length of the decoder rows at each recorded step.
     """
-    settings = {"seeds": 1, "steps": 2_000} | settings
+    settings = {"seeds": 3, "steps": 2_000} | settings
     kinds: dict[str, tuple[type[AutoEncoder], bool]] = {
         "parametrization": (AutoEncoder, False),
         "projection": (RawDecoder, True),

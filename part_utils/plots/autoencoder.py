@@ -21,7 +21,7 @@ from part_utils.plots.toy_model import (
     _unit_circle,
     plot_matrices,
 )
-from part_utils.recovery import Recovery
+from part_utils.recovery import LEAST_RATE, Recovery
 from part_utils.toy_model import ToyModel
 from part_utils.training import TrainingLog
 
@@ -334,6 +334,7 @@ def plot_feature_similarity(
     autoencoder: AutoEncoder,
     *,
     instances: Sequence[int] | None = None,
+    firing_rates: Float[Tensor, "n_instances n_hidden_ae"] | None = None,
     title: str | None = None,
 ) -> go.Figure:
     """Heat maps of the cosine similarity of every feature of a toy model with every decoder row.
@@ -341,11 +342,14 @@ def plot_feature_similarity(
     Args:
         model: the toy model.
         autoencoder: trained on it.
+        firing_rates: how often each latent fires; the column of one that hardly ever does stays empty.
         instances: which instances to draw; the first 4 when left out.
         title: a title for the figure.
     """
     instances = _chosen(instances, model.cfg.n_instances, 4)
     similarity = feature_latent_similarity(model.W, autoencoder.normalize_and_return_W_dec()).detach()
+    if firing_rates is not None:
+        similarity = similarity.masked_fill((firing_rates <= LEAST_RATE).unsqueeze(1), math.nan)
     return plot_matrices(
         similarity[instances],
         titles=[f"instance {i}" for i in instances],
@@ -538,7 +542,7 @@ def animate_directions(
         model: the toy model whose features are drawn.
         h: inputs that are drawn, at most 300 of them.
         instances: which instances to draw; the first 4 when left out.
-        max_frames: the most frames; they are spread evenly over the steps.
+        max_frames: the most frames; they stand where something happens (`frame_records`).
         until: the last step that is shown; all when left out.
         title: a title for the figure.
     """
@@ -611,14 +615,26 @@ def animate_directions(
 
 
 def frame_records(log: TrainingLog, max_frames: int, until: int | None = None) -> list[int]:
-    """At most `max_frames` records of a log, evenly spread from the first step to the last (or to `until`)."""
-    n = min(max_frames, len(log.steps))
-    last = log.steps[-1] if until is None else min(until, log.steps[-1])
-    wanted = [last * i / max(n - 1, 1) for i in range(n)]
-    nearest = [
-        min(range(len(log.steps)), key=lambda record: abs(log.steps[record] - step)) for step in wanted
-    ]
-    return sorted(set(nearest))
+    """At most `max_frames` records of a log, from the first to the last (or to `until`), where something happens.
+
+    Between two frames the decoder rows turn by about the same angle in all. A latent that is resampled counts as
+    turned by a right angle. So a quick start and a resampling get many frames, and a long rest few.
+
+    Args:
+        log: what `AutoEncoder.optimize` returned.
+        max_frames: the most frames, at least 2.
+        until: the last step that is shown; all when left out.
+    """
+    n = len(log.steps) if until is None else max(sum(step <= until for step in log.steps), 1)
+    if n <= max_frames:
+        return list(range(n))
+    W_dec, resampled = torch.stack(log["W_dec"][:n]), torch.stack(log["n_resampled"][:n])
+    turned = torch.nn.functional.cosine_similarity(W_dec[1:], W_dec[:-1], dim=-1).clamp(-1, 1).acos()
+    turned = torch.where(resampled.diff(dim=0) > 0, math.pi / 2, turned).flatten(1).sum(dim=1)
+    # A little for each record, so that a run in which nothing moves has frames, too.
+    way = torch.cat([torch.zeros(1), (turned + 0.1 * turned.mean() + 1e-6).cumsum(dim=0)])
+    wanted = torch.linspace(0, float(way[-1]), max_frames)
+    return sorted({int((way - far).abs().argmin()) for far in wanted})
 
 
 def _names(names: Sequence[str] | None, n: int, word: str) -> list[str]:

@@ -97,22 +97,26 @@ def plot_hidden_states(
     W: Float[Tensor, "instances hidden features"] | None = None,
     titles: Sequence[str] | None = None,
     title: str | None = None,
+    max_points: int = 300,
 ) -> go.Figure:
     """Draw where the inputs of a batch end up in a two-dimensional hidden space, one panel for each instance.
+
+    Each panel has a scale of its own; the gray circle has the radius 1 in all of them.
 
     Args:
         hidden: the hidden states.
         features: the inputs they come from. An input with exactly one feature present is drawn in the color
-            of that feature, one with more in gray. Inputs with none are all at the origin.
-                W: weights, drawn as faint arrows behind the points.
+            of that feature, one with more in gray. Inputs with none are all at the origin, and left out.
+        W: weights, drawn as faint arrows behind the points.
         titles: one title for each panel.
         title: a title for the figure.
+        max_points: the most points in a panel; the first ones of the batch.
     """
     hidden = hidden.detach()
     n_instances = hidden.shape[1]
     _need_2d(hidden.shape[2])
     fig, rows, columns, side = _panels(n_instances, titles)
-    reach = 1.3 * max(1.0, float(hidden.abs().max()))
+    reaches = []
     for instance in range(n_instances):
         row, column = divmod(instance, columns)
         where = {"row": row + 1, "col": column + 1}
@@ -121,14 +125,29 @@ def plot_hidden_states(
             for feature in range(W.shape[2]):
                 x, y = rounded(W[instance, :, feature])
                 fig.add_trace(_arrow(x, y, feature, FAINT), **where)
-        colors: list[str] | str = COLORS[0]
-        if features is not None:
+        points, colors = hidden[:, instance].cpu(), COLORS[0]
+        if features is None:
+            points = points[:max_points]
+        else:
             present = (features[:, instance] != 0).cpu()
+            drawn = present.any(dim=-1).nonzero()[:max_points, 0]
+            points, present = points[drawn], present[drawn]
             colors = [_color(int(one.nonzero()[0])) if one.sum() == 1 else GRAY for one in present]
-        fig.add_trace(_points(hidden[:, instance], colors), **where)
-    _square_axes(fig, reach)
-    styled(fig, title=title, width=columns * side + 60, height=rows * (side + 20) + 80)
-    fig.update_layout(margin={"l": 20, "r": 20, "t": 80 if title else 45, "b": 20}, showlegend=False)
+        fig.add_trace(_points(points, colors), **where)
+        arrows = 0.0 if W is None else float(W[instance].detach().norm(dim=0).max())
+        reaches.append(1.1 * max(1.0, arrows, float(points.abs().max()) if len(points) else 0.0))
+    _square_axes(fig, reaches)
+    legend = features is not None and features.shape[2] <= len(COLORS)
+    styled(fig, title=title, width=columns * side + 60, height=rows * (side + 20) + 80 + 40 * legend)
+    fig.update_layout(
+        margin={"l": 20, "r": 20, "t": 80 if title else 45, "b": 60 if legend else 20}, showlegend=legend
+    )
+    if legend:
+        fig.update_traces(showlegend=False)
+        for feature in range(features.shape[2]):
+            fig.add_trace(_legend_entry(f"only feature {feature}", _color(feature)), row=1, col=1)
+        fig.add_trace(_legend_entry("several features", GRAY), row=1, col=1)
+        fig.update_layout(legend={"orientation": "h", "x": 0.5, "xanchor": "center", "y": 0, "yanchor": "top"})
     return with_alt(
         fig, f"Hidden states of {hidden.shape[0]} inputs as points in {n_instances} two-dimensional panels."
     )
@@ -368,9 +387,9 @@ def plot_dimensionality(
     W = W.detach().cpu()
     sparsity = 1 / feature_probability[:, :1].detach().cpu()
     shares = compute_dimensionality(W)
-    # Points of one instance would lie on a line; spread them over a part of the way to the next instance.
-    step = (sparsity.log().max() - sparsity.log().min()) / max(1, n_instances - 1)
-    spread = torch.linspace(-0.35, 0.35, n_features) * step
+    # Points of one instance would lie on a line; spread them, but not into the instance beside it.
+    gaps = sparsity[:, 0].log().sort().values.diff()
+    spread = torch.linspace(-0.3, 0.3, n_features) * (float(gaps.min()) if len(gaps) else 0.1)
     x = (sparsity.log() + spread).exp()
     per_feature = n_hidden / W.pow(2).sum(dim=(1, 2))
     fig = go.Figure()
@@ -466,6 +485,8 @@ def plot_double_descent(
         row=1,
         col=1,
     )
+    # Rings on top of dots: where a feature and a datapoint have the same share, both are seen.
+    looks = {"features": "circle", "datapoints": "circle-open"}
     for runs, name, color in shares:
         points = [(size, share) for size, run in zip(sizes, runs, strict=True) for share in rounded(run)]
         fig.add_trace(
@@ -473,7 +494,12 @@ def plot_double_descent(
                 x=[size for size, _ in points],
                 y=[share for _, share in points],
                 mode="markers",
-                marker={"color": color, "size": 5, "opacity": 0.5},
+                marker={
+                    "color": color,
+                    "size": 4 if name == "features" else 10,
+                    "symbol": looks[name],
+                    "opacity": 0.6,
+                },
                 name=f"dimensionality of {name}",
             ),
             row=2,
@@ -610,17 +636,29 @@ def _panels(
 
 
 def _frame(fig: go.Figure, row: int | None = None) -> None:
-    """A line around each heat map: rows and columns of zeros are as white as the page."""
+    """A line around each heat map."""
     for update in (fig.update_xaxes, fig.update_yaxes):
         update(showline=True, mirror=True, linewidth=1, row=row)
     fig.update_annotations(yshift=4)  # the titles of the panels, which would touch the line
 
 
-def _square_axes(fig: go.Figure, reach: float) -> None:
-    fig.update_xaxes(range=[-reach, reach], showticklabels=False, showgrid=False, constrain="domain")
-    fig.update_yaxes(range=[-reach, reach], showticklabels=False, showgrid=False)
-    for axis in list(fig.select_yaxes()):
-        axis.update(scaleanchor=axis.anchor, scaleratio=1, constrain="domain")
+def _square_axes(fig: go.Figure, reach: float | Sequence[float]) -> None:
+    """Panels from -reach to reach in both directions; one reach for all of them, or one for each."""
+    fig.update_xaxes(showticklabels=False, showgrid=False, constrain="domain")
+    fig.update_yaxes(showticklabels=False, showgrid=False)
+    x_axes, y_axes = list(fig.select_xaxes()), list(fig.select_yaxes())
+    reaches = [reach] * len(x_axes) if isinstance(reach, int | float) else [*reach]
+    reaches += [1.0] * (len(x_axes) - len(reaches))  # panels of the last row that stay empty
+    for x_axis, y_axis, far in zip(x_axes, y_axes, reaches, strict=True):
+        x_axis.update(range=[-far, far])
+        y_axis.update(range=[-far, far], scaleanchor=y_axis.anchor, scaleratio=1, constrain="domain")
+
+
+def _legend_entry(name: str, color: str) -> go.Scatter:
+    """An invisible point that brings a line of the legend with it."""
+    return go.Scatter(
+        x=[None], y=[None], mode="markers", marker={"color": color, "size": 8}, name=name, showlegend=True
+    )
 
 
 def _unit_circle() -> go.Scatter:
@@ -677,7 +715,8 @@ def _feature_colors(
         raise ValueError(f"importance has {len(values)} entries for {n_features} features.")
     low, high = float(values.min()), float(values.max())
     position = ((values - low) / (high - low if high > low else 1)).clamp(0, 1)
-    return sample_colorscale([color for _, color in SEQUENTIAL], position.tolist()), (low, high)
+    colors = sample_colorscale([color for _, color in SEQUENTIAL], position.tolist())
+    return colors, (low, high) if high > low else None  # one importance for all needs no scale
 
 
 def _colorbar(low: float, high: float, name: str) -> go.Scatter:
