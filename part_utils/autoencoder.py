@@ -366,6 +366,38 @@ def cheat_on_l1(
 
 
 @torch.no_grad()
+def l1_and_l2(
+    h: Float[Tensor, "batch n_instances n_input_ae"],
+    W_enc: Float[Tensor, "n_instances n_input_ae n_hidden_ae"],
+    b_enc: Float[Tensor, "n_instances n_hidden_ae"],
+    W_dec: Float[Tensor, "n_instances n_hidden_ae n_input_ae"],
+    b_dec: Float[Tensor, "n_instances n_input_ae"],
+) -> tuple[Float[Tensor, " n_instances"], Float[Tensor, " n_instances"]]:
+    """Measure L1 and L2 of an autoencoder that uses its decoder as it is, at whatever length its rows have.
+
+    Args:
+        h: the inputs.
+        W_enc, b_enc, W_dec, b_dec: the weights; `W_dec` is not normalized.
+
+    Returns:
+        `(l1, l2)`, each with one number for every instance: the latents, summed over the latents, and the squared
+        error of the reconstruction, mean over the input's dimensions; both mean over the batch.
+    """
+    acts = torch.relu(
+        einops.einsum(
+            h - b_dec, W_enc, "batch n_instances n_input_ae, n_instances n_input_ae n_hidden_ae"
+            " -> batch n_instances n_hidden_ae",
+        )
+        + b_enc
+    )  # fmt: skip
+    h_reconstructed = b_dec + einops.einsum(
+        acts, W_dec, "batch n_instances n_hidden_ae, n_instances n_hidden_ae n_input_ae"
+        " -> batch n_instances n_input_ae",
+    )  # fmt: skip
+    return acts.sum(dim=-1).mean(dim=0), (h - h_reconstructed).pow(2).mean(dim=-1).mean(dim=0)
+
+
+@torch.no_grad()
 def match_features(
     W_toy: Float[Tensor, "n_instances n_hidden n_features"],
     W_dec: Float[Tensor, "n_instances n_hidden_ae n_input_ae"],

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from part_utils.fast.toy_model import loss_and_gradients
+from part_utils.shapes import check_shapes
 from part_utils.toy_model import ToyModel, ToyModelConfig
 from part_utils.training import cosine_decay_lr, train
 
@@ -40,6 +41,30 @@ def sparse_datapoints(
         batches.append(batch[(batch > 0).any(dim=-1)])
     datapoints = torch.cat(batches)[:n_datapoints].unsqueeze(1)
     return datapoints / datapoints.norm(dim=-1, keepdim=True)
+
+
+@check_shapes
+def invented_and_missed(
+    out: Float[Tensor, "batch instances features"], batch: Float[Tensor, "batch instances features"]
+) -> tuple[Float[Tensor, " instances"], Float[Tensor, " instances"]]:
+    """Split the squared error of a toy model into what it invented and what it missed.
+
+    An error on a feature that is absent from the input (its value is 0) was invented, an error on one that is
+    present was missed. Both are summed over features and averaged over the batch, so that they add up to the
+    loss of `FixedDataRun`.
+
+    Args:
+        out: what the model returned.
+        batch: its inputs.
+
+    Returns:
+        `(invented, missed)`, one number each for every instance.
+    """
+    squared_error = (out - batch) ** 2
+    absent = batch == 0
+    invented = torch.where(absent, squared_error, 0.0).sum(dim=2).mean(dim=0)
+    missed = torch.where(absent, 0.0, squared_error).sum(dim=2).mean(dim=0)
+    return invented, missed
 
 
 def train_on_fixed_data(

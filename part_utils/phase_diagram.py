@@ -62,7 +62,9 @@ def feature_states(W: Float[Tensor, "instances hidden features"]) -> Int[Tensor,
 
 
 def sweep_settings(
-    probabilities: Float[Tensor, " probabilities"], importances: Float[Tensor, " importances"], n_features: int
+    probabilities: Float[Tensor, " probabilities"],
+    importances: Float[Tensor, " importances"],
+    n_features: int,
 ) -> SweepSettings:
     """Lay out a sweep along the instance axis: one instance for each pair of probability and importance.
 

@@ -32,6 +32,26 @@ def dead_neurons(
 
 
 @check_shapes
+def dead_share(
+    frac_active: Float[Tensor, "steps n_instances n_hidden_ae"], window: int
+) -> Float[Tensor, " windows"]:
+    """Follow the share of dead latents through a training run.
+
+    Args:
+        frac_active: for each step the share of the batch on which each latent fired.
+        window: over how many steps in a row a latent must be silent to count as dead, at most `steps`.
+
+    Returns:
+        For each window of `window` steps in a row, from the first full one to the last, the share of all latents
+        (of all instances) that are dead in it: `steps - window + 1` numbers.
+    """
+    dead = [
+        dead_neurons(frac_active[first : first + window]) for first in range(len(frac_active) - window + 1)
+    ]
+    return torch.stack([mask.float().mean() for mask in dead])
+
+
+@check_shapes
 @torch.no_grad()
 def resample_simple(
     autoencoder: "AutoEncoder",

@@ -39,7 +39,9 @@ def plot_phase_diagrams(
             y=[f"{value:.2g}" for value in diagram.probabilities],
             zmin=-0.5,
             zmax=2.5,
-            colorscale=[(edge, color) for i, color in enumerate(STATE_COLORS) for edge in (i / 3, (i + 1) / 3)],
+            colorscale=[
+                (edge, color) for i, color in enumerate(STATE_COLORS) for edge in (i / 3, (i + 1) / 3)
+            ],
             showscale=False,
             text=names,
             xgap=1,
@@ -49,7 +51,11 @@ def plot_phase_diagrams(
         fig.add_trace(heat, row=1, col=column)
     for name, color in zip(STATES, STATE_COLORS, strict=True):
         entry = go.Scatter(
-            x=[None], y=[None], mode="markers", name=name, marker={"color": color, "size": 12, "symbol": "square"}
+            x=[None],
+            y=[None],
+            mode="markers",
+            name=name,
+            marker={"color": color, "size": 12, "symbol": "square"},
         )
         fig.add_trace(entry, row=1, col=1)
     styled(fig, title=title, width=130 + 420 * len(diagrams), height=500)
@@ -114,7 +120,13 @@ def animate_learning(
     reach = 1.15 * max(1.0, float(weights.norm(dim=1).max()))
     _square_axes(fig, [reach, 1.0])
     fig.update_xaxes(
-        range=None, autorange=True, showticklabels=True, showgrid=True, title_text="step", constrain=None, col=2
+        range=None,
+        autorange=True,
+        showticklabels=True,
+        showgrid=True,
+        title_text="step",
+        constrain=None,
+        col=2,
     )
     fig.update_yaxes(
         range=None, autorange=True, scaleanchor=None, scaleratio=None, constrain=None, showticklabels=True,
@@ -171,7 +183,9 @@ def plot_shrinkage(results: Mapping[str, Sequence[Shrinkage]], *, title: str | N
     x = [result.l1_coeff for result in first]
     line = {"mode": "lines", "line": {"color": GRAY, "dash": "dash"}}
     fig.add_trace(
-        go.Scatter(x=x, y=[r.predicted for r in first], name="predicted: l1_coeff · d / 2", **line), row=1, col=1
+        go.Scatter(x=x, y=[r.predicted for r in first], name="predicted: l1_coeff · d / 2", **line),
+        row=1,
+        col=1,
     )
     for number, (name, sweep) in enumerate(results.items()):
         for column, values in ((1, [r.measured for r in sweep]), (2, [r.silent for r in sweep])):
@@ -191,7 +205,8 @@ def plot_shrinkage(results: Mapping[str, Sequence[Shrinkage]], *, title: str | N
     fig.update_yaxes(title_text="share of these inputs", col=2)
     fig.update_layout(legend={"orientation": "h", "y": -0.22}, margin={"t": 90 if title else 50})
     words = "; ".join(
-        f"{name}: " + ", ".join(f"{r.measured:.2f} against {r.predicted:.2f} at {r.l1_coeff:g}" for r in sweep)
+        f"{name}: "
+        + ", ".join(f"{r.measured:.2f} against {r.predicted:.2f} at {r.l1_coeff:g}" for r in sweep)
         for name, sweep in results.items()
     )
     return with_alt(fig, f"Shortfall of the latents, measured against predicted, by l1_coeff. {words}.")

@@ -125,7 +125,8 @@ def plot_hidden_states(
             for feature in range(W.shape[2]):
                 x, y = rounded(W[instance, :, feature])
                 fig.add_trace(_arrow(x, y, feature, FAINT), **where)
-        points, colors = hidden[:, instance].cpu(), COLORS[0]
+        points = hidden[:, instance].cpu()
+        colors: str | list[str] = COLORS[0]
         if features is None:
             points = points[:max_points]
         else:
@@ -137,17 +138,20 @@ def plot_hidden_states(
         arrows = 0.0 if W is None else float(W[instance].detach().norm(dim=0).max())
         reaches.append(1.1 * max(1.0, arrows, float(points.abs().max()) if len(points) else 0.0))
     _square_axes(fig, reaches)
-    legend = features is not None and features.shape[2] <= len(COLORS)
+    n_features = 0 if features is None else features.shape[2]
+    legend = 0 < n_features <= len(COLORS)
     styled(fig, title=title, width=columns * side + 60, height=rows * (side + 20) + 80 + 40 * legend)
     fig.update_layout(
         margin={"l": 20, "r": 20, "t": 80 if title else 45, "b": 60 if legend else 20}, showlegend=legend
     )
     if legend:
         fig.update_traces(showlegend=False)
-        for feature in range(features.shape[2]):
+        for feature in range(n_features):
             fig.add_trace(_legend_entry(f"only feature {feature}", _color(feature)), row=1, col=1)
         fig.add_trace(_legend_entry("several features", GRAY), row=1, col=1)
-        fig.update_layout(legend={"orientation": "h", "x": 0.5, "xanchor": "center", "y": 0, "yanchor": "top"})
+        fig.update_layout(
+            legend={"orientation": "h", "x": 0.5, "xanchor": "center", "y": 0, "yanchor": "top"}
+        )
     return with_alt(
         fig, f"Hidden states of {hidden.shape[0]} inputs as points in {n_instances} two-dimensional panels."
     )

@@ -225,7 +225,7 @@ def test_matching_is_one_to_one_and_blind_to_order_and_length() -> None:
     order = torch.randperm(LATENTS)
     W_dec = (W_toy.mT[:, order] * torch.rand(INSTANCES, LATENTS, 1)).contiguous()
     torch.testing.assert_close(match_features(W_toy, W_dec), torch.ones(INSTANCES, LATENTS))
-    assert share_recovered(W_toy, W_dec) == 1.0
+    assert share_recovered(W_toy, W_dec, torch.ones(INSTANCES, LATENTS)) == 1.0
     W_dec[1, 0] = W_dec[1, 1]
     exact = match_features(W_toy, W_dec) > 0.999
     assert exact[[0, 2]].all()

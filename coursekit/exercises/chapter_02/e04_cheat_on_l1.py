@@ -29,10 +29,11 @@ from part_utils.autoencoder import AutoEncoderConfig
 @exercise(
     id="2.4",
     reference="autoencoder.cheat_on_l1",
+    also=("l1_and_l2",),
     difficulty=2,
     importance=4,
-    minutes=10,
-    points=2,
+    minutes=18,
+    points=3,
 )
 def cheat_on_l1(check: Check) -> None:
     for cfg, factor in ((SMALL, 10.0), (WIDE, 0.25), (TIED, 3)):
@@ -60,6 +61,64 @@ def cheat_on_l1(check: Check) -> None:
             for name, value in zip(("W_enc", "b_enc", "W_dec"), returned, strict=False)
         )
         _check_cheat(check, cfg, factor, weights, W_enc.float(), b_enc.float(), W_dec.float())
+    for cfg in (SMALL, WIDE):
+        _check_measurement(check, cfg)
+
+
+def _check_measurement(check: Check, cfg: AutoEncoderConfig) -> None:
+    """`l1_and_l2` on weights whose decoder rows have any length."""
+    weights = random_weights(check, cfg)
+    W_enc, b_enc, W_dec, b_dec = (weights[name] for name in ("W_enc", "b_enc", "W_dec", "b_dec"))
+    W_dec = unit_rows(W_dec) * check.uniform(cfg.n_instances, cfg.n_hidden_ae, 1, low=1.5, high=4.0)
+    h = check.normal(31, cfg.n_instances, cfg.n_input_ae)
+    acts = torch.relu(torch.einsum("bix,ixl->bil", h - b_dec, W_enc) + b_enc)
+    error = h - torch.einsum("bil,ilx->bix", acts, W_dec) - b_dec
+    returned = check.call_also("l1_and_l2", h, W_enc, b_enc, W_dec, b_dec)
+    if not isinstance(returned, tuple | list) or len(returned) != 2:
+        raise Mistake("`l1_and_l2`: return two tensors, `(l1, l2)`.")
+    no_bias = torch.relu(torch.einsum("bix,ixl->bil", h - b_dec, W_enc))
+    not_centered = torch.relu(torch.einsum("bix,ixl->bil", h, W_enc) + b_enc)
+    plain = torch.einsum("bix,ixl->bil", h - b_dec, W_enc) + b_enc
+    normalized = h - torch.einsum("bil,ilx->bix", acts, unit_rows(W_dec)) - b_dec
+    check.equal(
+        returned[0],
+        acts.sum(-1).mean(0),
+        "n_instances",
+        "`l1_and_l2` measures the L1 with any decoder",
+        {
+            "the mean over the latents is taken instead of the sum": acts.mean((0, 2)),
+            "the sum over the batch is taken instead of the mean": acts.sum((0, 2)),
+            "`b_enc` is left out": no_bias.sum(-1).mean(0),
+            "`b_dec` is not subtracted from the input": not_centered.sum(-1).mean(0),
+            "the ReLU is missing": plain.sum(-1).mean(0),
+            "the latents are squared": (acts**2).sum(-1).mean(0),
+            "the latents that fire are counted, not summed": (acts > 0).float().sum(-1).mean(0),
+            "the two are exchanged": (error**2).mean((0, 2)),
+            "the instances are averaged": acts.sum(-1).mean(),
+            "the latents are multiplied by the length of their decoder rows": (acts * W_dec.norm(dim=-1))
+            .sum(-1)
+            .mean(0),
+        },
+        what="`l1`",
+    )
+    check.equal(
+        returned[1],
+        (error**2).mean((0, 2)),
+        "n_instances",
+        "and the L2, with the decoder rows as long as they are",
+        {
+            "the decoder is brought to unit length: then the cheat cannot be seen": (normalized**2).mean(
+                (0, 2)
+            ),
+            "the sum over the dimensions is taken instead of the mean": (error**2).sum(-1).mean(0),
+            "the sum over the batch is taken instead of the mean": (error**2).mean(-1).sum(0),
+            "`b_dec` is not added to the reconstruction": ((error + b_dec) ** 2).mean((0, 2)),
+            "the error is not squared": error.mean((0, 2)),
+            "the absolute error is taken instead of the squared one": error.abs().mean((0, 2)),
+            "the instances are averaged": (error**2).mean(),
+        },
+        what="`l2`",
+    )
 
 
 def _check_cheat(

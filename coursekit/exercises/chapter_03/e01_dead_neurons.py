@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from coursekit.catalogue import exercise
-from coursekit.checking.claims import Check, Mistake, shape_text
+from coursekit.checking.claims import Alternative, Check, Mistake, shape_text
 from coursekit.exercises.chapter_02.autoencoders import (
     AXES,
 )
@@ -19,10 +19,11 @@ from part_utils.autoencoder import AutoEncoderConfig
 @exercise(
     id="3.1",
     reference="resampling.dead_neurons",
-    difficulty=1,
+    also=("dead_share",),
+    difficulty=2,
     importance=3,
-    minutes=5,
-    points=1,
+    minutes=15,
+    points=2,
 )
 def dead_neurons(check: Check) -> None:
     for window, instances, latents in ((13, 3, 7), (5, 2, 11)):
@@ -65,6 +66,52 @@ def dead_neurons(check: Check) -> None:
     )
     rates = check.sparse(1, 3, 5, probability=0.5)
     _check_mask(check, rates, rates[0] == 0, {}, "right for a window of one step")
+    for steps, instances, latents, window in ((11, 2, 5, 3), (7, 3, 2, 1), (13, 2, 3, 13)):
+        rates = check.sparse(steps, instances, latents, probability=0.4)
+        rates[:, 0, 0] = 0.0
+        check.equal(
+            check.call_also("dead_share", rates, window),
+            _share(rates, window),
+            "windows",
+            f"`dead_share` follows {steps} steps with a window of {window}",
+            _wrong_shares(rates, window),
+            what="the result of `dead_share`",
+        )
+
+
+def _windows(rates: Tensor, window: int) -> Tensor:
+    """`windows window n_instances n_hidden_ae`"""
+    return rates.unfold(0, window, 1).movedim(-1, 1)
+
+
+def _share(rates: Tensor, window: int) -> Tensor:
+    return (_windows(rates, window) == 0).all(1).float().mean((1, 2))
+
+
+def _wrong_shares(rates: Tensor, window: int) -> dict[str, Alternative]:
+    silent = _windows(rates, window) == 0
+    dead = silent.all(1)
+    return {
+        "the last window is missing: the last `window` steps are a window, too": _share(rates, window)[:-1],
+        "a window is one step too long": lambda: _share(rates, window + 1),
+        "a window is one step too short": lambda: _share(rates, window - 1),
+        "the windows do not overlap: each begins where the last one ended": _share(rates, window)[::window],
+        "a latent counts as dead that is silent in *any* step of the window": silent.any(1)
+        .float()
+        .mean((1, 2)),
+        "each step is looked at on its own": (rates == 0).float().mean((1, 2)),
+        "a latent counts as dead if it was silent since the first step: the window grows": torch.stack(
+            [(rates[: end + 1] == 0).all(0).float().mean() for end in range(len(rates))]
+        ),
+        "the share of the silent steps is taken, not of the dead latents": silent.float().mean((1, 2, 3)),
+        "the share of the latents that are *alive* is taken": 1 - dead.float().mean((1, 2)),
+        "the dead latents are counted; a share is asked for": dead.float().sum((1, 2)),
+        "each instance has its own number": dead.float().mean(2),
+        "each latent has its own number": dead.float().mean(1),
+        "the masks are returned, not their share": dead.float(),
+        "only instance 0 is counted": dead[:, 0].float().mean(1),
+        "there is one number for the whole run": (rates == 0).all(0).float().mean(),
+    }
 
 
 def _check_mask(

@@ -123,3 +123,76 @@ def latent_by_latent_cheat(autoencoder, factor):
     rows = [[factor * F.normalize(row, dim=0) for row in matrix] for matrix in W_dec]
     W_enc = torch.einsum("nxz,->nxz", autoencoder.W_enc, torch.tensor(1.0 / factor))
     return W_enc, torch.true_divide(autoencoder.b_enc, factor), torch.stack([torch.stack(r) for r in rows])
+
+
+# l1_and_l2(h, W_enc, b_enc, W_dec, b_dec)
+
+
+def _through(h, W_enc, b_enc, W_dec, b_dec):
+    acts = torch.relu(torch.einsum("bix,ixl->bil", h - b_dec, W_enc) + b_enc)
+    return acts, torch.einsum("bil,ilx->bix", acts, W_dec) + b_dec
+
+
+@mutant("2.4", function="l1_and_l2", says="brought to unit length")
+def measures_with_unit_length(h, W_enc, b_enc, W_dec, b_dec):
+    acts, rebuilt = _through(h, W_enc, b_enc, F.normalize(W_dec, dim=-1), b_dec)
+    return acts.sum(-1).mean(0), (h - rebuilt).pow(2).mean((0, 2))
+
+
+@mutant("2.4", function="l1_and_l2", says="mean over the latents")
+def mean_latent(h, W_enc, b_enc, W_dec, b_dec):
+    acts, rebuilt = _through(h, W_enc, b_enc, W_dec, b_dec)
+    return acts.mean((0, 2)), (h - rebuilt).pow(2).mean((0, 2))
+
+
+@mutant("2.4", function="l1_and_l2", says="sum over the dimensions")
+def summed_error(h, W_enc, b_enc, W_dec, b_dec):
+    acts, rebuilt = _through(h, W_enc, b_enc, W_dec, b_dec)
+    return acts.sum(-1).mean(0), (h - rebuilt).pow(2).sum(-1).mean(0)
+
+
+@mutant("2.4", function="l1_and_l2", says="`b_dec` is not subtracted")
+def not_centered(h, W_enc, b_enc, W_dec, b_dec):
+    acts = torch.relu(torch.einsum("bix,ixl->bil", h, W_enc) + b_enc)
+    rebuilt = torch.einsum("bil,ilx->bix", acts, W_dec) + b_dec
+    return acts.sum(-1).mean(0), (h - rebuilt).pow(2).mean((0, 2))
+
+
+@mutant("2.4", function="l1_and_l2", says="`b_enc` is left out")
+def measured_without_bias(h, W_enc, b_enc, W_dec, b_dec):
+    acts, rebuilt = _through(h, W_enc, 0, W_dec, b_dec)
+    return acts.sum(-1).mean(0), (h - rebuilt).pow(2).mean((0, 2))
+
+
+@mutant("2.4", function="l1_and_l2", says="exchanged")
+def l2_first(h, W_enc, b_enc, W_dec, b_dec):
+    acts, rebuilt = _through(h, W_enc, b_enc, W_dec, b_dec)
+    return (h - rebuilt).pow(2).mean((0, 2)), acts.sum(-1).mean(0)
+
+
+@mutant("2.4", function="l1_and_l2", says="`b_dec` is not added")
+def offset_forgotten(h, W_enc, b_enc, W_dec, b_dec):
+    acts, rebuilt = _through(h, W_enc, b_enc, W_dec, b_dec)
+    return acts.sum(-1).mean(0), (h - (rebuilt - b_dec)).pow(2).mean((0, 2))
+
+
+@mutant("2.4", function="l1_and_l2", says="latents that fire are counted")
+def counted_latents(h, W_enc, b_enc, W_dec, b_dec):
+    acts, rebuilt = _through(h, W_enc, b_enc, W_dec, b_dec)
+    return (acts > 0).float().sum(-1).mean(0), (h - rebuilt).pow(2).mean((0, 2))
+
+
+@variant("2.4", function="l1_and_l2")
+def instance_by_instance(h, W_enc, b_enc, W_dec, b_dec):
+    l1, l2 = [], []
+    for i in range(h.shape[1]):
+        acts = F.relu((h[:, i] - b_dec[i]) @ W_enc[i] + b_enc[i])
+        l1.append(acts.norm(p=1, dim=-1).mean())
+        l2.append(F.mse_loss(acts @ W_dec[i] + b_dec[i], h[:, i]))
+    return torch.stack(l1), torch.stack(l2)
+
+
+@variant("2.4", function="l1_and_l2")
+def measured_in_double(h, W_enc, b_enc, W_dec, b_dec):
+    acts, rebuilt = _through(*(t.double() for t in (h, W_enc, b_enc, W_dec, b_dec)))
+    return [acts.mean(0).sum(-1), ((h - rebuilt) ** 2).mean((0, 2))]

@@ -93,3 +93,68 @@ def counted_steps(frac_active_in_window):
 def numpy_transposed_back(frac_active_in_window):
     fired = np.any(frac_active_in_window.permute(2, 1, 0).numpy() > 0, axis=-1)
     return torch.from_numpy(np.logical_not(fired)).t()
+
+
+# dead_share(frac_active, window)
+
+
+def _dead(frac_active, window):
+    starts = range(len(frac_active) - window + 1)
+    return torch.stack([(frac_active[s : s + window] == 0).all(dim=0) for s in starts])
+
+
+@mutant("3.1", function="dead_share", says="last window is missing")
+def one_window_too_few(frac_active, window):
+    return _dead(frac_active, window)[:-1].float().mean(dim=(1, 2))
+
+
+@mutant("3.1", function="dead_share", says="do not overlap")
+def disjoint_windows(frac_active, window):
+    return _dead(frac_active, window)[::window].float().mean(dim=(1, 2))
+
+
+@mutant("3.1", function="dead_share", says="each step is looked at on its own")
+def no_window(frac_active, window):
+    return (frac_active == 0).float().mean(dim=(1, 2))
+
+
+@mutant("3.1", function="dead_share", says="silent since the first step")
+def growing_window(frac_active, window):
+    ends = range(window, len(frac_active) + 1)
+    alive = torch.stack([(frac_active[:end] == 0).all(dim=0) for end in range(1, len(frac_active) + 1)])
+    return alive.float().mean(dim=(1, 2)) if window else ends
+
+
+@mutant("3.1", function="dead_share", says="share of the silent steps")
+def silent_steps(frac_active, window):
+    return (frac_active == 0).float().mean(dim=(1, 2)).unfold(0, window, 1).mean(dim=-1)
+
+
+@mutant("3.1", function="dead_share", says="alive")
+def living_share(frac_active, window):
+    return (~_dead(frac_active, window)).float().mean(dim=(1, 2))
+
+
+@mutant("3.1", function="dead_share", says="each instance has its own number")
+def share_of_each_instance(frac_active, window):
+    return _dead(frac_active, window).float().mean(dim=2)
+
+
+@mutant("3.1", function="dead_share", says="are counted")
+def count_of_the_dead(frac_active, window):
+    return _dead(frac_active, window).flatten(1).sum(dim=1)
+
+
+@variant("3.1", function="dead_share")
+def unfolded(frac_active, window):
+    return (frac_active.unfold(0, window, 1).amax(dim=-1) == 0).flatten(1).double().mean(dim=1)
+
+
+@variant("3.1", function="dead_share")
+def by_counting_back(frac_active, window):
+    silent_for, shares = torch.zeros(frac_active.shape[1:]), []
+    for step, rates in enumerate(frac_active):
+        silent_for = torch.where(rates > 0, 0, silent_for + 1)
+        if step >= window - 1:
+            shares.append((silent_for >= window).sum().item() / silent_for.numel())
+    return torch.tensor(shares)

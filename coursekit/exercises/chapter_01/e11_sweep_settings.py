@@ -1,0 +1,104 @@
+"""Exercise 1.11: `sweep_settings`."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from coursekit.catalogue import exercise
+from coursekit.checking.claims import Alternative, Check, Mistake
+
+
+@exercise(
+    id="1.11",
+    reference="phase_diagram.sweep_settings",
+    difficulty=2,
+    importance=3,
+    minutes=12,
+    points=2,
+)
+def sweep_settings(check: Check) -> None:
+    for rows, columns, features in ((3, 5, 2), (5, 3, 7), (2, 2, 4)):
+        probabilities = check.uniform(rows, low=0.05, high=0.95)
+        importances = check.uniform(columns, low=1.5, high=9.0)
+        returned = check.call(probabilities, importances, features)
+        if not isinstance(returned, tuple | list) or len(returned) != 2:
+            raise Mistake("Return two tensors: `(feature_probability, importance)`.")
+        probability, importance = (
+            check.tensor(value, f"`{name}`")
+            for name, value in zip(("feature_probability", "importance"), returned, strict=True)
+        )
+        outer, inner = _layout(probabilities, importances)
+        varied = torch.cat([torch.ones(len(inner), features - 1), inner[:, None]], dim=1)
+        size = f"{rows} probabilities, {columns} importances and {features} features"
+        check.equal(
+            probability,
+            outer[:, None].expand(-1, features),
+            "instances features",
+            f"every pair has an instance, with one probability for all features ({size})",
+            _wrong_probabilities(probabilities, importances, features) | {"the two are exchanged": varied},
+            what="`feature_probability`",
+        )
+        check.equal(
+            importance,
+            varied,
+            "instances features",
+            f"the importance of the last feature is varied, that of the others is 1 ({size})",
+            _wrong_importances(probabilities, importances, features),
+            what="`importance`",
+        )
+
+
+def _layout(probabilities: Tensor, importances: Tensor) -> tuple[Tensor, Tensor]:
+    """The probability and the importance of each instance, row by row."""
+    grid = torch.meshgrid(probabilities, importances, indexing="ij")
+    return grid[0].flatten(), grid[1].flatten()
+
+
+def _wrong_probabilities(probabilities: Tensor, importances: Tensor, features: int) -> dict[str, Alternative]:
+    outer, _ = _layout(probabilities, importances)
+    _, inner = _layout(importances, probabilities)
+    last = torch.ones(len(outer), features)
+    last[:, -1] = outer
+    return {
+        "the order is column by column: all probabilities with the first importance come first": inner[
+            :, None
+        ].expand(-1, features),
+        "only the last feature has the probability, the others are always present": last,
+        "there is one column only; each feature needs its own, even if they are equal": outer[:, None],
+        "there is one instance for each probability, not for each pair": probabilities[:, None].expand(
+            -1, features
+        ),
+        "the pairs have two axes; the instances need a single one": outer.view(len(probabilities), -1),
+        "sparsity is given ($1 - p$) instead of probability": 1 - outer[:, None].expand(-1, features),
+    }
+
+
+def _wrong_importances(probabilities: Tensor, importances: Tensor, features: int) -> dict[str, Alternative]:
+    outer, inner = _layout(probabilities, importances)
+    other, _ = _layout(importances, probabilities)
+
+    def with_column(values: Tensor, column: int, rest: float = 1.0) -> Tensor:
+        made = torch.full((len(outer), features), rest)
+        made[:, column] = values
+        return made
+
+    return {
+        "the importance is varied column by column, but the probability row by row: some pairs come twice": with_column(
+            other, -1
+        ),
+        "the importance of the *first* feature is varied": with_column(inner, 0),
+        "all features of an instance get the importance that only the last should have": inner[
+            :, None
+        ].expand(-1, features),
+        "the other features have the importance 0 instead of 1": with_column(inner, -1, 0.0),
+        "the *other* features have the varied importance, and the last has 1": torch.cat(
+            [inner[:, None].expand(-1, features - 1), torch.ones(len(inner), 1)], dim=1
+        ),
+        "the last *instance* is set instead of the last feature: the axes are mixed up": lambda: torch.cat(
+            [torch.ones(len(inner) - 1, features), inner[:features].expand(1, -1)]
+        ),
+        "there is one column only: the importance of the others is missing": inner[:, None],
+        "the probabilities are put into the importance": with_column(outer, -1),
+        "the importance is divided by the probability": with_column(inner / outer, -1),
+    }

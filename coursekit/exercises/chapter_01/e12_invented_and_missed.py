@@ -1,0 +1,88 @@
+"""Exercise 1.12: `invented_and_missed`."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from coursekit.catalogue import exercise
+from coursekit.checking.claims import Check, Mistake, variations
+
+
+@exercise(
+    id="1.12",
+    reference="double_descent.invented_and_missed",
+    difficulty=2,
+    importance=2,
+    minutes=12,
+    points=2,
+)
+def invented_and_missed(check: Check) -> None:
+    for batch, instances, features in ((13, 3, 5), (7, 2, 11), (3, 1, 4)):
+        x = check.sparse(batch, instances, features, probability=0.4)
+        x[0] = 0.0  # an input in which nothing is present
+        out = check.uniform(batch, instances, features) * (check.uniform(batch, instances, features) < 0.6)
+        returned = check.call(out, x)
+        if not isinstance(returned, tuple | list) or len(returned) != 2:
+            raise Mistake("Return two tensors: `(invented, missed)`.")
+        size = f"{batch} inputs, {instances} instances, {features} features"
+        squared, present = (out - x) ** 2, x != 0
+        for number, (name, right) in enumerate((("invented", ~present), ("missed", present))):
+            check.equal(
+                returned[number],
+                _mean(squared, right),
+                "instances",
+                f"`{name}` is right ({size})",
+                _wrong_parts(out, x, right),
+                what=f"`{name}`",
+            )
+    zero = check.call(torch.zeros_like(x), x)
+    check.equal(
+        zero[0],
+        torch.zeros(x.shape[1]),
+        "instances",
+        "a model that answers 0 invents nothing",
+        what="`invented`",
+    )
+
+
+def _mean(error: Tensor, mask: Tensor) -> Tensor:
+    return torch.where(mask, error, 0.0).sum(dim=2).mean(dim=0)
+
+
+def _wrong_parts(out: Tensor, x: Tensor, right: Tensor) -> dict:
+    silent, signed = out == 0, out - x
+    is_invented = bool((right == (x == 0)).all())
+    wrong = variations(
+        lambda error, mask, reduce: reduce(torch.where(mask, error, 0.0), mask),
+        {
+            "": signed**2,
+            "the error is not squared": signed,
+            "the absolute error is taken instead of the squared one": signed.abs(),
+            "the input is squared instead of the error": x**2,
+            "the output is squared instead of the error": out**2,
+        },
+        {
+            "": right,
+            "the two parts are exchanged (or the mask is the wrong way round)": ~right,
+            "the mask asks where `out` is 0 instead of `batch`": silent if is_invented else ~silent,
+            "all features are counted: the mask is missing": torch.ones_like(right),
+            "only features where `out` is not 0 as well are counted": right & ~silent,
+            "an input counts only when nothing at all is present in it": (x == 0).all(2, keepdim=True)
+            & torch.ones_like(right),
+        },
+        {
+            "": lambda kept, mask: kept.sum(2).mean(0),
+            "the mean over features is taken instead of the sum": lambda kept, mask: kept.mean((0, 2)),
+            "the sum over the batch is taken instead of the mean": lambda kept, mask: kept.sum((0, 2)),
+            "it is divided by how many entries were counted instead of by the batch": lambda kept, mask: (
+                kept.sum((0, 2)) / mask.sum((0, 2)).clamp(min=1)
+            ),
+            "the instances are summed": lambda kept, mask: kept.sum((1, 2)).mean(0),
+            "the instances are averaged": lambda kept, mask: kept.sum(2).mean(),
+            "the batch is left: each input has its own number": lambda kept, mask: kept.sum(2),
+            "the features are left: each has its own number": lambda kept, mask: kept.mean(0),
+            "the root is taken at the end": lambda kept, mask: kept.sum(2).mean(0).clamp(min=0).sqrt(),
+        },
+    )
+    return wrong

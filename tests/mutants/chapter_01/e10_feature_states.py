@@ -1,0 +1,118 @@
+"""Answers to exercise 1.10: `feature_states`."""
+
+import torch
+import torch.nn.functional as F
+
+from tests.mutants import mutant, variant
+
+
+def _others(W):
+    overlaps = (F.normalize(W, dim=1).mT @ W) ** 2
+    return overlaps.sum(dim=2) - W.norm(dim=1) ** 2
+
+
+def _states(lengths, others):
+    return torch.where(lengths < 0.5, 0, torch.where(others > 0.25, 1, 2))
+
+
+@mutant("1.10", says="only the length is looked at")
+def norm_alone(W):
+    return torch.where(W.norm(dim=1) < 0.5, 0, 2)
+
+
+@mutant("1.10", says="only the length is looked at")
+def norm_alone_all_shared(W):
+    return (W.norm(dim=1) >= 0.5).long()
+
+
+@mutant("1.10", says="counted among the others")
+def with_itself(W):
+    return _states(W.norm(dim=1), ((F.normalize(W, dim=1).mT @ W) ** 2).sum(dim=2))
+
+
+@mutant("1.10", says="not asked whether the feature is represented")
+def length_ignored(W):
+    return torch.where(_others(W) > 0.25, 1, 2)
+
+
+@mutant("1.10", says="both directions are scaled")
+def cosines_squared(W):
+    unit = F.normalize(W, dim=1)
+    squared = (unit.mT @ unit) ** 2
+    return _states(W.norm(dim=1), squared.sum(dim=2) - squared.diagonal(dim1=1, dim2=2))
+
+
+@mutant("1.10", says="direction of $f$ is not scaled")
+def gram_squared(W):
+    gram = W.mT @ W
+    gram = gram - torch.diag_embed(gram.diagonal(dim1=1, dim2=2))
+    return _states(W.norm(dim=1), (gram**2).sum(dim=2))
+
+
+@mutant("1.10", says="axes of the overlaps are swapped")
+def summed_over_the_wrong_axis(W):
+    overlaps = (F.normalize(W, dim=1).mT @ W) ** 2
+    return _states(W.norm(dim=1), overlaps.sum(dim=1) - W.norm(dim=1) ** 2)
+
+
+@mutant("1.10", says="not squared")
+def overlaps_not_squared(W):
+    overlaps = F.normalize(W, dim=1).mT @ W
+    return _states(W.norm(dim=1), overlaps.sum(dim=2) - W.norm(dim=1))
+
+
+@mutant("1.10", says="are exchanged")
+def other_numbers(W):
+    return torch.tensor([0, 2, 1])[_states(W.norm(dim=1), _others(W))]
+
+
+@mutant("1.10", says="squared length is compared")
+def squared_length(W):
+    return _states(W.norm(dim=1) ** 2, _others(W))
+
+
+@mutant("1.10", says="axes of `hidden` and `features` are swapped")
+def axes_swapped(W):
+    return _states(W.norm(dim=2), _others(W.mT))
+
+
+@mutant("1.10", says="1 is subtracted")
+def one_for_itself(W):
+    return _states(W.norm(dim=1), _others(W) + W.norm(dim=1) ** 2 - 1)
+
+
+@mutant("1.10", says="largest overlap")
+def largest_only(W):
+    overlaps = (F.normalize(W, dim=1).mT @ W) ** 2
+    overlaps = overlaps - torch.diag_embed(overlaps.diagonal(dim1=1, dim2=2))
+    return _states(W.norm(dim=1), overlaps.amax(dim=2))
+
+
+@variant("1.10")
+def feature_by_feature(W):
+    states = torch.zeros(len(W), W.shape[2])
+    for i, matrix in enumerate(W):
+        for f in range(matrix.shape[1]):
+            length = matrix[:, f].norm()
+            if length < 0.5:
+                continue
+            others = [g for g in range(matrix.shape[1]) if g != f]
+            shared = ((matrix[:, f] / length) @ matrix[:, others]).pow(2).sum()
+            states[i, f] = 1 if shared > 0.25 else 2
+    return states
+
+
+@variant("1.10")
+def masked_diagonal(W):
+    lengths = W.norm(dim=1)
+    overlaps = torch.einsum("ihf,ihg->ifg", W / lengths[:, None].clamp(min=1e-6), W) ** 2
+    overlaps = overlaps.masked_fill(torch.eye(W.shape[2], dtype=torch.bool), 0)
+    represented = (lengths >= 0.5).int()
+    return represented * (2 - (overlaps.sum(2) > 0.25).int())
+
+
+@variant("1.10")
+def through_the_dimensionality(W):
+    lengths = W.norm(dim=1)
+    total = ((F.normalize(W, dim=1).mT @ W) ** 2).sum(dim=2)
+    return _states(lengths, total * (1 - lengths**2 / total.clamp(min=1e-9)))

@@ -1,0 +1,99 @@
+"""Answers to exercise 1.11: `sweep_settings`."""
+
+import itertools
+
+import torch
+
+from tests.mutants import mutant, variant
+
+
+def _pair(probabilities, importances, n_features):
+    p = probabilities.repeat_interleave(len(importances))[:, None].repeat(1, n_features)
+    importance = torch.ones_like(p)
+    importance[:, -1] = importances.repeat(len(probabilities))
+    return p, importance
+
+
+@mutant("1.11", says="column by column")
+def other_order(probabilities, importances, n_features):
+    p = probabilities.repeat(len(importances))[:, None].repeat(1, n_features)
+    importance = torch.ones_like(p)
+    importance[:, -1] = importances.repeat_interleave(len(probabilities))
+    return p, importance
+
+
+@mutant("1.11", says="some pairs come twice")
+def both_interleaved(probabilities, importances, n_features):
+    p, importance = _pair(probabilities, importances, n_features)
+    importance[:, -1] = importances.repeat_interleave(len(probabilities))
+    return p, importance
+
+
+@mutant("1.11", says="*first* feature")
+def first_feature(probabilities, importances, n_features):
+    p, importance = _pair(probabilities, importances, n_features)
+    return p, importance.flip(1)
+
+
+@mutant("1.11", says="all features of an instance")
+def whole_row(probabilities, importances, n_features):
+    p, importance = _pair(probabilities, importances, n_features)
+    return p, importance[:, -1:].expand(-1, n_features)
+
+
+@mutant("1.11", says="importance 0")
+def zeros_elsewhere(probabilities, importances, n_features):
+    p, importance = _pair(probabilities, importances, n_features)
+    importance[:, :-1] = 0
+    return p, importance
+
+
+@mutant("1.11", says="order `features instances`")
+def wrong_axis(probabilities, importances, n_features):
+    p, importance = _pair(probabilities, importances, n_features)
+    return p, importance.T
+
+
+@mutant("1.11", says="one column only")
+def single_columns(probabilities, importances, n_features):
+    p, importance = _pair(probabilities, importances, n_features)
+    return p[:, :1], importance[:, -1:]
+
+
+@mutant("1.11", says="exchanged")
+def other_way_round(probabilities, importances, n_features):
+    return _pair(probabilities, importances, n_features)[::-1]
+
+
+@mutant("1.11", says="only the last feature has the probability")
+def probability_of_the_last(probabilities, importances, n_features):
+    p, importance = _pair(probabilities, importances, n_features)
+    p[:, :-1] = 1
+    return p, importance
+
+
+@mutant("1.11", says="Return two tensors")
+def importance_only(probabilities, importances, n_features):
+    return _pair(probabilities, importances, n_features)[1]
+
+
+@variant("1.11")
+def by_a_loop(probabilities, importances, n_features):
+    pairs = list(itertools.product(probabilities.tolist(), importances.tolist()))
+    p = torch.tensor([[p] * n_features for p, _ in pairs])
+    return [p, torch.tensor([[1.0] * (n_features - 1) + [importance] for _, importance in pairs])]
+
+
+@variant("1.11")
+def by_a_grid(probabilities, importances, n_features):
+    p, last = torch.cartesian_prod(probabilities, importances).unbind(1)
+    ones = torch.ones(len(p), n_features - 1)
+    return p[:, None].expand(-1, n_features), torch.hstack([ones, last[:, None]])
+
+
+@variant("1.11")
+def by_broadcasting(probabilities, importances, n_features):
+    p = probabilities.double()[:, None, None].expand(-1, len(importances), n_features).reshape(-1, n_features)
+    mask = torch.arange(n_features) == n_features - 1
+    importance = torch.where(mask, importances[None, :, None], 1.0)
+    return p, importance.expand(len(probabilities), -1, -1).reshape(-1, n_features)

@@ -1,0 +1,99 @@
+"""Answers to exercise 1.12: `invented_and_missed`."""
+
+import torch
+
+from tests.mutants import mutant, variant
+
+
+def _parts(out, batch, absent):
+    squared = (out - batch) ** 2
+    return (squared * absent).sum(2).mean(0), (squared * ~absent).sum(2).mean(0)
+
+
+@mutant("1.12", says="exchanged")
+def missed_first(out, batch):
+    return _parts(out, batch, batch != 0)
+
+
+@mutant("1.12", says="`out` is 0 instead of `batch`")
+def mask_from_the_output(out, batch):
+    return _parts(out, batch, out == 0)
+
+
+@mutant("1.12", says="mean over features")
+def mean_over_features(out, batch):
+    squared, absent = (out - batch) ** 2, batch == 0
+    return (squared * absent).mean(dim=(0, 2)), (squared * ~absent).mean(dim=(0, 2))
+
+
+@mutant("1.12", says="how many entries were counted")
+def mean_of_those_counted(out, batch):
+    squared, absent = (out - batch) ** 2, batch == 0
+    return (
+        (squared * absent).sum((0, 2)) / absent.sum((0, 2)),
+        (squared * ~absent).sum((0, 2)) / (~absent).sum((0, 2)),
+    )
+
+
+@mutant("1.12", says="input is squared")
+def what_was_there(out, batch):
+    return torch.where(batch == 0, out**2, 0).sum(2).mean(0), (batch**2).sum(2).mean(0)
+
+
+@mutant("1.12", says="absolute error")
+def absolute_error(out, batch):
+    error, absent = (out - batch).abs(), batch == 0
+    return (error * absent).sum(2).mean(0), (error * ~absent).sum(2).mean(0)
+
+
+@mutant("1.12", says="sum over the batch")
+def summed_over_the_batch(out, batch):
+    squared, absent = (out - batch) ** 2, batch == 0
+    return (squared * absent).sum((0, 2)), (squared * ~absent).sum((0, 2))
+
+
+@mutant("1.12", says="instances are averaged")
+def one_number(out, batch):
+    invented, missed = _parts(out, batch, batch == 0)
+    return invented.mean(), missed.mean()
+
+
+@mutant("1.12", says="mask is missing")
+def everything_is_missed(out, batch):
+    invented, missed = _parts(out, batch, batch == 0)
+    return invented, invented + missed
+
+
+@mutant("1.12", says="nothing at all is present")
+def empty_inputs_only(out, batch):
+    empty = (batch == 0).all(dim=2, keepdim=True).expand_as(batch)
+    return _parts(out, batch, empty)
+
+
+@mutant("1.12", says="Return two tensors")
+def the_loss(out, batch):
+    return ((out - batch) ** 2).sum(2).mean(0)
+
+
+@variant("1.12")
+def total_minus_one_part(out, batch):
+    total = ((out - batch) ** 2).sum(2).mean(0)
+    invented = torch.einsum("bif,bif->i", out**2, (batch == 0).float()) / len(out)
+    return invented, total - invented
+
+
+@variant("1.12")
+def input_by_input(out, batch):
+    parts = torch.zeros(2, out.shape[1])
+    for answer, x in zip(out, batch, strict=True):
+        for instance in range(out.shape[1]):
+            for feature in range(out.shape[2]):
+                which = int(x[instance, feature] > 0)
+                parts[which, instance] += (answer[instance, feature] - x[instance, feature]) ** 2 / len(out)
+    return parts[0], parts[1]
+
+
+@variant("1.12")
+def in_double_precision(out, batch):
+    invented, missed = _parts(out.double(), batch.double(), batch == 0)
+    return [invented, missed]
