@@ -51,9 +51,16 @@ def updated(tmp_path_factory, release):
     return folder / "before", folder / "after", conflicts
 
 
+# Exercises that ask for something else than they did in the stored release.
+REPLACED = ("1.10",)
+
+
 @pytest.mark.parametrize("notebook", NOTEBOOKS)
 def test_what_was_solved_passes_and_what_was_not_does_not(updated, notebook):
     for result in check_notebook(updated[1] / notebook):
+        if result.id in REPLACED:
+            assert result.status in ("failed", "error")
+            continue
         wanted = "passed" if result.id in SOLVED else "failed" if result.id in WRONG else "not_attempted"
         assert (result.id, result.status) == (result.id, wanted), result.message
 
