@@ -3,7 +3,7 @@
 import torch
 import torch.nn.functional as F
 
-from tests.mutants import mutant, variant
+from tests.mutants import equivalent, mutant, variant
 
 
 def _others(W):
@@ -116,3 +116,20 @@ def through_the_dimensionality(W):
     lengths = W.norm(dim=1)
     total = ((F.normalize(W, dim=1).mT @ W) ** 2).sum(dim=2)
     return _states(lengths, total * (1 - lengths**2 / total.clamp(min=1e-9)))
+
+
+equivalent(
+    "1.10",
+    "a column of zeros is not represented, whatever becomes of its direction; every other one is longer than the bound",
+    "norms.unsqueeze(1).clamp(min=1e-08) -> norms.unsqueeze(1)",
+    "min=1e-08: 1e-08 -> 2e-08",
+    "min=1e-08: 1e-08 -> 5e-09",
+    "min=1e-08: 1e-08 -> 0.01",
+    "min=1e-08: 1e-08 -> 0.0",
+)
+equivalent(
+    "1.10",
+    "exactly on a border rounding decides, so the check keeps away from it",
+    "norms < 0.5 -> norms <= 0.5",
+    "others > 0.25 -> others >= 0.25",
+)

@@ -2,7 +2,7 @@
 
 import torch
 
-from tests.mutants import mutant, variant
+from tests.mutants import equivalent, mutant, variant
 
 
 def _parts(out, batch, absent):
@@ -97,3 +97,6 @@ def input_by_input(out, batch):
 def in_double_precision(out, batch):
     invented, missed = _parts(out.double(), batch.double(), batch == 0)
     return [invented, missed]
+
+
+equivalent("1.12", "the error is squared", "out - batch -> batch - out")

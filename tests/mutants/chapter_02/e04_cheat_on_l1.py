@@ -5,7 +5,7 @@ import copy
 import torch
 from torch.nn import functional as F
 
-from tests.mutants import mutant, variant
+from tests.mutants import equivalent, mutant, variant
 
 
 @mutant("2.4", says="`b_enc` was forgotten")
@@ -196,3 +196,6 @@ def instance_by_instance(h, W_enc, b_enc, W_dec, b_dec):
 def measured_in_double(h, W_enc, b_enc, W_dec, b_dec):
     acts, rebuilt = _through(*(t.double() for t in (h, W_enc, b_enc, W_dec, b_dec)))
     return [acts.mean(0).sum(-1), ((h - rebuilt) ** 2).mean((0, 2))]
+
+
+equivalent("2.4", "the error is squared", "h - h_reconstructed -> h_reconstructed - h")
