@@ -113,8 +113,14 @@ def animate_learning(
     for trace, column in zip(moving(chosen[-1]), [1] * n_features + [2], strict=True):
         fig.add_trace(trace, row=1, col=column)
     numbers = list(range(2, 2 + n_features + 1))
+    # A frame holds the positions only; the looks stay.
     fig.frames = [
-        go.Frame(data=moving(record), traces=numbers, name=str(log.steps[record])) for record in chosen
+        go.Frame(
+            data=[go.Scatter(x=trace.x, y=trace.y) for trace in moving(record)],
+            traces=numbers,
+            name=str(log.steps[record]),
+        )
+        for record in chosen
     ]
     styled(fig, title=title, width=900, height=520)
     reach = 1.15 * max(1.0, float(weights.norm(dim=1).max()))

@@ -97,7 +97,7 @@ def plot_hidden_states(
     W: Float[Tensor, "instances hidden features"] | None = None,
     titles: Sequence[str] | None = None,
     title: str | None = None,
-    max_points: int = 300,
+    max_points: int = 200,
 ) -> go.Figure:
     """Draw where the inputs of a batch end up in a two-dimensional hidden space, one panel for each instance.
 
@@ -413,7 +413,7 @@ def plot_dimensionality(
             x=rounded(x.flatten()),
             y=rounded(shares.flatten()),
             mode="markers",
-            marker={"size": 3, "color": COLORS[0], "opacity": 0.6},
+            marker={"size": 4, "color": COLORS[0], "opacity": 0.9},
             name="one feature",
             hovertemplate="1/p %{x}<br>dimensionality %{y}<extra></extra>",
         )
@@ -467,8 +467,8 @@ def plot_double_descent(
     shares = [
         (values, name, color)
         for values, name, color in (
-            (feature_dimensionality, "features", COLORS[0]),
             (datapoint_dimensionality, "datapoints", COLORS[1]),
+            (feature_dimensionality, "features", COLORS[0]),
         )
         if values is not None
     ]
@@ -489,7 +489,7 @@ def plot_double_descent(
         row=1,
         col=1,
     )
-    # Rings on top of dots: where a feature and a datapoint have the same share, both are seen.
+    # Small dots on top of rings: where a feature and a datapoint have the same share, both are seen.
     looks = {"features": "circle", "datapoints": "circle-open"}
     for runs, name, color in shares:
         points = [(size, share) for size, run in zip(sizes, runs, strict=True) for share in rounded(run)]
@@ -502,7 +502,7 @@ def plot_double_descent(
                     "color": color,
                     "size": 4 if name == "features" else 10,
                     "symbol": looks[name],
-                    "opacity": 0.6,
+                    "opacity": 0.9 if name == "features" else 0.6,
                 },
                 name=f"dimensionality of {name}",
             ),
@@ -550,7 +550,7 @@ def plot_double_descent_geometry(
     )
     for column, (W, h) in enumerate(zip(weights, hidden, strict=True), start=1):
         for row, vectors, color in ((1, W.mT, COLORS[0]), (2, h, COLORS[1])):
-            vectors = vectors[:1000].detach().cpu()  # more than can be told apart
+            vectors = vectors[:300].detach().cpu()  # more cannot be told apart
             spokes = torch.stack(
                 [torch.zeros_like(vectors), vectors, torch.full_like(vectors, math.nan)], dim=1
             )

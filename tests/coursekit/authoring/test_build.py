@@ -134,3 +134,23 @@ def test_a_warning_does_not_get_into_a_solved_notebook():
     )
     with pytest.raises(CourseError, match=r"00_start_here: the cell code-plot writes to .* \(no browser\)"):
         build._tidy_outputs(nbformat.v4.new_notebook(cells=[cell]), chapter("00"))
+
+
+def test_a_picture_takes_less_room_and_looks_the_same():
+    import base64
+    import io
+
+    from PIL import Image, ImageDraw
+
+    from coursekit.authoring.build import _in_few_colors
+
+    image = Image.new("RGBA", (400, 300), (0, 0, 0, 0))
+    ImageDraw.Draw(image).ellipse((50, 50, 250, 250), fill="#0072B2", outline="#D55E00")
+    png = io.BytesIO()
+    image.save(png, "png", compress_level=0)
+    small = base64.b64decode(_in_few_colors(base64.b64encode(png.getvalue()).decode()))
+    assert len(small) < len(png.getvalue()) / 5
+    again = Image.open(io.BytesIO(small)).convert("RGBA")
+    assert again.size == image.size
+    for place in ((0, 0), (150, 150)):
+        assert max(abs(a - b) for a, b in zip(again.getpixel(place), image.getpixel(place), strict=True)) <= 8
