@@ -439,7 +439,7 @@ def compute_dimensionality(
 def hidden_for_datapoints(
     model: ToyModel, datapoints: Float[Tensor, "batch instances features"]
 ) -> Float[Tensor, "batch instances hidden"]:
-    """Where a toy model puts each of some datapoints: the hidden vectors, before anything is read out again.
+    """Find where a toy model puts each of some datapoints: the hidden vectors, before anything is read out again.
 
     Henighan et al. 2023, "Superposition, Memorization, and Double Descent": a model that has memorized its training
     data gives every datapoint a direction of its own in the hidden space, as other models do with features.

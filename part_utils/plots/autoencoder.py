@@ -615,7 +615,7 @@ def animate_directions(
 
 
 def frame_records(log: TrainingLog, max_frames: int, until: int | None = None) -> list[int]:
-    """At most `max_frames` records of a log, from the first to the last (or to `until`), where something happens.
+    """Choose at most `max_frames` records of a log, from first to last (or to `until`), where something happens.
 
     Between two frames the decoder rows turn by about the same angle in all. A latent that is resampled counts as
     turned by a right angle. So a quick start and a resampling get many frames, and a long rest few.

@@ -19,7 +19,7 @@ STATE_COLORS = (GRAY, COLORS[1], COLORS[0])
 def plot_phase_diagrams(
     *diagrams: PhaseDiagram, titles: Sequence[str] | None = None, title: str | None = None
 ) -> go.Figure:
-    """What becomes of the last feature, by its importance (to the right) and its sparsity (upward).
+    """Draw what becomes of the last feature, by its importance (to the right) and its sparsity (upward).
 
     Args:
         diagrams: from `measure_phases` or `theoretical_phases`.
@@ -78,7 +78,7 @@ def plot_phase_diagrams(
 def animate_learning(
     log: TrainingLog, *, instance: int = 0, max_frames: int = 50, title: str | None = None
 ) -> go.Figure:
-    """The arrows of a toy model while it trains, beside its loss; a slider and a play button go through the steps.
+    """Animate the arrows of a toy model while it trains, beside its loss, with a slider and a play button.
 
     The figure stands at the end of the training; the play button starts at its beginning.
 
@@ -173,7 +173,7 @@ def _player(names: Sequence[str]) -> dict[str, Any]:
 
 
 def plot_shrinkage(results: Mapping[str, Sequence[Shrinkage]], *, title: str | None = None) -> go.Figure:
-    """By how much latents fall short of their features, measured and predicted, against the penalty.
+    """Draw by how much latents fall short of their features, measured and predicted, against the penalty.
 
     Args:
         results: for each toy model its name and what `measure_shrinkage` returned.
