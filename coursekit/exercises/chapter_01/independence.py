@@ -52,7 +52,7 @@ def _index(place: int, values: Tensor) -> tuple[int, ...]:
 
 
 def check_rows_are_independent(check: Check, x: Tensor, what: str) -> None:
-    """Check that what one row decides says nothing of another row: its neighbors, or the same place in another part of the batch.
+    """Check that what one row decides says nothing of a neighbor, or of the same place in another part of the batch.
 
     Args:
         x: what is decided, with the axes batch, instances, features.
