@@ -495,6 +495,8 @@ def _near(left: float, right: float) -> bool:
 def _general_mistakes(expected: Tensor, axes: str) -> Iterator[tuple[str, Tensor]]:
     """Mistakes in the handling of axes and signs, which can be made in any exercise."""
     names = _axis_names(axes, expected.ndim)
+    if not expected.is_floating_point():
+        expected = expected.double()
     if 1 in expected.shape:
         yield "an axis of size 1 is lost (`squeeze` removes all of them)", expected.squeeze()
     for order in itertools.permutations(range(expected.ndim)):

@@ -208,12 +208,15 @@ class DirectLearner:
         return value
 
     def _outward(self, value: Any) -> Any:
-        if isinstance(value, Tensor) and value.device.type == "meta":
-            return Handle(-1, "Tensor on the device `meta`, which has no values")
         if isinstance(value, Tensor):
             # Plain data: a subclass has no say in how it is compared.
             with torch._C.DisableTorchFunctionSubclass():
-                return _plain(value.detach())
+                if value.device.type == "meta":
+                    return self._handle(value, "Tensor on the device `meta`, which has no values")
+                if value.layout is not torch.strided:
+                    return self._handle(value, "sparse Tensor (`.to_dense()` makes it an ordinary one)")
+                plain = value.detach().as_subclass(Tensor)
+                return plain.resolve_conj().resolve_neg().cpu().clone()
         if value is None or type(value) in (bool, int, float, str):
             return value
         if isinstance(value, tuple):
@@ -224,19 +227,12 @@ class DirectLearner:
             return {key: self._outward(item) for key, item in value.items()}
         return self._handle(value)
 
-    def _handle(self, value: Any) -> Handle:
+    def _handle(self, value: Any, name: str = "") -> Handle:
         kind = type(value)
         module = "" if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}."
-        handle = Handle(len(self._objects), f"{module}{kind.__qualname__}")
+        handle = Handle(len(self._objects), name or f"{module}{kind.__qualname__}")
         self._objects[handle.number] = value
         return handle
-
-
-def _plain(tensor: Tensor) -> Tensor:
-    """A copy of the values, however they were stored."""
-    if tensor.layout is not torch.strided:
-        tensor = tensor.to_dense()
-    return tensor.as_subclass(Tensor).resolve_conj().resolve_neg().cpu().clone()
 
 
 def guarded(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
