@@ -99,7 +99,8 @@ def resample_advanced(
     row becomes this vector; its encoder column becomes the vector times `neuron_resample_scale` times the
     mean length of the encoder columns that are alive in the same instance (times 1 where none is alive);
     its encoder bias becomes 0. Latents that are alive are not touched, nor is an instance that rebuilds
-    every input without error. With tied weights there is only the encoder to change.
+    every input without error. An input that equals `b_dec` has no direction, and must not make any weight NaN. With
+    tied weights there is only the encoder to change.
 
     Args:
         autoencoder: the autoencoder to change.

@@ -53,6 +53,17 @@ def autoencoder_init(check: Check) -> None:
                 "needs numbers of its own.",
             )
 
+    drawn = []
+    for _ in range(2):
+        check.create(SMALL)
+        drawn.append(check.learner.call("torch.rand", 3))
+    check.holds(
+        not torch.equal(*drawn),
+        "other random numbers go on as they were",
+        "`__init__` sets torch's seed (`torch.manual_seed`). Every autoencoder then starts the same, and whatever is "
+        "drawn after it repeats itself. Draw the weights without setting a seed.",
+    )
+
 
 def _check_parameter(
     check: Check, made: Handle, name: str, shape: tuple[int, ...], trainable: list[str], tied: bool

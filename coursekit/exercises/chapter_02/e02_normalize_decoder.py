@@ -83,6 +83,7 @@ def normalize_decoder(check: Check) -> None:
     for cfg in (SMALL, WIDE):
         _check_projected_decoder(check, cfg)
     _check_rows_of_zeros(check)
+    _check_gradient_at_zero(check)
     weights = random_weights(check, TIED)
     tied = make_autoencoder(check, TIED, weights, target=None)
     with explained(
@@ -260,4 +261,24 @@ def _check_rows_of_zeros(check: Check) -> None:
             "a row of zeros stays a row of zeros",
             f"A row of zeros does not stay zero in {what}.",
             [f"got {[round(number, 4) for number in row.tolist()]}"],
+        )
+
+
+def _check_gradient_at_zero(check: Check) -> None:
+    """Where a row is zero the gradient is a number, and all other rows get theirs."""
+    for cfg in (SMALL, TIED):
+        name = "W_enc" if cfg.tied_weights else "W_dec"
+        weights = random_weights(check, cfg)
+        decoder_of(weights)[1, 2] = 0.0
+        autoencoder = make_autoencoder(check, cfg, weights, target=None)
+        cotangent = check.normal(*decoder_of(weights).shape)
+        _, [gradient] = check.learner.gradients(
+            (autoencoder, "normalize_and_return_W_dec"), wrt=[name], cotangent=cotangent
+        )
+        check.holds(
+            gradient is not None and bool(torch.isfinite(gradient).all()),
+            "the gradient of a row of zeros is a number",
+            f"A row of zeros stays zero, but its gradient is NaN or infinite, and one step of Adam would make `{name}` "
+            "NaN. A division by 0 spoils the gradient even where its result is not used (`torch.where`, "
+            "`nan_to_num`): keep the length away from zero before you divide.",
         )

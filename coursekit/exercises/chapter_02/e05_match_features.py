@@ -30,6 +30,10 @@ def match_features(check: Check) -> None:
                 else "right where each feature has a nearest latent of its own"
             )
             _check_matches(check, W_toy, W_dec, claim)
+    W_toy, W_dec = _features_and_latents(check, 5, 3, 7, conflict=False)
+    _check_matches(check, W_toy[:1], W_dec[:1], "right for one instance")
+    W_toy, W_dec = _features_and_latents(check, 1, 3, 5, conflict=False)
+    _check_matches(check, W_toy[:2], W_dec[:2], "right for one feature")
     W_toy, W_dec = _features_and_latents(check, 5, 3, 3, conflict=True)
     with explained(
         {"": "With fewer latents than features your code raised an error; a feature without a latent is 0."}
@@ -151,6 +155,7 @@ def _match_mistakes(W_toy: Tensor, W_dec: Tensor) -> dict[str, Alternative]:
         ),
         "each *latent's* best feature is returned": cosines.amax(1),
         "the squared similarities are returned": lambda: _matched(cosines, cosines.square()),
+        "axes of length 1 are dropped (`squeeze`); every axis stays": lambda: _matched(cosines).squeeze(),
         "not the similarity but its sum is returned": lambda: _matched(cosines).sum(-1),
         "the mean over the features is returned": lambda: _matched(cosines).mean(-1),
         "the similarities are in order of size, not in order of the features": lambda: (

@@ -46,6 +46,9 @@ def encoder_decoder_similarity(check: Check) -> None:
         _check_similarity(
             check, TIED, random_weights(check, TIED), "1 for every latent when the weights are tied"
         )
+    for instances, latents in ((1, 7), (3, 1), (1, 1)):
+        cfg = AutoEncoderConfig(n_instances=instances, n_input_ae=3, n_hidden_ae=latents)
+        _check_similarity(check, cfg, random_weights(check, cfg), "right for one instance or one latent")
     weights = random_weights(check, SMALL)
     weights["W_enc"][1, :, 2] = 0.0
     weights["W_dec"][2, 3] = 0.0
@@ -124,6 +127,9 @@ def _check_similarity(
         mistakes["the decoder is reshaped instead of transposed"] = (
             reads * unit_rows(stored.reshape(W_enc.shape), 1)
         ).sum(1)
+    if 1 in expected.shape:
+        # A mean or a sum over one instance looks the same.
+        mistakes = {"axes of length 1 are dropped (`squeeze`); every axis stays": expected.squeeze()}
     check.equal(check.call(autoencoder), expected, "n_instances n_hidden_ae", claim, mistakes)
     changed = changed_weights(check, autoencoder, cfg, weights)
     if changed:

@@ -32,6 +32,10 @@ TIED = replace(SMALL, tied_weights=True)
 DEAD = ((1, 4, 6), (0, 2, 3, 4, 6, 7, 8, 9), ())
 
 
+# The instance without dead latents stands between others, so that nobody may stop at it.
+WITH_A_GAP = ((1, 4, 6), (), (0, 2, 3, 4, 6, 7, 8, 9))
+
+
 WITHOUT_W_DEC = {
     "no attribute 'W_dec'": "With tied weights there is no `W_dec`, and only the encoder is to be changed. Ask "
     "`autoencoder.cfg.tied_weights`."
@@ -162,6 +166,14 @@ def check_touched(
             raise Mistake(f"The wrong latents were replaced. This is what comes out when {phrase}.")
     if bool((after["b_enc"] == 0).all()) and not dead.all():
         raise Mistake("`b_enc` was set to 0 for all latents. Those that are alive keep theirs.")
+    idle = ~dead.any(-1)
+    reached = dead & (idle.int().cumsum(0) == 0).unsqueeze(-1)
+    stopped = reached.any() and not torch.equal(reached, dead)
+    if stopped and all(torch.equal(mask, reached) for mask in touched.values()):
+        raise Mistake(
+            f"The instances after instance {int(idle.int().argmax())}, in which nothing is to be replaced, were left "
+            "as they were. `return` or `break` ends the loop there; the next instance still has its turn (`continue`)."
+        )
     whole = {"W_enc": "column", "b_enc": "entry", "W_dec": "row"}
     for name, mask in touched.items():
         if (mask & ~dead).any():

@@ -18,6 +18,7 @@ from coursekit.exercises.chapter_03.dead_latents import (
     DEAD,
     SMALL,
     TIED,
+    WITH_A_GAP,
     after_resampling,
     check_none_dead,
     check_touched,
@@ -38,8 +39,8 @@ from part_utils.autoencoder import AutoEncoderConfig
 )
 def resample_simple(check: Check) -> None:
     scale = 0.35
-    for cfg in (SMALL, TIED):
-        dead = dead_mask(cfg, DEAD)
+    for cfg, latents in ((SMALL, DEAD), (TIED, DEAD), (SMALL, WITH_A_GAP)):
+        dead = dead_mask(cfg, latents)
         rates = firing_rates(check, dead)
         weights = random_weights(check, cfg)
         after = after_resampling(check, cfg, weights, rates, scale)
@@ -61,6 +62,17 @@ def resample_simple(check: Check) -> None:
     after = after_resampling(check, everything, weights, rates, scale)
     check_touched(check, weights, after, dead, rates)
     check.holds(True, "right where every latent of an instance is dead", "")
+    few = (
+        (AutoEncoderConfig(1, 5, 7), ((1, 4),)),
+        (AutoEncoderConfig(2, 3, 5), ((), (2,))),
+    )
+    for single, chosen in few:
+        dead = dead_mask(single, chosen)
+        weights, rates = random_weights(check, single), firing_rates(check, dead)
+        after = after_resampling(check, single, weights, rates, scale)
+        check_touched(check, weights, after, dead, rates)
+        check_unit_length(check, weights, after, dead, scale)
+        _check_simple_encoder(check, weights, after, dead, scale)
 
 
 def _check_simple_encoder(

@@ -19,6 +19,7 @@ from coursekit.exercises.chapter_03.dead_latents import (
     DEAD,
     SMALL,
     TIED,
+    WITH_A_GAP,
     after_resampling,
     check_none_dead,
     check_touched,
@@ -26,9 +27,15 @@ from coursekit.exercises.chapter_03.dead_latents import (
     dead_mask,
     firing_rates,
 )
+from coursekit.exercises.chapter_03.edge_cases import (
+    BATCH,
+    check_inputs_without_direction,
+    check_no_loss,
+    check_none_alive,
+)
 from part_utils.autoencoder import AutoEncoderConfig
 
-BATCH = 7
+ONE_INSTANCE = AutoEncoderConfig(n_instances=1, n_input_ae=5, n_hidden_ae=7)
 
 
 @exercise(
@@ -46,8 +53,8 @@ def resample_advanced(check: Check) -> None:
         "without replacement": "With more dead latents than inputs your code raised an error. Each dead latent draws "
         "on its own, so an input may be drawn more than once (`replacement=True`).",
     }
-    for cfg in (SMALL, TIED):
-        dead = dead_mask(cfg, DEAD)
+    for cfg, latents in ((SMALL, DEAD), (TIED, DEAD), (SMALL, WITH_A_GAP), (ONE_INSTANCE, ((1, 4),))):
+        dead = dead_mask(cfg, latents)
         rates = firing_rates(check, dead)
         weights = random_weights(check, cfg)
         h = check.normal(BATCH, cfg.n_instances, cfg.n_input_ae) + check.normal(
@@ -59,8 +66,9 @@ def resample_advanced(check: Check) -> None:
         _check_advanced_encoder(check, weights, after, dead, scale)
     check_none_dead(check, check.normal(BATCH, SMALL.n_instances, SMALL.n_input_ae), scale)
     _check_drawn_by_loss(check, scale, errors)
-    _check_none_alive(check, scale, errors)
-    _check_no_loss(check, scale)
+    check_none_alive(check, scale, errors)
+    check_no_loss(check, scale)
+    check_inputs_without_direction(check, scale)
 
 
 def _forward(h: Tensor, weights: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
@@ -394,43 +402,4 @@ def _check_distribution(
         "The inputs are drawn with the wrong probabilities. They shall be proportional to the squared `l2_loss` of the "
         "latent's own instance, computed once, before any latent is replaced.",
         details,
-    )
-
-
-def _check_none_alive(check: Check, scale: float, errors: Mapping[str, str]) -> None:
-    cfg = AutoEncoderConfig(n_instances=2, n_input_ae=5, n_hidden_ae=3)
-    dead = dead_mask(cfg, ((0, 1, 2), (1,)))
-    weights, rates = random_weights(check, cfg), firing_rates(check, dead)
-    h = check.normal(BATCH, cfg.n_instances, cfg.n_input_ae)
-    errors = {**errors, "": "Where every latent of an instance is dead your code raised an error."}
-    after = after_resampling(check, cfg, weights, rates, h, scale, errors=errors)
-    if not all(torch.isfinite(value).all() for value in after.values()):
-        raise Mistake(
-            "Where every latent of an instance is dead there are NaN values now: the mean length of no living latents "
-            "is not a number. Use 1 in its place."
-        )
-    if (after["W_enc"][0].norm(dim=0) == 0).any():
-        raise Mistake(
-            "Where every latent of an instance is dead the new encoder columns are zero. Use 1 for the mean length."
-        )
-    check_touched(check, weights, after, dead, rates)
-    check.holds(True, "right where every latent of an instance is dead", "")
-
-
-def _check_no_loss(check: Check, scale: float) -> None:
-    """All inputs equal b_dec in one instance, and no latent fires: there is no error at all."""
-    dead = dead_mask(SMALL, DEAD)
-    weights, rates = random_weights(check, SMALL), firing_rates(check, dead)
-    weights["b_enc"][1] = -weights["b_enc"][1].abs() - 0.1
-    h = check.normal(BATCH, SMALL.n_instances, SMALL.n_input_ae)
-    h[:, 1] = weights["b_dec"][1]
-    errors = {
-        "": "Where an instance rebuilds every input without error there is nothing to draw from, and your code fails."
-    }
-    after = after_resampling(check, SMALL, weights, rates, h, scale, errors=errors)
-    check.holds(
-        all(bool(torch.isfinite(value).all()) for value in after.values()),
-        "no NaN where an instance rebuilds every input without error",
-        "Where an instance rebuilds every input without error there are NaN values now (0 divided by 0). Leave such an "
-        "instance as it is.",
     )

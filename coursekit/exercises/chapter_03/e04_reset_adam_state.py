@@ -15,7 +15,14 @@ from coursekit.exercises.chapter_02.autoencoders import (
     make_autoencoder,
     random_weights,
 )
-from coursekit.exercises.chapter_03.dead_latents import DEAD, SMALL, TIED, WITHOUT_W_DEC, dead_mask
+from coursekit.exercises.chapter_03.dead_latents import (
+    DEAD,
+    SMALL,
+    TIED,
+    WITH_A_GAP,
+    WITHOUT_W_DEC,
+    dead_mask,
+)
 from part_utils.autoencoder import AutoEncoderConfig
 
 
@@ -33,6 +40,8 @@ def reset_adam_state(check: Check) -> None:
         (SMALL, DEAD),
         (TIED, DEAD),
         (square, ((1, 3), (0, 3, 4))),
+        (SMALL, WITH_A_GAP),
+        (AutoEncoderConfig(n_instances=1, n_input_ae=3, n_hidden_ae=5), ((1, 3),)),
         (SMALL, ((), (), ())),
     ):
         _check_reset(check, cfg, dead_mask(cfg, dead))
@@ -46,7 +55,16 @@ def reset_adam_state(check: Check) -> None:
         }
     ):
         check.call(optimizer, autoencoder, dead_mask(SMALL, DEAD))
-    check.holds(True, "nothing happens before the optimizer's first step", "")
+    made = {
+        name: sorted(state) for name, state in _adam_state(check, optimizer, autoencoder).items() if state
+    }
+    check.holds(
+        not made,
+        "nothing happens before the optimizer's first step",
+        "Before the optimizer's first step it has no state, and your code made one. Adam then takes its own state for "
+        "complete, and the first `step()` fails. Reset only what is there.",
+        [f"made for `{name}`: {keys}" for name, keys in made.items()],
+    )
 
 
 def _adam_state(check: Check, optimizer: Handle, autoencoder: Handle) -> dict[str, dict[str, Tensor]]:

@@ -267,3 +267,46 @@ class TruncatedAndNoneWhenTied(nn.Module):
         self.W_dec = None
         if cfg.tied_weights is False:
             self.W_dec = nn.Parameter(nn.init.trunc_normal_(torch.empty((n, z, x), device=device), std=0.5))
+
+
+class _Plain(nn.Module):
+    """Right; a wrong answer changes one piece."""
+
+    def __init__(self, cfg, device=None):
+        super().__init__()
+        self.cfg = cfg
+        n, x, z = cfg.n_instances, cfg.n_input_ae, cfg.n_hidden_ae
+        self.W_enc = nn.Parameter(torch.randn(n, x, z, device=device) / x**0.5)
+        if not cfg.tied_weights:
+            self.W_dec = nn.Parameter(F.normalize(torch.randn(n, z, x, device=device), dim=-1))
+        self.b_enc = nn.Parameter(torch.zeros(n, z, device=device))
+        self.b_dec = nn.Parameter(torch.zeros(n, x, device=device))
+
+
+@mutant("2.1", says="sets torch's seed")
+class SeedsTheGlobalGenerator(_Plain):
+    def __init__(self, cfg, device=None):
+        torch.manual_seed(0)
+        super().__init__(cfg, device)
+
+
+@mutant("2.1", says="sets torch's seed")
+class SeedsAfterwards(_Plain):
+    def __init__(self, cfg, device=None):
+        super().__init__(cfg, device)
+        torch.random.manual_seed(42)
+
+
+@mutant("2.1", says="bias")
+class BiasesOfOne(_Plain):
+    def __init__(self, cfg, device=None):
+        super().__init__(cfg, device)
+        self.b_dec = nn.Parameter(torch.ones_like(self.b_dec))
+
+
+@mutant("2.1", says="no `W_dec` although")
+class TiedTheOtherWayRound(_Plain):
+    def __init__(self, cfg, device=None):
+        super().__init__(cfg, device)
+        if not cfg.tied_weights:
+            del self.W_dec

@@ -295,3 +295,38 @@ class DividedInPlace(AutoEncoder):
             stored = self.W_dec.detach()
             stored.div_(stored.norm(dim=-1, keepdim=True).clamp_(min=1e-9))
         return self
+
+
+def _returned(divide):
+    """An answer whose returned decoder is divided in this way."""
+
+    def normalize_and_return_W_dec(self):
+        return divide(self.W_enc.mT if self.cfg.tied_weights else self.W_dec)
+
+    return {"normalize_and_return_W_dec": normalize_and_return_W_dec}
+
+
+def _where(W):
+    length = W.norm(dim=-1, keepdim=True)
+    return torch.where(length > 0, W / length, torch.zeros_like(W))
+
+
+def _nan_to_num(W):
+    return torch.nan_to_num(W / W.norm(dim=-1, keepdim=True))
+
+
+def _root(W):
+    return W / W.pow(2).sum(-1, keepdim=True).sqrt().clamp_min(1e-8)
+
+
+def _where_nan(W):
+    unit = W / W.norm(dim=-1, keepdim=True)
+    return torch.where(unit.isnan(), 0.0, unit)
+
+
+WhereTheLengthIsPositive = mutant("2.2", says="its gradient is NaN")(
+    type("WhereTheLengthIsPositive", (AutoEncoder,), _returned(_where))
+)
+NanToNum = mutant("2.2", says="its gradient is NaN")(type("NanToNum", (AutoEncoder,), _returned(_nan_to_num)))
+RootOfZero = mutant("2.2", says="its gradient is NaN")(type("RootOfZero", (AutoEncoder,), _returned(_root)))
+WhereNan = mutant("2.2", says="its gradient is NaN")(type("WhereNan", (AutoEncoder,), _returned(_where_nan)))

@@ -206,3 +206,19 @@ def numpy_throughout(W_toy, W_dec):
         chosen = linear_sum_assignment(-cosines)
         found[i, chosen[0]] = cosines[chosen]
     return torch.from_numpy(found)
+
+
+@mutant("2.5", says="`squeeze`")
+def every_short_axis_is_dropped(W_toy, W_dec):
+    return every_permutation(W_toy, W_dec).squeeze()
+
+
+@mutant("2.5", says="`squeeze`")
+def one_instance_without_its_axis(W_toy, W_dec):
+    found = every_permutation(W_toy, W_dec)
+    return found[0] if len(found) == 1 else found
+
+
+@mutant("2.5", says="")
+def half_of_each_similarity(W_toy, W_dec):
+    return every_permutation(W_toy, W_dec) / 2

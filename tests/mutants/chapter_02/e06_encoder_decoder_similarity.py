@@ -126,3 +126,16 @@ def cosine_module_for_each_instance(autoencoder):
     for i in range(len(found)):
         found[i] = cosine(autoencoder.W_enc[i], W_dec[i].t())
     return found
+
+
+@mutant("2.6", says="`squeeze`")
+def every_short_axis_is_dropped(autoencoder):
+    return F.cosine_similarity(
+        autoencoder.W_enc.mT, autoencoder.normalize_and_return_W_dec(), dim=-1
+    ).squeeze()
+
+
+@mutant("2.6", says="`squeeze`")
+def the_axis_of_one_instance_is_dropped(autoencoder):
+    found = F.cosine_similarity(autoencoder.W_enc.mT, autoencoder.normalize_and_return_W_dec(), dim=-1)
+    return found[0] if len(found) == 1 else found

@@ -317,3 +317,31 @@ def old_weights_multiplied_away(autoencoder, rates, scale=0.2):
     if not autoencoder.cfg.tied_weights:
         autoencoder.W_dec.data.mul_(1 - dead.unsqueeze(2)).add_(v)
     return v, dead
+
+
+@torch.no_grad()
+def _instance_by_instance(autoencoder, rates, scale, stop):
+    """Right, but for an end of the loop at the first instance for which stop(dead) holds."""
+    for i, dead in enumerate(dead_mask(rates)):
+        if stop(dead):
+            return
+        v = F.normalize(torch.randn(int(dead.sum()), autoencoder.cfg.n_input_ae), dim=-1)
+        autoencoder.W_enc[i, :, dead] = scale * v.T
+        autoencoder.b_enc[i, dead] = 0.0
+        if not autoencoder.cfg.tied_weights:
+            autoencoder.W_dec[i, dead] = v
+
+
+@mutant("3.2", says="`return` or `break` ends the loop")
+def returns_at_an_instance_without_dead(autoencoder, rates, scale=0.2):
+    _instance_by_instance(autoencoder, rates, scale, lambda dead: not dead.any())
+
+
+@mutant("3.2", says="")
+def returns_at_an_instance_with_one_dead(autoencoder, rates, scale=0.2):
+    _instance_by_instance(autoencoder, rates, scale, lambda dead: dead.sum() == 1)
+
+
+@variant("3.2")
+def no_instance_ends_the_loop(autoencoder, rates, scale=0.2):
+    _instance_by_instance(autoencoder, rates, scale, lambda dead: False)

@@ -8,114 +8,78 @@ from torch.distributions import Categorical
 from torch.nn import functional as F
 
 from tests.mutants import mutant, variant
-from tests.mutants.chapter_03.shared import dead_mask, simple
+from tests.mutants.chapter_03.shared import advanced, dead_mask, mean_alive, simple
 
-
-def _mean_alive(autoencoder, i, dead):
-    alive = autoencoder.W_enc[i][:, ~dead[i]]
-    return alive.norm(dim=0).mean() if alive.shape[1] else 1.0
-
-
-@torch.no_grad()
-def _advanced(
-    autoencoder,
-    rates,
-    h,
-    scale,
-    weights=lambda l2, i: l2[:, i] ** 2,
-    draw=lambda p, n: torch.multinomial(p, n, replacement=True),
-    rows=lambda a, h, i, chosen: h[chosen, i] - a.b_dec[i],
-    normalize=lambda v: F.normalize(v, dim=-1),
-    length=lambda a, i, dead, scale: scale * _mean_alive(a, i, dead),
-    bias=True,
-    dead=None,
-):
-    """Right as it is; a wrong answer gives one piece of its own."""
-    dead = dead_mask(rates) if dead is None else dead
-    l2 = autoencoder(h).l2_loss
-    for i in range(len(dead)):
-        n = int(dead[i].sum())
-        p = weights(l2, i)
-        if n == 0 or p.sum() == 0:
-            continue
-        v = normalize(rows(autoencoder, h, i, draw(p, n)))
-        if not autoencoder.cfg.tied_weights:
-            autoencoder.W_dec[i, dead[i]] = v
-        autoencoder.W_enc[i].T[dead[i]] = length(autoencoder, i, dead, scale) * v
-        if bias:
-            autoencoder.b_enc[i, dead[i]] = 0
-
-
-variant("3.3")(_advanced)
+variant("3.3")(advanced)
 
 
 @mutant("3.3", says="equally likely")
 def uniform(autoencoder, rates, h, scale=0.2):
-    _advanced(autoencoder, rates, h, scale, weights=lambda l2, i: torch.ones(len(l2)))
+    advanced(autoencoder, rates, h, scale, weights=lambda l2, i: torch.ones(len(l2)))
 
 
 @mutant("3.3", says="softmax of the loss")
 def softmax(autoencoder, rates, h, scale=0.2):
-    _advanced(autoencoder, rates, h, scale, weights=lambda l2, i: l2[:, i].softmax(0))
+    advanced(autoencoder, rates, h, scale, weights=lambda l2, i: l2[:, i].softmax(0))
 
 
 @mutant("3.3", says="softmax of the squared loss")
 def softmax_of_squares(autoencoder, rates, h, scale=0.2):
-    _advanced(autoencoder, rates, h, scale, draw=lambda p, n: Categorical(logits=p).sample((n,)))
+    advanced(autoencoder, rates, h, scale, draw=lambda p, n: Categorical(logits=p).sample((n,)))
 
 
 @mutant("3.3", says="largest loss")
 def argmax(autoencoder, rates, h, scale=0.2):
-    _advanced(autoencoder, rates, h, scale, draw=lambda p, n: p.argmax().expand(n))
+    advanced(autoencoder, rates, h, scale, draw=lambda p, n: p.argmax().expand(n))
 
 
 @mutant("3.3", says="fourth power")
 def fourth_power(autoencoder, rates, h, scale=0.2):
-    _advanced(autoencoder, rates, h, scale, weights=lambda l2, i: l2[:, i].pow(2).pow(2))
+    advanced(autoencoder, rates, h, scale, weights=lambda l2, i: l2[:, i].pow(2).pow(2))
 
 
 @mutant("3.3", says="not to its square")
 def not_squared(autoencoder, rates, h, scale=0.2):
-    _advanced(autoencoder, rates, h, scale, weights=lambda l2, i: l2[:, i])
+    advanced(autoencoder, rates, h, scale, weights=lambda l2, i: l2[:, i])
 
 
 @mutant("3.3", says="root of the loss")
 def root(autoencoder, rates, h, scale=0.2):
-    _advanced(autoencoder, rates, h, scale, weights=lambda l2, i: l2[:, i].sqrt())
+    advanced(autoencoder, rates, h, scale, weights=lambda l2, i: l2[:, i].sqrt())
 
 
 @mutant("3.3", says="1 over the")
 def well_rebuilt_inputs(autoencoder, rates, h, scale=0.2):
-    _advanced(autoencoder, rates, h, scale, weights=lambda l2, i: 1 / (l2[:, i] + 1e-9))
+    advanced(autoencoder, rates, h, scale, weights=lambda l2, i: 1 / (l2[:, i] + 1e-9))
 
 
 @mutant("3.3", says="losses of instance 0 are used")
 def losses_of_the_first_instance(autoencoder, rates, h, scale=0.2):
-    _advanced(autoencoder, rates, h, scale, weights=lambda l2, i: l2[:, 0] ** 2)
+    advanced(autoencoder, rates, h, scale, weights=lambda l2, i: l2[:, 0] ** 2)
 
 
 @mutant("3.3", says="averaged over the instances")
 def losses_averaged(autoencoder, rates, h, scale=0.2):
-    _advanced(autoencoder, rates, h, scale, weights=lambda l2, i: l2.mean(1) ** 2)
+    advanced(autoencoder, rates, h, scale, weights=lambda l2, i: l2.mean(1) ** 2)
 
 
 @mutant("3.3", says="includes the L1 term")
 def total_loss(autoencoder, rates, h, scale=0.2):
     l1 = autoencoder(h).l1_loss.detach()
     coefficient = autoencoder.cfg.l1_coeff
-    _advanced(autoencoder, rates, h, scale, weights=lambda l2, i: (l2 + coefficient * l1)[:, i] ** 2)
+    advanced(autoencoder, rates, h, scale, weights=lambda l2, i: (l2 + coefficient * l1)[:, i] ** 2)
 
 
 @mutant("3.3", says="length of the input")
 def longest_inputs(autoencoder, rates, h, scale=0.2):
-    _advanced(
+    advanced(
         autoencoder, rates, h, scale, weights=lambda l2, i: (h[:, i] - autoencoder.b_dec[i]).norm(dim=-1) ** 2
     )
 
 
 @mutant("3.3", says="One draw is used for all dead latents")
 def one_draw_for_each_instance(autoencoder, rates, h, scale=0.2):
-    _advanced(autoencoder, rates, h, scale, draw=lambda p, n: torch.multinomial(p, 1).expand(n))
+    advanced(autoencoder, rates, h, scale, draw=lambda p, n: torch.multinomial(p, 1).expand(n))
 
 
 @mutant("3.3", says="The instances share their draws")
@@ -123,18 +87,18 @@ def one_draw_for_each_instance(autoencoder, rates, h, scale=0.2):
 def one_draw_for_all_instances(autoencoder, rates, h, scale=0.2):
     p = autoencoder(h).l2_loss.mean(1) ** 2
     rows = torch.multinomial(p, rates.shape[2], replacement=True)
-    _advanced(autoencoder, rates, h, scale, draw=lambda p, n: rows[:n])
+    advanced(autoencoder, rates, h, scale, draw=lambda p, n: rows[:n])
 
 
 @mutant("3.3", says="drawn more than once")
 def without_replacement(autoencoder, rates, h, scale=0.2):
-    _advanced(autoencoder, rates, h, scale, draw=lambda p, n: torch.multinomial(p, n))
+    advanced(autoencoder, rates, h, scale, draw=lambda p, n: torch.multinomial(p, n))
 
 
 @mutant("3.3", says="Draw anew each time")
 def seeded_draws(autoencoder, rates, h, scale=0.2):
     generator = torch.Generator().manual_seed(1)
-    _advanced(
+    advanced(
         autoencoder,
         rates,
         h,
@@ -145,68 +109,68 @@ def seeded_draws(autoencoder, rates, h, scale=0.2):
 
 @mutant("3.3", says="`b_dec` was not subtracted")
 def b_dec_not_subtracted(autoencoder, rates, h, scale=0.2):
-    _advanced(autoencoder, rates, h, scale, rows=lambda a, h, i, chosen: h[chosen, i])
+    advanced(autoencoder, rates, h, scale, rows=lambda a, h, i, chosen: h[chosen, i])
 
 
 @mutant("3.3", says="`b_dec` was added")
 def b_dec_added(autoencoder, rates, h, scale=0.2):
-    _advanced(autoencoder, rates, h, scale, rows=lambda a, h, i, chosen: h[chosen, i] + a.b_dec[i])
+    advanced(autoencoder, rates, h, scale, rows=lambda a, h, i, chosen: h[chosen, i] + a.b_dec[i])
 
 
 @mutant("3.3", says="`b_dec` of instance 0")
 def b_dec_of_the_first_instance(autoencoder, rates, h, scale=0.2):
-    _advanced(autoencoder, rates, h, scale, rows=lambda a, h, i, chosen: h[chosen, i] - a.b_dec[0])
+    advanced(autoencoder, rates, h, scale, rows=lambda a, h, i, chosen: h[chosen, i] - a.b_dec[0])
 
 
 @mutant("3.3", says="rows of instance 0")
 def inputs_of_the_first_instance(autoencoder, rates, h, scale=0.2):
-    _advanced(autoencoder, rates, h, scale, rows=lambda a, h, i, chosen: h[chosen, 0] - a.b_dec[0])
+    advanced(autoencoder, rates, h, scale, rows=lambda a, h, i, chosen: h[chosen, 0] - a.b_dec[0])
 
 
 @mutant("3.3", says="rows of the *error*")
 def errors_instead_of_inputs(autoencoder, rates, h, scale=0.2):
     error = (h - autoencoder(h).h_reconstructed).detach()
-    _advanced(autoencoder, rates, h, scale, rows=lambda a, h, i, chosen: error[chosen, i])
+    advanced(autoencoder, rates, h, scale, rows=lambda a, h, i, chosen: error[chosen, i])
 
 
 @mutant("3.3", says="sign is turned round")
 def turned_round(autoencoder, rates, h, scale=0.2):
-    _advanced(autoencoder, rates, h, scale, rows=lambda a, h, i, chosen: a.b_dec[i] - h[chosen, i])
+    advanced(autoencoder, rates, h, scale, rows=lambda a, h, i, chosen: a.b_dec[i] - h[chosen, i])
 
 
 @mutant("3.3", says="as long as the inputs")
 def rows_not_normalized(autoencoder, rates, h, scale=0.2):
-    _advanced(autoencoder, rates, h, scale, normalize=lambda v: v)
+    advanced(autoencoder, rates, h, scale, normalize=lambda v: v)
 
 
 @mutant("3.3", says="wrong axis")
 def normalized_along_latents(autoencoder, rates, h, scale=0.2):
-    _advanced(autoencoder, rates, h, scale, normalize=lambda v: F.normalize(v, dim=0))
+    advanced(autoencoder, rates, h, scale, normalize=lambda v: F.normalize(v, dim=0))
 
 
 @mutant("3.3", says="divided by one common length")
 def one_length(autoencoder, rates, h, scale=0.2):
-    _advanced(autoencoder, rates, h, scale, normalize=lambda v: v / v.norm())
+    advanced(autoencoder, rates, h, scale, normalize=lambda v: v / v.norm())
 
 
 @mutant("3.3", says="`neuron_resample_scale` is missing")
 def scale_missing(autoencoder, rates, h, scale=0.2):
-    _advanced(autoencoder, rates, h, scale, length=lambda a, i, dead, scale: _mean_alive(a, i, dead))
+    advanced(autoencoder, rates, h, scale, length=lambda a, i, dead, scale: mean_alive(a, i, dead))
 
 
 @mutant("3.3", says="mean length of the living columns is missing")
 def mean_missing(autoencoder, rates, h, scale=0.2):
-    _advanced(autoencoder, rates, h, scale, length=lambda a, i, dead, scale: scale)
+    advanced(autoencoder, rates, h, scale, length=lambda a, i, dead, scale: scale)
 
 
 @mutant("3.3", says="the scale is 0.2 whatever")
 def fixed_scale(autoencoder, rates, h, scale=0.2):
-    _advanced(autoencoder, rates, h, scale, length=lambda a, i, dead, scale: 0.2 * _mean_alive(a, i, dead))
+    advanced(autoencoder, rates, h, scale, length=lambda a, i, dead, scale: 0.2 * mean_alive(a, i, dead))
 
 
 @mutant("3.3", says="the dead ones included")
 def mean_over_all_latents(autoencoder, rates, h, scale=0.2):
-    _advanced(
+    advanced(
         autoencoder, rates, h, scale, length=lambda a, i, dead, scale: scale * a.W_enc[i].norm(dim=0).mean()
     )
 
@@ -214,12 +178,12 @@ def mean_over_all_latents(autoencoder, rates, h, scale=0.2):
 @mutant("3.3", says="of all instances, not of their own")
 def mean_over_all_instances(autoencoder, rates, h, scale=0.2):
     mean = autoencoder.W_enc.detach().mT[~dead_mask(rates)].norm(dim=-1).mean()
-    _advanced(autoencoder, rates, h, scale, length=lambda a, i, dead, scale: scale * mean)
+    advanced(autoencoder, rates, h, scale, length=lambda a, i, dead, scale: scale * mean)
 
 
 @mutant("3.3", says="along the wrong axis")
 def norm_along_latents(autoencoder, rates, h, scale=0.2):
-    _advanced(
+    advanced(
         autoencoder,
         rates,
         h,
@@ -230,7 +194,7 @@ def norm_along_latents(autoencoder, rates, h, scale=0.2):
 
 @mutant("3.3", says="all living columns together")
 def norm_of_the_matrix(autoencoder, rates, h, scale=0.2):
-    _advanced(
+    advanced(
         autoencoder, rates, h, scale, length=lambda a, i, dead, scale: scale * a.W_enc[i][:, ~dead[i]].norm()
     )
 
@@ -239,14 +203,14 @@ def norm_of_the_matrix(autoencoder, rates, h, scale=0.2):
 def norm_of_the_decoder(autoencoder, rates, h, scale=0.2):
     W_dec = autoencoder.W_enc.mT if autoencoder.cfg.tied_weights else autoencoder.W_dec
     lengths = W_dec.detach().norm(dim=-1)
-    _advanced(
+    advanced(
         autoencoder, rates, h, scale, length=lambda a, i, dead, scale: scale * lengths[i][~dead[i]].mean()
     )
 
 
 @mutant("3.3", says="Where every latent of an instance is dead there are NaN values")
 def nan_without_living_latents(autoencoder, rates, h, scale=0.2):
-    _advanced(
+    advanced(
         autoencoder,
         rates,
         h,
@@ -266,13 +230,13 @@ def fails_without_loss(autoencoder, rates, h, scale=0.2):
             v = F.normalize(h[Categorical(probs=p).sample((n,)), i] - autoencoder.b_dec[i], dim=-1)
             if not autoencoder.cfg.tied_weights:
                 autoencoder.W_dec[i, dead[i]] = v
-            autoencoder.W_enc[i].T[dead[i]] = scale * _mean_alive(autoencoder, i, dead) * v
+            autoencoder.W_enc[i].T[dead[i]] = scale * mean_alive(autoencoder, i, dead) * v
             autoencoder.b_enc[i, dead[i]] = 0
 
 
 @mutant("3.3", says="every input without error")
 def nan_without_loss(autoencoder, rates, h, scale=0.2):
-    _advanced(
+    advanced(
         autoencoder,
         rates,
         h,
@@ -284,17 +248,17 @@ def nan_without_loss(autoencoder, rates, h, scale=0.2):
 
 @mutant("3.3", says="encoder bias of the dead latents was kept")
 def bias_kept_advanced(autoencoder, rates, h, scale=0.2):
-    _advanced(autoencoder, rates, h, scale, bias=False)
+    advanced(autoencoder, rates, h, scale, bias=False)
 
 
 @mutant("3.3", says="upside down")
 def living_latents_replaced(autoencoder, rates, h, scale=0.2):
-    _advanced(autoencoder, rates, h, scale, dead=~dead_mask(rates))
+    advanced(autoencoder, rates, h, scale, dead=~dead_mask(rates))
 
 
 @mutant("3.3", says="*any* step")
 def silent_in_a_step(autoencoder, rates, h, scale=0.2):
-    _advanced(autoencoder, rates, h, scale, dead=(rates == 0).any(0))
+    advanced(autoencoder, rates, h, scale, dead=(rates == 0).any(0))
 
 
 @mutant("3.3", says="with tied weights there is no `W_dec`")
@@ -302,23 +266,23 @@ def silent_in_a_step(autoencoder, rates, h, scale=0.2):
 def tied_weights_forgotten(autoencoder, rates, h, scale=0.2):
     if autoencoder.cfg.tied_weights:
         autoencoder.W_dec[dead_mask(rates)] = 0
-    _advanced(autoencoder, rates, h, scale)
+    advanced(autoencoder, rates, h, scale)
 
 
 @mutant("3.3", says="was a second one drawn")
 @torch.no_grad()
 def second_draw_for_the_encoder(autoencoder, rates, h, scale=0.2):
     W_dec = None if autoencoder.cfg.tied_weights else autoencoder.W_dec
-    _advanced(autoencoder, rates, h, scale)
+    advanced(autoencoder, rates, h, scale)
     if W_dec is not None:
         keep = W_dec.clone()
-        _advanced(autoencoder, rates, h, scale)
+        advanced(autoencoder, rates, h, scale)
         W_dec.copy_(keep)
 
 
 @mutant("3.3", says="`W_dec` was changed for latents that are alive")
 def whole_decoder_normalized(autoencoder, rates, h, scale=0.2):
-    _advanced(autoencoder, rates, h, scale)
+    advanced(autoencoder, rates, h, scale)
     autoencoder.normalize_decoder()
 
 
@@ -332,14 +296,14 @@ def encoder_from_raw_rows(autoencoder, rates, h, scale=0.2):
         return F.normalize(v, dim=-1)
 
     def length(a, i, dead, scale):
-        return scale * _mean_alive(a, i, dead) * drawn["v"].norm(dim=-1, keepdim=True)
+        return scale * mean_alive(a, i, dead) * drawn["v"].norm(dim=-1, keepdim=True)
 
-    _advanced(autoencoder, rates, h, scale, normalize=keep, length=length)
+    advanced(autoencoder, rates, h, scale, normalize=keep, length=length)
 
 
 @mutant("3.3", says="averaged over the instances")
 def squared_losses_added_up(autoencoder, rates, h, scale=0.2):
-    _advanced(autoencoder, rates, h, scale, weights=lambda l2, i: l2.pow(2).sum(dim=1))
+    advanced(autoencoder, rates, h, scale, weights=lambda l2, i: l2.pow(2).sum(dim=1))
 
 
 @mutant("3.3", says="sum over the instances instead of the sum over the batch")
@@ -347,14 +311,14 @@ def divided_along_the_wrong_axis(autoencoder, rates, h, scale=0.2):
     def weights(l2, i):
         return (l2 / l2.sum(dim=1, keepdim=True).clamp_min(1e-9))[:, i] ** 2
 
-    _advanced(autoencoder, rates, h, scale, weights=weights)
+    advanced(autoencoder, rates, h, scale, weights=weights)
 
 
 @mutant("3.3", says="computed once, before any latent is replaced")
 @torch.no_grad()
 def losses_change_on_the_way(autoencoder, rates, h, scale=0.2):
     dead = dead_mask(rates)
-    lengths = [_mean_alive(autoencoder, i, dead) for i in range(len(dead))]
+    lengths = [mean_alive(autoencoder, i, dead) for i in range(len(dead))]
     for i, j in dead.nonzero().tolist():
         p = autoencoder(h).l2_loss[:, i] ** 2
         if p.sum() > 0:
@@ -374,7 +338,7 @@ def random_directions(autoencoder, rates, h, scale=0.2):
 def summed_error_as_loss(autoencoder, rates, h, scale=0.2):
     with torch.no_grad():
         error = (h - autoencoder(h)[-1]).square().sum(-1)
-    _advanced(autoencoder, rates, h, scale, weights=lambda l2, i: error[:, i] * error[:, i])
+    advanced(autoencoder, rates, h, scale, weights=lambda l2, i: error[:, i] * error[:, i])
 
 
 @variant("3.3")
@@ -449,7 +413,7 @@ def logits_of_squared_losses(autoencoder, frac_active_in_window, h, neuron_resam
             continue
         rows = Categorical(logits=logits[:, i]).sample((len(where),))
         v = F.normalize(h[rows, i] - autoencoder.b_dec[i], dim=1)
-        length = _mean_alive(autoencoder, i, dead)
+        length = mean_alive(autoencoder, i, dead)
         autoencoder.W_enc.data[i].index_copy_(1, where, neuron_resample_scale * length * v.T)
         autoencoder.b_enc.data[i].index_fill_(0, where, 0.0)
         if not autoencoder.cfg.tied_weights:
@@ -473,8 +437,32 @@ def choices_of_the_standard_library(autoencoder, rates, h, scale=0.2):
             if dead[i, j] and sum(weights) > 0:
                 (b,) = random.choices(range(len(h)), weights=weights)
                 v = h[b, i].sub(autoencoder.b_dec[i])
-                v.div_(v.norm())
+                v.div_(v.norm() or 1.0)
                 autoencoder.W_enc[i, :, j] = scale * length * v
                 autoencoder.b_enc[i, j] = 0
                 if not autoencoder.cfg.tied_weights:
                     autoencoder.W_dec[i, j] = v
+
+
+@mutant("3.3", says="`return` or `break` ends the loop")
+@torch.no_grad()
+def returns_at_an_instance_without_dead(autoencoder, rates, h, scale=0.2):
+    dead = dead_mask(rates)
+    reached = (dead.any(-1).int().cumprod(0) == 1).unsqueeze(-1)
+    advanced(autoencoder, rates, h, scale, dead=dead & reached)
+
+
+@mutant("3.3", says="rebuilds every input without error has another")
+@torch.no_grad()
+def an_instance_without_loss_draws_evenly(autoencoder, rates, h, scale=0.2):
+    advanced(
+        autoencoder,
+        rates,
+        torch.where((autoencoder(h).l2_loss.sum(0) == 0)[:, None], h + torch.randn_like(h), h),
+        scale,
+    )
+
+
+@mutant("3.3", says="an input equals `b_dec`")
+def divides_by_the_length_as_it_is(autoencoder, rates, h, scale=0.2):
+    advanced(autoencoder, rates, h, scale, normalize=lambda v: v / v.norm(dim=-1, keepdim=True))

@@ -212,3 +212,30 @@ def multiplied_by_the_mask(optimizer, autoencoder, resampled):
             optimizer.state[parameter]["exp_avg"] *= factor
             optimizer.state[parameter]["exp_avg_sq"].mul_(factor)
     return None
+
+
+@mutant("3.4", says="your code made one")
+def makes_the_state_before_the_first_step(optimizer, autoencoder, resampled):
+    for parameter, mask in (
+        (getattr(autoencoder, name), mask)
+        for name, mask in (("W_enc", resampled[:, None]), ("b_enc", resampled))
+    ):
+        state = optimizer.state[parameter]
+        for moment in ("exp_avg", "exp_avg_sq"):
+            state[moment] = state.get(moment, torch.zeros_like(parameter)).masked_fill(mask, 0.0)
+    if not autoencoder.cfg.tied_weights and optimizer.state[autoencoder.W_dec]:
+        for moment in ("exp_avg", "exp_avg_sq"):
+            optimizer.state[autoencoder.W_dec][moment][resampled] = 0.0
+
+
+@mutant("3.4", says="")
+def returns_at_an_instance_without_resampled(optimizer, autoencoder, resampled):
+    for i, mask in enumerate(resampled):
+        if not mask.any():
+            return
+        for moment in ("exp_avg", "exp_avg_sq"):
+            if optimizer.state[autoencoder.W_enc]:
+                optimizer.state[autoencoder.W_enc][moment][i][:, mask] = 0.0
+                optimizer.state[autoencoder.b_enc][moment][i][mask] = 0.0
+                if not autoencoder.cfg.tied_weights:
+                    optimizer.state[autoencoder.W_dec][moment][i][mask] = 0.0

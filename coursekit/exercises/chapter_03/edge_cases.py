@@ -1,0 +1,87 @@
+"""Where exercise 3.3 has nothing to measure: no living latent, no loss, no direction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+
+from coursekit.checking.claims import Check, Mistake
+from coursekit.exercises.chapter_02.autoencoders import random_weights
+from coursekit.exercises.chapter_03.dead_latents import (
+    DEAD,
+    SMALL,
+    after_resampling,
+    check_touched,
+    dead_mask,
+    firing_rates,
+)
+from part_utils.autoencoder import AutoEncoderConfig
+
+BATCH = 7
+
+
+def check_none_alive(check: Check, scale: float, errors: Mapping[str, str]) -> None:
+    """Check an instance in which every latent is dead."""
+    cfg = AutoEncoderConfig(n_instances=2, n_input_ae=5, n_hidden_ae=3)
+    dead = dead_mask(cfg, ((0, 1, 2), (1,)))
+    weights, rates = random_weights(check, cfg), firing_rates(check, dead)
+    h = check.normal(BATCH, cfg.n_instances, cfg.n_input_ae)
+    errors = {**errors, "": "Where every latent of an instance is dead your code raised an error."}
+    after = after_resampling(check, cfg, weights, rates, h, scale, errors=errors)
+    if not all(torch.isfinite(value).all() for value in after.values()):
+        raise Mistake(
+            "Where every latent of an instance is dead there are NaN values now: the mean length of no living latents "
+            "is not a number. Use 1 in its place."
+        )
+    if (after["W_enc"][0].norm(dim=0) == 0).any():
+        raise Mistake(
+            "Where every latent of an instance is dead the new encoder columns are zero. Use 1 for the mean length."
+        )
+    check_touched(check, weights, after, dead, rates)
+    check.holds(True, "right where every latent of an instance is dead", "")
+
+
+def check_no_loss(check: Check, scale: float) -> None:
+    """Check inputs that all equal b_dec in one instance, where no latent fires: there is no error at all."""
+    dead = dead_mask(SMALL, ((1, 4, 6), (0, 2, 3), (5, 7)))
+    weights, rates = random_weights(check, SMALL), firing_rates(check, dead)
+    weights["b_enc"][1] = -weights["b_enc"][1].abs() - 0.1
+    h = check.normal(BATCH, SMALL.n_instances, SMALL.n_input_ae)
+    h[:, 1] = weights["b_dec"][1]
+    errors = {
+        "": "Where an instance rebuilds every input without error there is nothing to draw from, and your code fails."
+    }
+    after = after_resampling(check, SMALL, weights, rates, h, scale, errors=errors)
+    check.holds(
+        all(bool(torch.isfinite(value).all()) for value in after.values()),
+        "no NaN where an instance rebuilds every input without error",
+        "Where an instance rebuilds every input without error there are NaN values now (0 divided by 0). Leave such an "
+        "instance as it is.",
+    )
+    changed = [name for name, value in after.items() if not torch.equal(value[1], weights[name][1])]
+    if changed:
+        raise Mistake(
+            f"An instance that rebuilds every input without error has another `{changed[0]}` now. There is no input "
+            "with a loss to draw: leave such an instance as it is."
+        )
+    dead[1] = False
+    check_touched(check, weights, after, dead, rates)
+    check.holds(True, "an instance that rebuilds every input without error stays as it is", "")
+
+
+def check_inputs_without_direction(check: Check, scale: float) -> None:
+    """Check inputs that all equal b_dec in one instance, where latents fire all the same: a loss, but no direction."""
+    dead = dead_mask(SMALL, DEAD)
+    weights, rates = random_weights(check, SMALL), firing_rates(check, dead)
+    weights["b_enc"][1] = weights["b_enc"][1].abs() + 0.1
+    h = check.normal(BATCH, SMALL.n_instances, SMALL.n_input_ae)
+    h[:, 1] = weights["b_dec"][1]
+    errors = {"": "Where an input equals `b_dec` there is no direction, and your code raised an error."}
+    after = after_resampling(check, SMALL, weights, rates, h, scale, errors=errors)
+    check.holds(
+        all(bool(torch.isfinite(value).all()) for value in after.values()),
+        "no NaN where an input equals `b_dec`",
+        "Where an input equals `b_dec` there are NaN values now: `h - b_dec` has length 0 there. Keep the length away "
+        "from zero before you divide.",
+    )
