@@ -384,9 +384,10 @@ def test_check_of_an_unknown_exercise():
 FIRST_CELL = """
 from collections.abc import Sequence
 import torch, einops
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from coursekit import check
+from part_utils.phase_diagram import SweepSettings
 from part_utils.toy_model import ToyModel, ToyModelConfig, random_weights
 """
 

@@ -17,7 +17,7 @@ MOST_LINES = 450
 
 
 def slugs(folder):
-    return {f"{path.parent.name}/{path.stem}" for path in (ROOT / folder).glob("chapter_*/e*.py")}
+    return {f"{path.parent.name}/{path.stem}" for path in (ROOT / folder).glob("chapter_*/e[0-9][0-9]_*.py")}
 
 
 def test_every_exercise_has_a_file_of_its_name_and_answers_of_the_same_name():
