@@ -252,3 +252,33 @@ def test_the_version_stands_in_one_place():
     assert [name for name, path in MODULES.items() if assigned.search(path.read_text(encoding="utf-8"))] == []
     # A citation is a file of its own, which cannot read another one.
     assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+
+
+ASKING = re.compile(r"_?(is|has|can|find|needs|wants)(_|$)")
+WRITING = {
+    "write_atomically",
+    "write_text",
+    "write_bytes",
+    "mkdir",
+    "unlink",
+    "rename",
+    "rmtree",
+    "touch",
+    "setattr",
+}
+
+
+def test_no_function_whose_name_asks_changes_anything():
+    wrong = []
+    for name, path in MODULES.items():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef) and ASKING.match(node.name):
+                inside = list(ast.walk(node))
+                called = {
+                    getattr(n.func, "attr", getattr(n.func, "id", ""))
+                    for n in inside
+                    if isinstance(n, ast.Call)
+                }
+                if called & WRITING or any(isinstance(n, ast.Nonlocal | ast.Global) for n in inside):
+                    wrong.append(f"{name}.{node.name}")
+    assert wrong == []
