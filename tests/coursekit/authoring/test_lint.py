@@ -180,7 +180,7 @@ def test_a_solution_that_fails(root):
 
 def test_exercises_missing_from_the_text_and_the_notebooks(root):
     text = (root / TEXT).read_text()
-    (root / TEXT).write_text(text.replace("```{exercise} 0.2", "```{exercise} 0.9"))
+    (root / TEXT).write_text(text.replace("{exercise} 0.2", "{exercise} 0.9"))
 
     def without(cells, notebook):
         notebook["cells"] = [cell for cell in notebook["cells"] if not cell["id"].endswith("-0-3")]
