@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
-from part_utils.autoencoder import match_features
+from part_utils.matching import match_features
 from part_utils.plots.theme import COLORS
 from part_utils.recovery import RECOVERED, train_and_measure
 from part_utils.toy_model import ToyModel, ToyModelConfig

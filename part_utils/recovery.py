@@ -12,8 +12,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from part_utils.autoencoder import AutoEncoder, AutoEncoderConfig, living_rows, match_features
+from part_utils.autoencoder import AutoEncoder, AutoEncoderConfig
 from part_utils.hidden_states import hidden_states
+from part_utils.matching import living_rows, match_features
 from part_utils.toy_model import ToyModel, ToyModelConfig
 from part_utils.training import TrainingLog, linear_lr
 

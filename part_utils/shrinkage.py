@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from part_utils.autoencoder import feature_latent_similarity
 from part_utils.hidden_states import hidden_states
+from part_utils.matching import feature_latent_similarity
 from part_utils.recovery import RECOVERED, repeat_model, train_and_measure
 from part_utils.toy_model import ToyModel
 

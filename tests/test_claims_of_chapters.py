@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from part_utils import recovery
-from part_utils.autoencoder import living_rows, match_features, share_recovered
 from part_utils.double_descent import invented_and_missed, train_on_fixed_data
 from part_utils.hidden_states import hidden_states
 from part_utils.linear_model import LinearModel
+from part_utils.matching import living_rows, match_features, share_recovered
 from part_utils.phase_diagram import feature_states, measure_phases, sweep_settings, theoretical_phases
 from part_utils.resampling import dead_neurons, dead_share
 from part_utils.shrinkage import measure_shrinkage, predicted_shortfall

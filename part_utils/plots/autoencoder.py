@@ -10,7 +10,8 @@ from jaxtyping import Bool, Float
 from plotly.subplots import make_subplots
 from torch import Tensor
 
-from part_utils.autoencoder import AutoEncoder, encoder_decoder_similarity, feature_latent_similarity
+from part_utils.autoencoder import AutoEncoder, encoder_decoder_similarity
+from part_utils.matching import feature_latent_similarity
 from part_utils.plots.theme import COLORS, GRAY, rounded, styled, with_alt
 from part_utils.plots.toy_model import (
     _color,

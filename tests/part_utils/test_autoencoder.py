@@ -12,13 +12,11 @@ from part_utils.autoencoder import (
     AutoEncoderOutput,
     cheat_on_l1,
     encoder_decoder_similarity,
-    feature_latent_similarity,
-    match_features,
-    share_recovered,
 )
 from part_utils.fast.present_features import draw_present_features
 from part_utils.fast.sparse_coding_loss import SparseCodingLoss
 from part_utils.hidden_states import hidden_states
+from part_utils.matching import feature_latent_similarity, match_features, share_recovered
 from part_utils.toy_model import NeuronComputationModel, NeuronModel, ToyModel, ToyModelConfig
 from part_utils.training import linear_lr
 

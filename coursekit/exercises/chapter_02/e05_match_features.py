@@ -14,7 +14,7 @@ from coursekit.checking.phrases import explained, unit_rows
 
 @exercise(
     id="2.5",
-    reference="autoencoder.match_features",
+    reference="matching.match_features",
     difficulty=3,
     importance=4,
     minutes=15,
