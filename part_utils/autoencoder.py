@@ -119,6 +119,52 @@ class AutoEncoder(nn.Module):
         if not self.cfg.tied_weights:
             self.W_dec /= self.W_dec.norm(dim=-1, keepdim=True).clamp_min(SMALLEST_NORM)
 
+    def activation(
+        self, pre_acts: Float[Tensor, "batch n_instances n_hidden_ae"]
+    ) -> Float[Tensor, "batch n_instances n_hidden_ae"]:
+        """Decide which latents fire and how strongly: a ReLU here, something else in a class derived from this one.
+
+        Args:
+            pre_acts: what the encoder computes, of either sign.
+
+        Returns:
+            The latents, never negative, and 0 where they do not fire.
+        """
+        return torch.relu(pre_acts)
+
+    def encode(
+        self, h: Float[Tensor, "batch n_instances n_input_ae"]
+    ) -> Float[Tensor, "batch n_instances n_hidden_ae"]:
+        """Return the latents of the inputs, shape `batch n_instances n_hidden_ae`.
+
+        Args:
+            h: the inputs, shape `batch n_instances n_input_ae`.
+        """
+        check_inputs(h, self.cfg)
+        pre_acts = einops.einsum(
+            h - self.b_dec,
+            self.W_enc,
+            "batch n_instances n_input_ae, n_instances n_input_ae n_hidden_ae"
+            " -> batch n_instances n_hidden_ae",
+        )
+        return self.activation(pre_acts + self.b_enc)
+
+    def decode(
+        self, acts: Float[Tensor, "batch n_instances n_hidden_ae"]
+    ) -> Float[Tensor, "batch n_instances n_input_ae"]:
+        """Return what the latents add up to, shape `batch n_instances n_input_ae`.
+
+        Args:
+            acts: the latents, shape `batch n_instances n_hidden_ae`.
+        """
+        h_reconstructed = einops.einsum(
+            acts,
+            self.normalize_and_return_W_dec(),
+            "batch n_instances n_hidden_ae, n_instances n_hidden_ae n_input_ae"
+            " -> batch n_instances n_input_ae",
+        )
+        return h_reconstructed + self.b_dec
+
     def forward(self, h: Float[Tensor, "batch n_instances n_input_ae"]) -> AutoEncoderOutput:
         """Encode the inputs, decode them again, and measure the loss.
 
@@ -131,25 +177,8 @@ class AutoEncoder(nn.Module):
             the mean squared error over the input's dimensions, `loss` is one number: `l2_loss` plus
             `cfg.l1_coeff` times `l1_loss`, mean over the batch and sum over the instances.
         """
-        check_inputs(h, self.cfg)
-        acts = torch.relu(
-            einops.einsum(
-                h - self.b_dec,
-                self.W_enc,
-                "batch n_instances n_input_ae, n_instances n_input_ae n_hidden_ae"
-                " -> batch n_instances n_hidden_ae",
-            )
-            + self.b_enc
-        )
-        h_reconstructed = (
-            einops.einsum(
-                acts,
-                self.normalize_and_return_W_dec(),
-                "batch n_instances n_hidden_ae, n_instances n_hidden_ae n_input_ae"
-                " -> batch n_instances n_input_ae",
-            )
-            + self.b_dec
-        )
+        acts = self.encode(h)
+        h_reconstructed = self.decode(acts)
         l1_loss = acts.abs().sum(dim=-1)
         l2_loss = (h - h_reconstructed).pow(2).mean(dim=-1)
         loss = (l2_loss + self.cfg.l1_coeff * l1_loss).mean(dim=0).sum()
@@ -178,7 +207,8 @@ class AutoEncoder(nn.Module):
 
     def is_plain(self) -> bool:
         """Tell whether the autoencoder computes what this class does, with no method of its own for it."""
-        return not overrides(self, AutoEncoder, "forward", "normalize_and_return_W_dec")
+        own = ("forward", "encode", "decode", "activation", "normalize_and_return_W_dec")
+        return not overrides(self, AutoEncoder, *own)
 
 
 def check_inputs(h: Tensor, cfg: AutoEncoderConfig) -> None:

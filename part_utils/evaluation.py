@@ -43,8 +43,8 @@ def encode(
     latents: Int[Tensor, "n"] | list[int] | None = None,
 ) -> Float[Tensor, "tokens n"]:
     """Return activations of some latents, or of all. Where each latent is on its own, the others are not computed."""
-    if overrides(autoencoder, AutoEncoder, "forward"):
-        acts = autoencoder(inputs_for_all_instances(h, autoencoder)).acts[:, instance]
+    if overrides(autoencoder, AutoEncoder, "forward", "encode", "activation"):
+        acts = autoencoder.encode(inputs_for_all_instances(h, autoencoder))[:, instance]
         return acts if latents is None else acts[:, latents]
     W_enc, b_enc = autoencoder.W_enc[instance], autoencoder.b_enc[instance]
     if latents is not None:

@@ -28,7 +28,8 @@ def solution_source(exercise: Exercise) -> str:
         function = inspect.unwrap(inspect.getattr_static(reference, method))
         assert isinstance(function, FunctionType)
         bodies.append(_mark(textwrap.dedent(inspect.getsource(function)), ()))
-    written = " and ".join(f"`{method}`" for method in methods)
+    *others, last = (f"`{method}`" for method in methods)
+    written = f"{', '.join(others)} and {last}" if others else last
     whose = f"{'an' if exercise.class_name[0] in 'AEIOU' else 'a'} `{exercise.class_name}`"
     docstring = (
         f"Your {written} of {whose}, and nothing else."

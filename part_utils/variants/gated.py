@@ -4,11 +4,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from part_utils.autoencoder import AutoEncoderConfig
-from part_utils.variants.variant import Variant
+from part_utils.autoencoder import AutoEncoder, AutoEncoderConfig
 
 
-class GatedAutoEncoder(Variant):
+class GatedAutoEncoder(AutoEncoder):
     """Two encoders with the same directions (Rajamanoharan et al. 2024, "Improving dictionary
     learning with gated sparse autoencoders").
 
@@ -30,10 +29,10 @@ class GatedAutoEncoder(Variant):
         self.r_mag = nn.Parameter(torch.zeros(cfg.n_instances, cfg.n_hidden_ae, device=device))
         self.b_mag = nn.Parameter(torch.zeros(cfg.n_instances, cfg.n_hidden_ae, device=device))
 
-    def encode(
-        self, h: Float[Tensor, "batch n_instances n_input_ae"]
+    def activation(
+        self, pre_acts: Float[Tensor, "batch n_instances n_hidden_ae"]
     ) -> Float[Tensor, "batch n_instances n_hidden_ae"]:
         """Return how strong each latent is where its gate is open, zero elsewhere."""
-        projected = self.project(h)
+        projected = pre_acts - self.b_enc
         magnitude = torch.relu(self.r_mag.exp() * projected + self.b_mag)
-        return torch.where(projected + self.b_enc > 0, magnitude, 0)
+        return torch.where(pre_acts > 0, magnitude, 0)

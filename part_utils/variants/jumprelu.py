@@ -4,11 +4,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from part_utils.autoencoder import AutoEncoderConfig
-from part_utils.variants.variant import Variant
+from part_utils.autoencoder import AutoEncoder, AutoEncoderConfig
 
 
-class JumpReLUAutoEncoder(Variant):
+class JumpReLUAutoEncoder(AutoEncoder):
     """A latent fires where it is above its threshold (Rajamanoharan et al. 2024, "Jumping ahead").
 
         pre             = (h - b_dec) W_enc + b_enc
@@ -27,9 +26,8 @@ class JumpReLUAutoEncoder(Variant):
         super().__init__(cfg, device)
         self.register_buffer("threshold", torch.zeros(cfg.n_instances, cfg.n_hidden_ae, device=device))
 
-    def encode(
-        self, h: Float[Tensor, "batch n_instances n_input_ae"]
+    def activation(
+        self, pre_acts: Float[Tensor, "batch n_instances n_hidden_ae"]
     ) -> Float[Tensor, "batch n_instances n_hidden_ae"]:
         """Return the pre-activations that are positive and above their threshold, zero elsewhere."""
-        pre = self.pre_activations(h)
-        return torch.where(pre > self.threshold, torch.relu(pre), 0)
+        return torch.where(pre_acts > self.threshold, torch.relu(pre_acts), 0)

@@ -4,11 +4,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from part_utils.autoencoder import AutoEncoderConfig
-from part_utils.variants.variant import Variant
+from part_utils.autoencoder import AutoEncoder, AutoEncoderConfig
 
 
-class TopKAutoEncoder(Variant):
+class TopKAutoEncoder(AutoEncoder):
     """Only the k largest latents of every input fire (Gao et al. 2024, "Scaling and evaluating sparse autoencoders").
 
         pre             = (h - b_dec) W_enc + b_enc
@@ -41,10 +40,9 @@ class TopKAutoEncoder(Variant):
         self.k = k
         self.register_buffer("rank_scale", torch.ones(cfg.n_instances, cfg.n_hidden_ae, device=device))
 
-    def encode(
-        self, h: Float[Tensor, "batch n_instances n_input_ae"]
+    def activation(
+        self, pre_acts: Float[Tensor, "batch n_instances n_hidden_ae"]
     ) -> Float[Tensor, "batch n_instances n_hidden_ae"]:
         """Return the k largest pre-activations where they are positive, zero elsewhere."""
-        pre = self.pre_activations(h)
-        largest = (pre * self.rank_scale).topk(self.k, dim=-1).indices
-        return torch.zeros_like(pre).scatter(-1, largest, torch.relu(pre.gather(-1, largest)))
+        largest = (pre_acts * self.rank_scale).topk(self.k, dim=-1).indices
+        return torch.zeros_like(pre_acts).scatter(-1, largest, torch.relu(pre_acts.gather(-1, largest)))

@@ -28,6 +28,7 @@ from coursekit.exercises.chapter_02.autoencoders import (
     right_acts,
     right_reconstruction,
 )
+from coursekit.exercises.chapter_02.losses import check_losses
 from part_utils.autoencoder import AutoEncoderConfig
 
 ENCODER_BIAS = {
@@ -58,9 +59,15 @@ DECODER_BIAS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
+NO_W_DEC = {
+    "no attribute 'W_dec'": "With tied weights there is no `W_dec`: `normalize_and_return_W_dec` works."
+}
+
+
 @exercise(
     id="2.3",
     reference="autoencoder.AutoEncoder.forward",
+    methods=("encode", "decode", "forward"),
     difficulty=3,
     importance=5,
     minutes=20,
@@ -71,28 +78,32 @@ def autoencoder_forward(check: Check) -> None:
         weights = random_weights(check, cfg)
         autoencoder = make_autoencoder(check, cfg, weights, target=None)
         h = check.normal(batch, cfg.n_instances, cfg.n_input_ae)
-        with explained(
-            {
-                "no attribute 'W_dec'": "With tied weights there is no `W_dec`: `normalize_and_return_W_dec` works."
-            }
-            if cfg.tied_weights
-            else {}
-        ):
+        given = check.normal(batch, cfg.n_instances, cfg.n_hidden_ae).relu()
+        suffix = "" if cfg is SMALL else " with tied weights" if cfg.tied_weights else " for a batch of one"
+        acts = check.method(autoencoder, "encode", h)
+        _check_acts(check, acts, h, weights, suffix, "what `encode` returns")
+        with explained(NO_W_DEC if cfg.tied_weights else {}):
+            decoded = check.method(autoencoder, "decode", given)
+        _check_reconstruction(check, decoded, given, h, weights, suffix, "what `decode` returns")
+        with explained(NO_W_DEC if cfg.tied_weights else {}):
             returned = check.method(autoencoder, "forward", h)
         output = _forward_output(returned, h, weights)
-        suffix = "" if cfg is SMALL else " with tied weights" if cfg.tied_weights else " for a batch of one"
-        _check_acts(check, output["acts"], h, weights, suffix)
-        _check_reconstruction(check, output["h_reconstructed"], h, weights, suffix)
-        _check_losses(check, output, h, weights, cfg, suffix)
+        _check_acts(check, output["acts"], h, weights, suffix, "`acts`")
+        right = right_acts(h, weights)
+        _check_reconstruction(
+            check, output["h_reconstructed"], right, h, weights, suffix, "`h_reconstructed`"
+        )
+        check_losses(check, output, h, weights, cfg, suffix)
         changed = changed_weights(check, autoencoder, cfg, weights)
         check.holds(
             not changed,
-            "`forward` changes no parameter",
-            f"`forward` changed {' and '.join(f'`{name}`' for name in changed)}. Use "
+            "`encode`, `decode` and `forward` change no parameter",
+            f"`encode`, `decode` or `forward` changed {' and '.join(f'`{name}`' for name in changed)}. Use "
             "`self.normalize_and_return_W_dec()`, which leaves the parameters as they are.",
         )
     for cfg in (SMALL, TIED):
         _check_forward_gradient(check, cfg)
+        _check_gradients_of_both_halves(check, cfg)
 
 
 def _forward_output(returned: Any, h: Tensor, weights: Mapping[str, Tensor]) -> dict[str, Any]:
@@ -113,7 +124,9 @@ def _forward_output(returned: Any, h: Tensor, weights: Mapping[str, Tensor]) -> 
     return dict(zip(FIELDS, returned, strict=False))
 
 
-def _check_acts(check: Check, acts: Any, h: Tensor, weights: Mapping[str, Tensor], suffix: str) -> None:
+def _check_acts(
+    check: Check, acts: Any, h: Tensor, weights: Mapping[str, Tensor], suffix: str, what: str
+) -> None:
     def encoded(*choice: Any) -> Tensor:
         return encoded_by(h, weights, *choice)
 
@@ -123,6 +136,9 @@ def _check_acts(check: Check, acts: Any, h: Tensor, weights: Mapping[str, Tensor
         encoders["the decoder's transpose is used for encoding"] = lambda W: unit_rows(weights["W_dec"]).mT
     mistakes = variations(encoded, encoders, CENTERED, ENCODER_BIAS, ACTIVATION)
     mistakes |= {
+        "`b_dec - h` is encoded instead of `h - b_dec`": torch.relu(
+            torch.einsum("bix,ixl->bil", weights["b_dec"] - h, weights["W_enc"]) + weights["b_enc"]
+        ),
         "the reconstruction is returned in their place: the order is l1_loss, l2_loss, loss, acts, h_reconstructed": (
             right_reconstruction(h, weights)
         ),
@@ -131,13 +147,19 @@ def _check_acts(check: Check, acts: Any, h: Tensor, weights: Mapping[str, Tensor
         if expected.shape[-1] == h.shape[-1]
         else None,
     }
-    check.equal(acts, expected, FIELDS["acts"], f"`acts` are right{suffix}", mistakes, what="`acts`")
+    check.equal(acts, expected, FIELDS["acts"], f"{what} is right{suffix}", mistakes, what=what)
 
 
 def _check_reconstruction(
-    check: Check, reconstructed: Any, h: Tensor, weights: Mapping[str, Tensor], suffix: str
+    check: Check,
+    reconstructed: Any,
+    acts: Tensor,
+    h: Tensor,
+    weights: Mapping[str, Tensor],
+    suffix: str,
+    what: str,
 ) -> None:
-    acts, stored, b_dec = right_acts(h, weights), decoder_of(weights), weights["b_dec"]
+    stored, b_dec = decoder_of(weights), weights["b_dec"]
 
     def decoded(matrix: Callable[[Tensor], Tensor], bias: Callable[[Tensor], Tensor]) -> Tensor:
         return torch.einsum("bil,ilx->bix", acts, matrix(stored)) + bias(b_dec)
@@ -168,129 +190,9 @@ def _check_reconstruction(
         reconstructed,
         expected,
         FIELDS["h_reconstructed"],
-        f"`h_reconstructed` is right{suffix}",
+        f"{what} is right{suffix}",
         mistakes,
-        what="`h_reconstructed`",
-    )
-
-
-def _check_losses(
-    check: Check,
-    output: Mapping[str, Any],
-    h: Tensor,
-    weights: Mapping[str, Tensor],
-    cfg: AutoEncoderConfig,
-    suffix: str,
-) -> None:
-    acts, error = right_acts(h, weights), h - right_reconstruction(h, weights)
-    l1, l2 = acts.sum(-1), error.pow(2).mean(-1)
-    check.equal(
-        output["l1_loss"],
-        l1,
-        FIELDS["l1_loss"],
-        f"`l1_loss` is a sum over the latents{suffix}",
-        {
-            "the *mean* over the latents is taken instead of the sum": acts.mean(-1),
-            "the latents are squared": acts.pow(2).sum(-1),
-            "the latents are squared and averaged": acts.pow(2).mean(-1),
-            "their length (the L2 norm) is taken": acts.norm(dim=-1),
-            "it is already multiplied with `l1_coeff`, which belongs into `loss` only": cfg.l1_coeff * l1,
-            "`l1_loss` and `l2_loss` are exchanged": l2,
-            "it counts the latents that fire instead of adding them up": (acts > 0).double().sum(-1),
-            "the largest latent is taken": acts.amax(-1),
-            "the mean over the batch is taken already": l1.mean(0),
-            "the sum over the batch is taken already": l1.sum(0),
-            "the instances are added up already": l1.sum(1),
-            "the sum is taken over the instances instead of the latents": acts.sum(1),
-            "the sum is taken over the batch instead of the latents": acts.sum(0),
-            "the absolute values are not summed over the latents": acts,
-            "it is one number already; it has one for each input and instance": l1.mean(0).sum(),
-            "one mean over everything is taken": acts.mean(),
-            "one sum over everything is taken": acts.sum(),
-        },
-        what="`l1_loss`",
-    )
-    centered = error + weights["b_dec"]
-    check.equal(
-        output["l2_loss"],
-        l2,
-        FIELDS["l2_loss"],
-        f"`l2_loss` is a mean over the input's dimensions{suffix}",
-        {
-            "the *sum* over the input's dimensions is taken instead of the mean": error.pow(2).sum(-1),
-            "the error is not squared": error.mean(-1),
-            "the absolute error is taken instead of the squared one": error.abs().mean(-1),
-            "the root of the mean squared error is taken": l2.sqrt(),
-            "the length of the error is taken, not its mean square": error.norm(dim=-1),
-            "it is halved": l2 / 2,
-            "the mean over the batch is taken already": l2.mean(0),
-            "the sum over the batch is taken already": l2.sum(0),
-            "the mean over the input's dimensions is taken and the instances are added up": l2.sum(1),
-            "the mean is taken over the instances instead of the input's dimensions": error.pow(2).mean(1),
-            "the mean is taken over the batch instead of the input's dimensions": error.pow(2).mean(0),
-            "the mean over the input's dimensions is not taken": error.pow(2),
-            "it is one number already; it has one for each input and instance": l2.mean(0).sum(),
-            "one mean over everything is taken": error.pow(2).mean(),
-            "one sum over everything is taken": error.pow(2).sum(),
-            "the reconstruction is compared without its `b_dec`": centered.pow(2).mean(-1),
-            "the reconstruction is compared with `h - b_dec`": (error - weights["b_dec"]).pow(2).mean(-1),
-            "the squared error is divided by the number of latents": error.pow(2).sum(-1) / acts.shape[-1],
-            "the *squared input* is measured instead of the error": h.pow(2).mean(-1),
-        },
-        what="`l2_loss`",
-    )
-    _check_loss(check, output["loss"], l1, l2, cfg.l1_coeff, suffix)
-
-
-def _check_loss(check: Check, loss: Any, l1: Tensor, l2: Tensor, l1_coeff: float, suffix: str) -> None:
-    def total(terms: Callable[[], Tensor], over_batch: str, over_instances: str) -> Tensor:
-        value = getattr(terms(), over_batch)(dim=0) if over_batch else terms()
-        return getattr(value, over_instances)(dim=-1) if over_instances else value
-
-    terms = {
-        "": lambda: l2 + l1_coeff * l1,
-        "`l1_coeff` is ignored": lambda: l2 + l1,
-        "the L1 term is missing": lambda: l2,
-        "the L2 term is missing": lambda: l1_coeff * l1,
-        "`l1_coeff` is multiplied with the L2 term instead of the L1 term": lambda: l1_coeff * l2 + l1,
-        "`l1_coeff` is multiplied with both terms": lambda: l1_coeff * (l1 + l2),
-        "`l1_coeff` is a fixed 0.5 instead of `self.cfg.l1_coeff`": lambda: l2 + 0.5 * l1,
-        "`l1_coeff` is multiplied twice": lambda: l2 + l1_coeff**2 * l1,
-        "the L1 term is subtracted": lambda: l2 - l1_coeff * l1,
-        "the L1 term is divided by `l1_coeff`": lambda: l2 + l1 / l1_coeff,
-        "the weights are `1 - l1_coeff` and `l1_coeff`": lambda: (1 - l1_coeff) * l2 + l1_coeff * l1,
-    }
-    over_batch = {
-        "": "mean",
-        "the batch is summed over instead of averaged": "sum",
-        "the batch axis is kept: the mean over it is missing": "",
-    }
-    over_instances = {
-        "": "sum",
-        "the *mean* over the instances is taken instead of the sum": "mean",
-        "the instances are kept apart: the sum over them is missing": "",
-    }
-    check.equal(
-        loss,
-        total(terms[""], "mean", "sum"),
-        "",
-        f"`loss` is right{suffix}",
-        variations(total, terms, over_batch, over_instances)
-        | {
-            "the L2 term is averaged over the instances, and only the L1 term is summed": (
-                l2.mean() + l1_coeff * l1.mean(0).sum()
-            ),
-            "the L1 term is averaged over the instances, and only the L2 term is summed": (
-                l2.mean(0).sum() + l1_coeff * l1.mean()
-            ),
-            "the L2 term is summed over the batch, and only the L1 term is averaged": (
-                l2.sum() + l1_coeff * l1.mean(0).sum()
-            ),
-            "the L1 term is summed over the batch, and only the L2 term is averaged": (
-                l2.mean(0).sum() + l1_coeff * l1.sum()
-            ),
-        },
-        what="`loss`",
+        what=what,
     )
 
 
@@ -364,4 +266,40 @@ def _check_forward_gradient(check: Check, cfg: AutoEncoderConfig) -> None:
                 f"The values are right, but the gradient of `loss` with respect to `{name}` is not. Is part of the "
                 "computation detached?",
                 compare(gradient, wanted, AXES[name]),
+            )
+
+
+def _check_gradients_of_both_halves(check: Check, cfg: AutoEncoderConfig) -> None:
+    """`encode` and `decode` can be trained through by themselves, too, as when a penalty is put on the latents."""
+    values = random_weights(check, cfg)
+    h = check.normal(11, cfg.n_instances, cfg.n_input_ae)
+    given = check.normal(11, cfg.n_instances, cfg.n_hidden_ae).relu()
+    names = list(values)
+    for half, argument in (("encode", h), ("decode", given)):
+        autoencoder = make_autoencoder(check, cfg, values, target=None)
+        weights = {name: value.clone().requires_grad_() for name, value in values.items()}
+        argument_inside = argument.clone().requires_grad_()
+        if half == "encode":
+            expected = right_acts(argument_inside, weights)
+        else:
+            decoder = unit_rows(decoder_of(weights))
+            expected = torch.einsum("bil,ilx->bix", argument_inside, decoder) + weights["b_dec"]
+        cotangent = check.normal(*expected.shape)
+        wanted = torch.autograd.grad(
+            (expected * cotangent).sum(), [argument_inside, *weights.values()], allow_unused=True
+        )
+        _, found = check.learner.gradients(
+            (autoencoder, half), argument, wrt=[0, *names], cotangent=cotangent
+        )
+        reached = dict(
+            zip(["its input", *(f"`{name}`" for name in names)], zip(found, wanted, strict=True), strict=True)
+        )
+        for name, (gradient, right) in reached.items():
+            if right is None:
+                continue
+            check.holds(
+                gradient is not None and agree(gradient, right, 1e-3),
+                f"the gradient of `{half}` reaches {name}",
+                f"The values of `{half}` are right, but the gradient that reaches {name} is not: somewhere on the way "
+                "it is detached.",
             )

@@ -6,8 +6,8 @@ import einops
 import torch
 from torch.nn import functional as F
 
-from part_utils.autoencoder import AutoEncoderOutput
-from tests.mutants import mutant, variant
+from part_utils.autoencoder import AutoEncoder, AutoEncoderOutput
+from tests.mutants import equivalent, mutant, variant
 
 
 def _encode(self, h):
@@ -391,3 +391,162 @@ def plain_tuple_of_layers(self, h):
     l1, l2 = acts.abs().sum(dim=-1), F.mse_loss(h, rebuilt, reduction="none").mean(dim=-1)
     loss = torch.add(l2, l1, alpha=self.cfg.l1_coeff).mean(dim=0).sum(dim=0)
     return l1, l2, loss, acts, rebuilt
+
+
+class _Three(AutoEncoder):
+    """A right answer with all three methods, of which a wrong one changes one."""
+
+    encode = _encode
+    decode = _decode
+
+    def forward(self, h):
+        acts = self.encode(h)
+        return _output(self, h, acts, self.decode(acts))
+
+
+variant("2.3")(_Three)
+
+
+@variant("2.3")
+class EncodeWithTheActivation(_Three):
+    def encode(self, h):
+        return self.activation(torch.einsum("bix,ixl->bil", h - self.b_dec, self.W_enc) + self.b_enc)
+
+
+@variant("2.3")
+class ForwardByItself(_Three):
+    def forward(self, h):
+        acts = _encode(self, h)
+        return _output(self, h, acts, _decode(self, acts))
+
+
+@variant("2.3")
+class CallsWithNames(_Three):
+    def encode(self, h):
+        return F.relu(self.b_enc + ((h - self.b_dec).unsqueeze(-2) @ self.W_enc).squeeze(-2))
+
+    def decode(self, acts):
+        return (acts.unsqueeze(-2) @ self.normalize_and_return_W_dec()).squeeze(-2) + self.b_dec
+
+    def forward(self, h):
+        acts = self.encode(h=h)
+        return _output(self, h, acts, self.decode(acts=acts))
+
+
+@mutant("2.3", says="`encode` returns is what comes out when `b_dec` is not subtracted before encoding")
+class EncodeWithoutCentering(_Three):
+    def encode(self, h):
+        return torch.relu(torch.einsum("bix,ixl->bil", h, self.W_enc) + self.b_enc)
+
+
+@mutant("2.3", says="the ReLU is missing")
+class EncodeReturnsThePreActivations(_Three):
+    def encode(self, h):
+        return torch.einsum("bix,ixl->bil", h - self.b_dec, self.W_enc) + self.b_enc
+
+    def forward(self, h):
+        acts = torch.relu(self.encode(h))
+        return _output(self, h, acts, self.decode(acts))
+
+
+@mutant("2.3", says="`b_dec` is not added after decoding")
+class DecodeWithoutTheBias(_Three):
+    def decode(self, acts):
+        return torch.einsum("bil,ilx->bix", acts, self.normalize_and_return_W_dec())
+
+    def forward(self, h):
+        acts = self.encode(h)
+        return _output(self, h, acts, self.decode(acts) + self.b_dec)
+
+
+@mutant("2.3", says="decoder is not normalized")
+class DecodeAsStored(_Three):
+    def decode(self, acts):
+        return (
+            torch.einsum("bil,ilx->bix", acts, self.W_enc.mT if self.cfg.tied_weights else self.W_dec)
+            + self.b_dec
+        )
+
+
+@mutant("2.3", says="decoder of instance 0 is used")
+class DecodeWithTheFirst(_Three):
+    def decode(self, acts):
+        return acts @ self.normalize_and_return_W_dec()[0] + self.b_dec
+
+
+@mutant("2.3", says="with tied weights there is no `W_dec`")
+class DecodeForgetsTying(_Three):
+    def decode(self, acts):
+        return torch.einsum("bil,ilx->bix", acts, F.normalize(self.W_dec, dim=-1)) + self.b_dec
+
+
+@mutant("2.3", says="the gradient that reaches its input is not")
+class EncodeDetachedForOthers(_Three):
+    def encode(self, h):
+        return _encode(self, h.detach())
+
+
+@mutant("2.3", says="`acts` are detached before they are decoded")
+class DecodeDetaches(_Three):
+    def decode(self, acts):
+        return _decode(self, acts.detach())
+
+
+@mutant("2.3", says="the values of `encode` are right, but the gradient")
+class EncodeWithoutGradient(_Three):
+    @torch.no_grad()
+    def encode(self, h):
+        return _encode(self, h)
+
+    def forward(self, h):
+        acts = _encode(self, h)
+        return _output(self, h, acts, self.decode(acts))
+
+
+@mutant("2.3", says="changed `W_dec`")
+class DecodeProjects(_Three):
+    def decode(self, acts):
+        self.normalize_decoder()
+        return _decode(self, acts)
+
+
+@mutant("2.3", says="what `encode` returns")
+class EncodeReturnsTheReconstruction(_Three):
+    def encode(self, h):
+        return _decode(self, _encode(self, h))
+
+
+@mutant("2.3", says="`b_dec - h` is encoded")
+class EncodeTheOtherWayRound(_Three):
+    def encode(self, h):
+        return torch.relu(torch.einsum("bix,ixl->bil", self.b_dec - h, self.W_enc) + self.b_enc)
+
+
+@mutant("2.3", says="added to the input instead of compared with it")
+def error_with_a_plus(self, h):
+    acts = _encode(self, h)
+    rebuilt = _decode(self, acts)
+    l1, l2 = acts.sum(-1), (h + rebuilt).pow(2).mean(-1)
+    return l1, l2, (l2 + self.cfg.l1_coeff * l1).mean(0).sum(), acts, rebuilt
+
+
+@mutant("2.3", says="reconstruction is measured instead of the error")
+def reconstruction_measured(self, h):
+    acts = _encode(self, h)
+    rebuilt = _decode(self, acts)
+    l1, l2 = acts.sum(-1), rebuilt.pow(2).mean(-1)
+    return l1, l2, (l2 + self.cfg.l1_coeff * l1).mean(0).sum(), acts, rebuilt
+
+
+@mutant("2.3", says="`l1_coeff` is added instead of multiplied")
+def coefficient_added(self, h):
+    acts = _encode(self, h)
+    l1, l2, _, acts, rebuilt = _output(self, h, acts, _decode(self, acts))
+    return l1, l2, (l2 + self.cfg.l1_coeff).mean(0).sum(), acts, rebuilt
+
+
+equivalent(
+    "2.3", "it only helps somebody who passes inputs of another shape", "check_inputs(h, self.cfg) -> nothing"
+)
+equivalent("2.3", "the latents are never negative", "acts.abs() -> acts")
+equivalent("2.3", "the error is squared", "h - h_reconstructed -> h_reconstructed - h")
