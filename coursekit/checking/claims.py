@@ -19,6 +19,12 @@ from torch import Tensor
 
 from coursekit.checking.clashes import explained_clash, names_of_sizes, shapes_that_went_in
 from coursekit.checking.door import Handle, Learner, LearnerError, Target
+from coursekit.checking.general_mistakes import (
+    arguments_by_name,
+    axis_names,
+    mistakes_in_inputs,
+    mistakes_in_result,
+)
 from coursekit.checking.pictures import side_by_side
 
 MOST_EXPLANATIONS = 2
@@ -63,7 +69,8 @@ class Check:
         exercise_id: whose function `call` and `gradients` reach.
         generator: seeded source of the inputs.
         claims: what has been found to hold so far.
-        reference: loads what solves the exercise; its annotations name the axes of what goes in.
+        reference: loads what solves the exercise (or another function of its cell, by name); its annotations name
+            the axes of what goes in.
         last: what came back from the learner's code last, in words.
     """
 
@@ -71,9 +78,10 @@ class Check:
     exercise_id: str
     generator: torch.Generator
     claims: list[str] = field(default_factory=list)
-    reference: Callable[[], Any] | None = None
+    reference: Callable[..., Any] | None = None
     last: str = ""
     _scene: Callable[[], str] | None = None
+    _called: tuple[str, tuple[Any, ...], dict[str, Any]] | None = None
 
     # Pictures
 
@@ -133,7 +141,29 @@ class Check:
         with self._explaining(method, args, kwargs):
             result = self.learner.call(target, *args, **kwargs)
         self.last = described(result)
+        self._called = (target, args, kwargs) if isinstance(target, str) else None
         return result
+
+    def _misread_inputs(self, expected: Tensor) -> Mistakes:
+        """What comes out when an argument of the last call is misread, if that call gives what is expected."""
+        if self._called is None or self.reference is None:
+            return {}
+        target, args, kwargs = self._called
+        if any(isinstance(value, Handle) for value in (*args, *kwargs.values())):
+            return {}
+        name = target.partition(" ")[2]
+        function = self.reference(name) if name else self.reference()
+        with contextlib.suppress(Exception):
+            inputs = arguments_by_name(function, args, kwargs)
+            # Of several results that one which is looked at.
+            place = _place_of(expected, function(*args, **kwargs))
+
+            def compute(**values: Any) -> Any:
+                result = function(**values)
+                return result if place is None else result[place]
+
+            return mistakes_in_inputs(compute, inputs)
+        return {}
 
     @contextlib.contextmanager
     def _explaining(self, method: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Iterator[None]:
@@ -194,9 +224,18 @@ class Check:
             self._remember(claim)
             return
         with drawn(tensor, expected, axes):
-            fitting = _fitting([*(mistakes or {}).items()], tensor, expected, rtol, atol) or _fitting(
-                _general_mistakes(expected, axes), tensor, expected, rtol, atol
-            )
+            if 1 in expected.shape and tensor.shape == expected.squeeze().shape != expected.shape:
+                raise Mistake(
+                    f"{_capital(what)} is what comes out when an axis of size 1 is lost (`squeeze` removes all of "
+                    f"them): expected {shape_text(expected, axes)}, got {shape_text(tensor)}."
+                )
+            known: Iterable[tuple[str, Any]]
+            # Zeros have many reasons.
+            general = (self._misread_inputs(expected).items(), mistakes_in_result(expected, axes))
+            for known in ((mistakes or {}).items(), *(general if tensor.any() else ())):
+                fitting = _fitting(known, tensor, expected, rtol, atol)
+                if fitting:
+                    break
             if fitting:
                 raise Mistake(
                     f"{_capital(what)} is what comes out when {', or when '.join(fitting)}.",
@@ -390,7 +429,7 @@ def compare(actual: Tensor, expected: Tensor, axes: str) -> list[str]:
     worst = _place_of_largest(difference)
     lines.append(f"{int(wrong.sum())} of {wrong.numel()} values differ, most at ({_place(worst, axes)}):")
     lines.append(f"expected {expected[worst].item():.5g}, got {actual[worst].item():.5g}")
-    for axis, name in enumerate(_axis_names(axes, wrong.ndim)):
+    for axis, name in enumerate(axis_names(axes, wrong.ndim)):
         others = [other for other in range(wrong.ndim) if other != axis]
         good = ~(wrong.any(dim=others) if others else wrong)
         if good.any() and not good.all():
@@ -412,6 +451,18 @@ def described(value: Any) -> str:
     if isinstance(value, Handle):
         return f"an object of type {value.type_name}"
     return "None" if value is None else f"a Python {type(value).__name__}"
+
+
+def _place_of(expected: Tensor, results: Any) -> int | None:
+    """Which of the results is the expected one; None if there is one only."""
+    if isinstance(results, Tensor):
+        if agree(results, expected):
+            return None
+        raise ValueError("The reference gives something else.")
+    return [
+        isinstance(result, Tensor) and result.shape == expected.shape and agree(result, expected)
+        for result in results
+    ].index(True)
 
 
 def _fitting(
@@ -450,9 +501,11 @@ def _fitting(
 
 def _how_wrong(actual: Tensor, expected: Tensor, axes: str, rtol: float, atol: float) -> str:
     """What can be seen of a result that no known mistake explains."""
+    if not actual.any():
+        return "is 0 everywhere."
     factor = _common_factor(actual, expected)
     if factor is not None and agree(actual, factor * expected, rtol, atol):
-        names = _axis_names(axes, expected.ndim)
+        names = axis_names(axes, expected.ndim)
         note = ""
         for name, size in zip(names, expected.shape, strict=True):
             if size > 1 and factor and (_near(factor, size) or _near(1 / factor, size)):
@@ -492,53 +545,6 @@ def _near(left: float, right: float) -> bool:
     return math.isclose(left, right, rel_tol=1e-3)
 
 
-def _general_mistakes(expected: Tensor, axes: str) -> Iterator[tuple[str, Tensor]]:
-    """Mistakes in the handling of axes and signs, which can be made in any exercise."""
-    names = _axis_names(axes, expected.ndim)
-    if not expected.is_floating_point():
-        expected = expected.double()
-    if 1 in expected.shape:
-        yield "an axis of size 1 is lost (`squeeze` removes all of them)", expected.squeeze()
-    for order in itertools.permutations(range(expected.ndim)):
-        if expected.ndim <= 4 and list(order) != sorted(order):
-            yield (
-                f"the axes are left in the order `{' '.join(names[axis] for axis in order)}`",
-                expected.permute(order),
-            )
-    for axis, name in enumerate(names):
-        for keep, note in ((False, ""), (True, ", and an axis of size 1 is left")):
-            yield f"the axis `{name}` is summed over{note}", expected.sum(axis, keepdim=keep)
-            yield f"the axis `{name}` is averaged over{note}", expected.mean(axis, keepdim=keep)
-        yield f"only index 0 of the axis `{name}` is returned", expected.select(axis, 0)
-        yield f"only the last index of the axis `{name}` is returned", expected.select(axis, -1)
-        yield (
-            f"index 0 of the axis `{name}` is used for all of it",
-            expected.narrow(axis, 0, 1).expand_as(expected),
-        )
-        if expected.shape[axis] > 1:
-            yield f"the axis `{name}` is reversed", expected.flip(axis)
-            for step, neighbor in ((1, "before"), (-1, "after")):
-                yield (
-                    f"along `{name}` each place has what belongs to the one {neighbor} it",
-                    expected.roll(step, axis),
-                )
-            mean = expected.mean(axis, keepdim=True).expand_as(expected)
-            yield f"the mean over the axis `{name}` is used for all of it", mean
-            yield f"the sum over the axis `{name}` is used for all of it", mean * expected.shape[axis]
-            yield f"it is added up along the axis `{name}` (a cumulative sum)", expected.cumsum(axis)
-    yield "an axis of size 1 is added in front", expected.unsqueeze(0)
-    yield "an axis of size 1 is added at the end", expected.unsqueeze(-1)
-    yield "the sign is turned round", -expected
-    yield "the absolute value is taken", expected.abs()
-    yield "it is squared once more", expected.square()
-    yield "a square root is taken once more", expected.clamp(min=0).sqrt()
-    yield "negative values are set to 0", expected.relu()
-    yield "it is subtracted from 1", 1 - expected
-    yield "its reciprocal is taken", 1 / expected
-    yield "it is rounded to whole numbers", expected.round()
-    yield "it is cut down to whole numbers", expected.trunc()
-
-
 def _common_factor(actual: Tensor, expected: Tensor) -> float | None:
     """The number by which all of `expected` would have to be multiplied, if there is one."""
     norm = expected.double().square().sum().item()
@@ -553,12 +559,7 @@ def _place_of_largest(values: Tensor) -> tuple[int, ...]:
 
 
 def _place(index: Sequence[int], axes: str) -> str:
-    return ", ".join(f"{name} {i}" for name, i in zip(_axis_names(axes, len(index)), index, strict=True))
-
-
-def _axis_names(axes: str, count: int) -> list[str]:
-    names = axes.split()
-    return names if len(names) == count else [f"axis {axis}" for axis in range(count)]
+    return ", ".join(f"{name} {i}" for name, i in zip(axis_names(axes, len(index)), index, strict=True))
 
 
 def _capital(text: str) -> str:

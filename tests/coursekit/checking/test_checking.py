@@ -86,7 +86,14 @@ class TestEqual:
             (torch.full_like(expected, float("inf")), "infinite"),
             (expected + torch.arange(3), "the wrong values"),
             (expected + 1, "everywhere 1 too large"),
-            (expected.roll(1, 0), "along `rows` each place has what belongs to the one before it"),
+            (expected.roll(1, 1), "along `columns` each place has what belongs to the one before it"),
+            (expected.flip(0), "the axis `rows` is reversed"),
+            (
+                expected.T.reshape(2, 3),
+                "axes in the order `columns rows` are brought into shape by `reshape`",
+            ),
+            (expected.clamp(max=1), "values above 1 are cut down to 1"),
+            (0 * expected, "is 0 everywhere"),
             (2 * expected, "(the size of the axis `rows`)"),
             (3 * expected, "everywhere 3 times"),
             (-expected, "sign is turned round"),
@@ -111,6 +118,41 @@ class TestEqual:
         with pytest.raises(Mistake) as caught:
             check.equal(torch.ones(3), torch.ones(1, 3) * 1.0, "batch features", "")
         assert "axis of size 1 is lost" in message(caught)
+
+    @pytest.mark.parametrize(
+        ("misread", "says"),
+        [
+            (
+                lambda x, W: (x, W.roll(1, 0)),
+                "along `instances` each place gets the `W` of the one before it",
+            ),
+            (lambda x, W: (x, W[-1:].expand_as(W)), "the last of `W` along `instances` is used for all"),
+            (lambda x, W: (x - x.mean(0), W), "the mean of `features` over `batch` is subtracted first"),
+            (
+                lambda x, W: (x, W.reshape(3, 5, 2).mT),
+                "the axes `hidden` and `features` of `W` are exchanged with `reshape`",
+            ),
+        ],
+    )
+    def test_says_which_input_was_misread(self, misread, says):
+        reference = get_exercise("0.1").load_reference()
+        learner = DirectLearner({"f": lambda x, W: reference(*misread(x, W))}, {"0.1": "f"})
+        check = Check(
+            learner, "0.1", torch.Generator().manual_seed(0), reference=get_exercise("0.1").load_reference
+        )
+        x, W = check.normal(7, 3, 5), check.normal(3, 2, 5)
+        with pytest.raises(Mistake) as caught:
+            check.equal(check.call(x, W), reference(x, W), "batch instances hidden", "")
+        assert says in message(caught)
+
+    def test_inputs_are_not_asked_when_something_else_is_compared(self):
+        learner = DirectLearner({"f": lambda x, W: x[..., 0]}, {"0.1": "f"})
+        check = Check(
+            learner, "0.1", torch.Generator().manual_seed(0), reference=get_exercise("0.1").load_reference
+        )
+        x, W = check.normal(7, 3, 5), check.normal(3, 2, 5)
+        with pytest.raises(Mistake, match="the right shape but the wrong values"):
+            check.equal(check.call(x, W), x[..., 1] ** 3, "batch instances", "")
 
     def test_broadcasting_does_not_pass(self, check):
         with pytest.raises(Mistake):
