@@ -133,7 +133,7 @@ class ToyModel(nn.Module):
             batch_size: how many inputs to draw for each instance.
 
         Returns:
-            The inputs, on the device of the model.
+            The inputs, one row of features for each element of the batch and each instance.
         """
         shape = (batch_size, self.cfg.n_instances, self.cfg.n_features)
         values = torch.rand(shape, device=self.b_final.device)

@@ -28,6 +28,8 @@ from coursekit.checking.general_mistakes import (
 from coursekit.checking.pictures import side_by_side
 
 MOST_EXPLANATIONS = 2
+MOST_AT_ONCE = 2
+NEARLY = 0.02
 Alternative = Tensor | Callable[[], Tensor | None] | None
 Mistakes = Mapping[str, Alternative | Sequence[Alternative]]
 
@@ -206,6 +208,7 @@ class Check:
         rtol: float = 1e-4,
         atol: float = 1e-5,
         what: str = "the result",
+        misread: Mistakes | None = None,
     ) -> None:
         """Check that the learner's tensor agrees with the expected one.
 
@@ -218,6 +221,8 @@ class Check:
                 what comes out when …" maps to a tensor, to a function that returns one (or None), or to a list of
                 these.
             what: what to call the tensor in messages.
+            misread: what misread inputs lead to (`mistakes_in_inputs`), asked when none of the mistakes fits. Those
+                of a plain function's arguments are known without it.
         """
         tensor = self.tensor(actual, what)
         if tensor.shape == expected.shape and agree(tensor, expected, rtol, atol):
@@ -231,7 +236,10 @@ class Check:
                 )
             known: Iterable[tuple[str, Any]]
             # Zeros have many reasons.
-            general = (self._misread_inputs(expected).items(), mistakes_in_result(expected, axes))
+            general = (
+                (misread or self._misread_inputs(expected)).items(),
+                mistakes_in_result(expected, axes),
+            )
             for known in ((mistakes or {}).items(), *(general if tensor.any() else ())):
                 fitting = _fitting(known, tensor, expected, rtol, atol)
                 if fitting:
@@ -375,12 +383,13 @@ def variations(compute: Callable[..., Tensor], *choices: Mapping[str, Any]) -> d
     Args:
         compute: called with one value from each choice.
         choices: the first entry of each is what is right; the keys of the others are phrases that name a mistake.
+            Three mistakes at once can explain nearly any number, so two are the most.
     """
     combinations = []
     for picks in itertools.product(*(enumerate(choice.items()) for choice in choices)):
         phrases = [phrase for number, (phrase, _) in picks if number > 0]
         values = [value for _, (_, value) in picks]
-        if phrases:
+        if 1 <= len(phrases) <= MOST_AT_ONCE:
             combinations.append((phrases, values))
     combinations.sort(key=lambda combination: len(combination[0]))
     return {
@@ -515,12 +524,42 @@ def _how_wrong(actual: Tensor, expected: Tensor, axes: str, rtol: float, atol: f
     if expected.numel() > 2 and agree(actual, expected + shift, rtol, atol):
         return f"is everywhere {abs(shift):.4g} too {'large' if shift > 0 else 'small'}."
     wrong = ~torch.isclose(actual.double(), expected.double(), rtol=1e-4, atol=1e-5)
+    where = _wrong_slices(wrong, axes)
     zero = wrong & (actual == 0)
     if wrong.any() and torch.equal(wrong, zero) and not wrong.all():
-        return "is 0 in some places where it should not be, and right everywhere else."
+        return f"is 0 {where[1] or 'in some places where it should not be'}, and right everywhere else."
     if wrong.any() and not wrong.all() and (expected[wrong] == 0).all():
         return "is right wherever it should not be 0, but not 0 where it should be."
+    if where[0]:
+        return f"is right {where[0]}, and wrong {where[1]}."
+    largest = (actual.double() - expected.double()).abs().max().item()
+    if expected.numel() > 2 and largest < NEARLY * expected.abs().max().item():
+        return (
+            f"is nearly right: it is off by {largest:.2g} at most. Is it rounded, computed in half precision, or is a "
+            "small number added somewhere that is not small enough?"
+        )
     return "has the right shape but the wrong values."
+
+
+def _wrong_slices(wrong: Tensor, axes: str) -> tuple[str, str]:
+    """Where along an axis everything is right, and where it is wrong: ("for `instances` 0", "for `instances` 1, 2")."""
+    for axis, name in enumerate(axis_names(axes, wrong.ndim)):
+        others = [other for other in range(wrong.ndim) if other != axis]
+        bad = wrong.any(dim=others) if others else wrong
+        # A few wrong numbers here and there say nothing about an axis.
+        if bad.any() and not bad.all() and wrong.transpose(0, axis)[bad].double().mean() > 0.5:
+            return (
+                f"for `{name}` {_listed(~bad)}",
+                f"for `{name}` {_listed(bad)}",
+            )
+    return "", ""
+
+
+def _listed(places: Tensor) -> str:
+    numbers = [str(number) for number in places.nonzero().flatten().tolist()]
+    return (
+        ", ".join(numbers) if len(numbers) <= 6 else f"{', '.join(numbers[:5])} and {len(numbers) - 5} more"
+    )
 
 
 def _how_gradient_is_wrong(actual: Tensor, expected: Tensor) -> str:

@@ -7,7 +7,11 @@ from torch import Tensor
 
 from coursekit.catalogue import exercise
 from coursekit.checking.claims import Check
-from coursekit.exercises.chapter_01.independence import check_no_value_twice, check_rows_are_independent
+from coursekit.exercises.chapter_01.independence import (
+    check_counts_vary,
+    check_no_value_twice,
+    check_rows_are_independent,
+)
 from coursekit.exercises.chapter_01.toy_models import (
     DRAWS,
     check_batch_is_not_repeated,
@@ -56,8 +60,10 @@ def toy_model_generate_batch(check: Check) -> None:
     check_values_are_even(check, x, p)
     everything = drawn_batch(check, full, "generate_batch", (DRAWS // 5, instances, features), DRAWS // 5)
     check_rows_are_independent(check, present, "presence")
+    check_counts_vary(check, present, p)
     check_repeated_values(check, everything)
     check_no_value_twice(check, everything)
+    check_rows_are_independent(check, everything, "value")
     check_independence(check, everything, "value", "their values are independent of one another")
     _check_extreme(check, everything, 1)
     nothing = make_model(check, cfg, torch.zeros(instances, features))

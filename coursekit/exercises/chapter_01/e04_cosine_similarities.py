@@ -19,7 +19,7 @@ from coursekit.exercises.chapter_01.toy_models import gram_matrix, random_column
     points=1,
 )
 def cosine_similarities(check: Check) -> None:
-    for instances, hidden, features in ((3, 2, 5), (2, 7, 3), (2, 3, 3)):
+    for instances, hidden, features in ((3, 2, 5), (2, 7, 3), (2, 3, 3), (1, 3, 5), (3, 2, 1)):
         W = random_columns(check, instances, hidden, features)
         check.equal(
             check.call(W),
@@ -49,10 +49,30 @@ def cosine_similarities(check: Check) -> None:
     )
     check.equal(
         similarities,
-        gram_matrix(torch.nn.functional.normalize(W, dim=1)),
+        gram_matrix(_unit(W)),
         "instances features features",
         "and its similarities are 0",
+        {
+            "the diagonal is 1 for a column of zeros too": _with_diagonal(W, 1.0),
+            "NaN is replaced by 1 instead of 0": torch.where(_empty(W), 1.0, gram_matrix(_unit(W))),
+        },
     )
+
+
+def _unit(W: Tensor) -> Tensor:
+    return torch.nn.functional.normalize(W, dim=1)
+
+
+def _empty(W: Tensor) -> Tensor:
+    """Where one of the two features has no length."""
+    zero = W.norm(dim=1) == 0
+    return zero[:, :, None] | zero[:, None, :]
+
+
+def _with_diagonal(W: Tensor, value: float) -> Tensor:
+    similarities = gram_matrix(_unit(W)).clone()
+    similarities.diagonal(dim1=1, dim2=2).fill_(value)
+    return similarities
 
 
 def _wrong_similarities(W: Tensor) -> dict:
@@ -84,6 +104,12 @@ def _wrong_similarities(W: Tensor) -> dict:
         "the instances are added up instead of kept apart": gram_matrix(unit).sum(0),
         "instance 0 is used for every instance": gram_matrix(unit[:1]).expand(len(W), -1, -1),
         "the norm is taken over the instances": gram_matrix(W / W.norm(dim=0)),
+        "only one half of the matrix is filled, above or below the diagonal": [
+            gram_matrix(unit).triu(),
+            gram_matrix(unit).tril(),
+            gram_matrix(unit).triu(1),
+            gram_matrix(unit).tril(-1),
+        ],
         "the diagonal is set to 0": gram_matrix(unit) - torch.diag_embed(torch.ones(W.shape[0], W.shape[2])),
         "the columns are divided by the sum of their absolute values": gram_matrix(
             W / W.abs().sum(1, keepdim=True)

@@ -6,7 +6,11 @@ import torch
 
 from coursekit.catalogue import exercise
 from coursekit.checking.claims import Check, Mistake
-from coursekit.exercises.chapter_01.independence import check_no_value_twice, check_rows_are_independent
+from coursekit.exercises.chapter_01.independence import (
+    check_counts_vary,
+    check_no_value_twice,
+    check_rows_are_independent,
+)
 from coursekit.exercises.chapter_01.toy_models import (
     check_batch_is_not_repeated,
     check_independence,
@@ -62,6 +66,7 @@ def generate_correlated_features(check: Check) -> None:
     check_independence(check, first, "presence", "different pairs are independent of each other", pairs=True)
     check_values_are_even(check, x, spread)
     check_rows_are_independent(check, present, "presence")
+    check_counts_vary(check, present, spread)
     check_repeated_values(check, everything)
     left, right = everything[..., 0::2], everything[..., 1::2]
     check.holds(
@@ -70,5 +75,6 @@ def generate_correlated_features(check: Check) -> None:
         "The two features of a pair share one value. Only their presence is shared; each has a value of its own.",
     )
     check_no_value_twice(check, everything)
+    check_rows_are_independent(check, everything, "value")
     check_independence(check, everything, "value", "all values are independent of one another")
     check_second_batch(check, x, again)

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 
 from coursekit.catalogue import exercise
 from coursekit.checking.claims import Check, Mistake
 from coursekit.checking.door import LearnerError
-from coursekit.exercises.chapter_01.independence import check_no_value_twice, check_rows_are_independent
+from coursekit.exercises.chapter_01.independence import (
+    check_counts_vary,
+    check_no_value_twice,
+    check_rows_are_independent,
+)
 from coursekit.exercises.chapter_01.toy_models import (
     check_batch_is_not_repeated,
     check_independence,
@@ -36,7 +43,8 @@ def generate_anticorrelated_features(check: Check) -> None:
     # A half is just possible: then one of the two is always present.
     p = torch.tensor([0.12, 0.3, 0.5])[check.permutation(3)]
     cfg = ToyModelConfig(n_instances=3, n_features=11, n_anticorrelated_pairs=pairs)
-    x, everything, again = drawn_pairs(check, cfg, "generate_anticorrelated_features", p, pairs)
+    with _one_half_is_possible(check, cfg, pairs):
+        x, everything, again = drawn_pairs(check, cfg, "generate_anticorrelated_features", p, pairs)
     present = x != 0
     check_values_are_plausible(check, x)
     check_batch_is_not_repeated(check, x)
@@ -71,8 +79,10 @@ def generate_anticorrelated_features(check: Check) -> None:
     check_pair_shares(check, present, spread, mistakes)
     check_independence(check, first, "presence", "different pairs are independent of each other", pairs=True)
     check_rows_are_independent(check, present, "presence")
+    check_counts_vary(check, present, spread)
     check_values_are_even(check, x, spread)
     check_no_value_twice(check, everything)
+    check_rows_are_independent(check, everything, "value")
     check_second_batch(check, x, again)
     # Only one instance asks for the impossible.
     impossible = make_model(check, cfg, torch.tensor([[0.2], [0.7], [0.1]]))
@@ -95,3 +105,20 @@ def generate_anticorrelated_features(check: Check) -> None:
             f"With a probability of 0.7 in one instance your code draws something all the same; {wanted}.",
             ["two features that are never together cannot each be there more than half of the time"],
         )
+
+
+@contextmanager
+def _one_half_is_possible(check: Check, cfg: ToyModelConfig, pairs: int) -> Iterator[None]:
+    """Tell code that refuses a probability of exactly one half from code that refuses any."""
+    try:
+        yield
+    except LearnerError as error:
+        if error.kind != "ValueError":
+            raise
+        possible = make_model(check, cfg, torch.full((cfg.n_instances, 1), 0.3))
+        check.method(possible, "generate_anticorrelated_features", 11, pairs)
+        raise Mistake(
+            "With a probability of exactly 0.5 your code raises a ValueError. One half is just possible: then one of "
+            "the two is always present. Only more than that is refused (`>`, not `>=`).",
+            str(error).splitlines(),
+        ) from None

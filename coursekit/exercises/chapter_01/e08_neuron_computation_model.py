@@ -45,6 +45,12 @@ def neuron_computation_model(check: Check) -> None:
         W1, W2 = check.normal(instances, hidden, features), check.normal(instances, features, hidden)
         b = check.normal(instances, features)
         model = make_model(check, cfg, W1=W1, W2=W2, b_final=b)
+        check.holds(
+            check.learner.get(model, "W") is None,
+            "",
+            "There is a `W` besides `W1` and `W2`. This model has none: an optimizer would hold a parameter that "
+            "nothing uses (`del self.W`).",
+        )
         for x in (
             check.uniform(batch, instances, features, low=-1),
             2 * check.sparse(batch, instances, features) - 1,

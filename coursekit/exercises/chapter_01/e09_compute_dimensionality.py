@@ -19,7 +19,7 @@ from coursekit.exercises.chapter_01.toy_models import gram_matrix, random_column
     points=2,
 )
 def compute_dimensionality(check: Check) -> None:
-    for instances, hidden, features in ((3, 2, 5), (2, 7, 3), (2, 3, 3)):
+    for instances, hidden, features in ((3, 2, 5), (2, 7, 3), (2, 3, 3), (1, 3, 5), (3, 2, 1)):
         W = random_columns(check, instances, hidden, features)
         check.equal(
             check.call(W),
@@ -41,6 +41,13 @@ def compute_dimensionality(check: Check) -> None:
         _dimensionality(W),
         "instances features",
         "right for columns that are short: their length does not count",
+        {"columns that are short count as not represented": torch.zeros(2, 5)}
+        | {
+            f"a number as large as {epsilon:g} is added to the denominator": _dimensionality(
+                0.02 * W, epsilon
+            )
+            for epsilon in (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
+        },
         rtol=2e-3,
         atol=1e-3,
     )
@@ -55,9 +62,10 @@ def compute_dimensionality(check: Check) -> None:
     check.equal(result, _dimensionality(W), "instances features", "and its dimensionality is 0")
 
 
-def _dimensionality(W: Tensor) -> Tensor:
+def _dimensionality(W: Tensor, epsilon: float = 0.0) -> Tensor:
     unit = torch.nn.functional.normalize(W, dim=1)
-    return W.norm(dim=1) ** 2 / torch.einsum("ihf,ihg->ifg", unit, W).pow(2).sum(2).clamp(min=1e-12)
+    overlaps = torch.einsum("ihf,ihg->ifg", unit, W).pow(2).sum(2)
+    return W.norm(dim=1) ** 2 / (overlaps + epsilon).clamp(min=1e-12)
 
 
 def _wrong_dimensionalities(W: Tensor) -> dict:
@@ -91,7 +99,18 @@ def _wrong_dimensionalities(W: Tensor) -> dict:
         },
     )
     wrong |= {
+        f"a number as large as {epsilon:g} is added to the denominator": _dimensionality(W, epsilon)
+        for epsilon in (0.1, 1e-2, 1e-3)
+    }
+    wrong |= {
         "the axes of `hidden` and `features` are swapped": W.norm(dim=2) ** 2 / turned.pow(2).sum(2),
+        "only cosines are left: $1 / \\sum_g \\cos^2$": 1 / (cosines**2).sum(2),
+        "one number is given to all features: hidden dimensions per feature, $m / |W|^2$": (
+            W.shape[1] / W.square().sum((1, 2))[:, None]
+        ).expand_as(lengths),
+        "the dimensionality of the whole model is shared out": (
+            (lengths**2).sum(1, keepdim=True) ** 2 / (gram**2).sum((1, 2))[:, None] / W.shape[2]
+        ).expand_as(lengths),
         "the fraction is upside down": (overlaps**2).sum(2) / lengths**2,
         "instance 0 is used for every instance": _dimensionality(W[:1]).expand(len(W), -1),
         "the dimensionalities are summed up": [

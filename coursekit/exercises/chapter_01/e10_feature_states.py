@@ -21,7 +21,7 @@ SHORT, SHARED = 0.5, 0.25  # from here on a feature is represented, and its dire
     points=3,
 )
 def feature_states(check: Check) -> None:
-    for instances, hidden, features in ((17, 11, 5), (19, 7, 3), (11, 2, 5)):
+    for instances, hidden, features in ((101, 3, 5), (17, 11, 5), (19, 7, 3)):
         W = _clear_cases(check, instances, hidden, features)
         check.equal(
             check.call(W),
@@ -37,6 +37,31 @@ def feature_states(check: Check) -> None:
         "instances features",
         "right for the three plans of two features in one dimension",
         _wrong_states(plans),
+    )
+    check.equal(
+        check.call(plans[:1]),
+        torch.tensor([[2, 0]]),
+        "instances features",
+        "right for one instance",
+    )
+    # In one dimension a length of 0.5 and an overlap of 0.25 are exact, however they are computed.
+    border = torch.tensor([[[1.0, 0.5]], [[-0.5, 1.0]]])
+    check.equal(
+        check.call(border),
+        torch.tensor([[2, 1], [1, 2]]),
+        "instances features",
+        "a length of just 0.5 is represented, a sum of just 0.25 leaves the dimension to the feature",
+        {
+            "a length of exactly 0.5 counts as not represented; only what is *below* 0.5 does": torch.tensor(
+                [[2, 0], [0, 2]]
+            ),
+            "a sum of exactly 0.25 counts as superposition; only what is *above* 0.25 does": torch.tensor(
+                [[1, 1], [1, 1]]
+            ),
+            "both borders count for the wrong side: *below* 0.5 is not represented, *above* 0.25 is superposition": (
+                torch.tensor([[1, 0], [0, 1]])
+            ),
+        },
     )
     W = _clear_cases(check, 2, 3, 5)
     W[0, :, 1] = 0
@@ -66,18 +91,27 @@ def _states(W: Tensor) -> Tensor:
 
 
 def _clear_cases(check: Check, instances: int, hidden: int, features: int) -> Tensor:
-    """Weights with features of all three states, none of them near a border, where rounding would decide."""
-    while True:
-        shape = (instances, 1, features)
-        long = check.uniform(*shape) < 0.5
-        lengths = torch.where(
-            long, check.uniform(*shape, low=0.55, high=1.5), check.uniform(*shape, low=0.05, high=0.45)
-        )
-        W = torch.nn.functional.normalize(check.normal(instances, hidden, features), dim=1) * lengths
-        _, overlaps = _parts(W)
-        others = overlaps.sum(2) - lengths[:, 0] ** 2
-        if ((others - SHARED).abs() > 0.01).all() and len(_states(W).unique()) == 3:
-            return W
+    """Weights with features that are represented and others that are not, none near a border, where rounding decides.
+
+    In some instances all directions are nearly the same, in others nearly orthogonal, so that mistakes differ in
+    what comes of them.
+    """
+    count = 20 * instances
+    shape = (count, 1, features)
+    long = check.uniform(*shape) < 0.6
+    lengths = torch.where(
+        long, check.uniform(*shape, low=0.55, high=1.5), check.uniform(*shape, low=0.05, high=0.45)
+    )
+    together = check.uniform(count, 1, 1, high=1.5) * check.normal(count, hidden, 1)
+    directions = torch.nn.functional.normalize(check.normal(count, hidden, features) + together, dim=1)
+    W = directions * lengths
+    others = _parts(W)[1].sum(2) - lengths[:, 0] ** 2
+    clear = (
+        ((others - SHARED).abs() > 0.01).all(1)
+        & (lengths < SHORT).any(2)[:, 0]
+        & (lengths > SHORT).any(2)[:, 0]
+    )
+    return W[clear][:instances]
 
 
 def _wrong_states(W: Tensor) -> dict:
@@ -115,6 +149,10 @@ def _wrong_states(W: Tensor) -> dict:
             - torch.diagonal(cosines**2, dim1=1, dim2=2),
             "the overlaps are averaged over $g$ instead of summed": (overlaps - own).mean(2),
             "the largest overlap is taken instead of the sum": (overlaps - own).amax(2),
+            "the others that are not represented are left out of the sum": (
+                (overlaps - own) * (lengths >= SHORT)[:, None]
+            ).sum(2),
+            "the root of the sum is taken": (overlaps - own).sum(2).clamp(min=0).sqrt(),
             "1 is subtracted for the feature itself, but its part of the sum is $|W_f|^2$": overlaps.sum(2)
             - 1,
         },
@@ -127,7 +165,11 @@ def _wrong_states(W: Tensor) -> dict:
             "the numbers run the other way: 2 is for not represented": torch.tensor([2, 1, 0]),
         },
     )
+    others = (overlaps - own).sum(2)
     return wrong | {
+        "a feature that is too short, but overlapped by others, is called superposition; it is not represented": (
+            torch.where(others > SHARED, 1, torch.where(lengths < SHORT, 0, 2))
+        ),
         "the axes of `hidden` and `features` are swapped": lambda: _states(W.mT),
         "instance 0 is used for every instance": lambda: _states(W[:1]).expand(len(W), -1),
         "the columns of all instances are taken together": lambda: _classified(

@@ -18,7 +18,7 @@ from coursekit.checking.claims import Alternative, Check, Mistake
     points=2,
 )
 def sweep_settings(check: Check) -> None:
-    for rows, columns, features in ((3, 5, 2), (5, 3, 7), (2, 2, 4)):
+    for rows, columns, features in ((3, 5, 2), (5, 3, 7), (2, 2, 4), (3, 2, 1), (1, 1, 3)):
         probabilities = check.uniform(rows, low=0.05, high=0.95)
         importances = check.uniform(columns, low=1.5, high=9.0)
         returned = check.call(probabilities, importances, features)

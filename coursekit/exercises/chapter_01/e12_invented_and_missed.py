@@ -20,6 +20,8 @@ from coursekit.checking.claims import Check, Mistake, variations
 def invented_and_missed(check: Check) -> None:
     for batch, instances, features in ((13, 3, 5), (7, 2, 11), (3, 1, 4)):
         x = check.sparse(batch, instances, features, probability=0.4)
+        # Of what is present some is hardly there.
+        x = torch.where(check.uniform(*x.shape) < 0.2, 0.004 * x, x)
         x[0] = 0.0  # an input in which nothing is present
         out = check.uniform(batch, instances, features) * (check.uniform(batch, instances, features) < 0.6)
         returned = check.call(out, x)
@@ -66,6 +68,11 @@ def _wrong_parts(out: Tensor, x: Tensor, right: Tensor) -> dict:
             "": right,
             "the two parts are exchanged (or the mask is the wrong way round)": ~right,
             "the mask asks where `out` is 0 instead of `batch`": silent if is_invented else ~silent,
+            "the mask asks where `out` is not 0": ~silent if is_invented else silent,
+            "the mask asks where `out` is too large, and where it is too small": (
+                signed > 0 if is_invented else signed < 0
+            ),
+            "a feature whose value is small but not 0 counts as absent": ((x.abs() <= 0.01) == is_invented),
             "all features are counted: the mask is missing": torch.ones_like(right),
             "only features where `out` is not 0 as well are counted": right & ~silent,
             "an input counts only when nothing at all is present in it": (x == 0).all(2, keepdim=True)

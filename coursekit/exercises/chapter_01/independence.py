@@ -69,12 +69,29 @@ def check_rows_are_independent(check: Check, x: Tensor, what: str) -> None:
     for lag in lags:
         linked = (centered[lag:] * centered[:-lag]).mean() / power
         limit_here = limit * (batch / (batch - lag)) ** 0.5
-        if linked > limit_here:
+        if linked.abs() > limit_here:
             _shared(what, f"rows {lag} apart", linked.item())
     mirrored = (centered * centered.flip(0)).mean() / power
-    if mirrored > limit * 2:
+    if mirrored.abs() > limit * 2:
         _shared(what, "rows at equal distance from both ends of the batch", mirrored.item())
     check.holds(True, "every row of the batch is drawn anew", "")
+
+
+def check_counts_vary(check: Check, present: Tensor, p: Tensor) -> None:
+    """Check that a feature is not present in exactly its share of the rows: where each row decides, the count varies.
+
+    That all counts are as near to their shares as here happens by chance in one of 10^12 runs or more rarely.
+    """
+    count = len(present)
+    deviation = (count * p * (1 - p)).sqrt()
+    distance = (present.double().sum(dim=0) - count * p) / deviation
+    check.holds(
+        bool(distance.square().sum() > 0.01),
+        "",
+        "Each feature is present in exactly its share of the rows. Whether it is present is decided anew for each row, "
+        "so that the count varies from batch to batch.",
+        [f"of {count:,} rows: {[int(n) for n in present.sum(dim=0).flatten()[:5]]} …"],
+    )
 
 
 def _shared(what: str, where: str, correlation: float) -> None:

@@ -8,6 +8,7 @@ from torch import Tensor
 from coursekit.catalogue import get_exercise
 from coursekit.checking.claims import Check, Mistake, agree, variations
 from coursekit.checking.door import Handle
+from coursekit.checking.general_mistakes import mistakes_in_inputs
 from coursekit.checking.pictures import side_by_side
 from part_utils.toy_model import ToyModelConfig
 
@@ -23,6 +24,7 @@ WEIGHTS = {
     "the matrix of instance 0 is used for every instance": lambda W: W[:1].expand_as(W),
     "the instances are mixed (each vector meets the sum of all matrices)": lambda W: W.sum(0).expand_as(W),
     "the matrices of all instances are averaged": lambda W: W.mean(0).expand_as(W),
+    "the columns of the matrix are brought to unit length": lambda W: W / W.norm(dim=1, keepdim=True),
 }
 
 
@@ -41,6 +43,36 @@ LAST_ACTIVATION = {
     "the absolute value is taken at the end instead of a ReLU": torch.abs,
     "a sigmoid is applied at the end instead of a ReLU": torch.sigmoid,
     "a GELU is applied at the end instead of a ReLU": torch.nn.functional.gelu,
+    "a softplus is applied at the end instead of a ReLU": torch.nn.functional.softplus,
+    "a leaky ReLU is applied at the end instead of a ReLU": torch.nn.functional.leaky_relu,
+    "the values are cut down to lie between 0 and 1 at the end; a ReLU has no upper limit": lambda x: x.clamp(
+        0, 1
+    ),
+}
+
+
+# What happens on a hidden layer that should have a ReLU.
+HIDDEN = {
+    "": torch.relu,
+    "the ReLU on the hidden layer is missing": lambda h: h,
+    "the absolute value is taken on the hidden layer instead of a ReLU": torch.abs,
+    "a GELU is applied on the hidden layer instead of a ReLU": torch.nn.functional.gelu,
+    "a sigmoid is applied on the hidden layer instead of a ReLU": torch.sigmoid,
+    "a tanh is applied on the hidden layer instead of a ReLU": torch.tanh,
+    "a softplus is applied on the hidden layer instead of a ReLU": torch.nn.functional.softplus,
+    "a leaky ReLU is applied on the hidden layer instead of a ReLU": torch.nn.functional.leaky_relu,
+    "a ReLU6 is applied on the hidden layer, which cuts off what is above 6": torch.nn.functional.relu6,
+    "the hidden layer is cut down to lie between 0 and 1; a ReLU has no upper limit": lambda h: h.clamp(0, 1),
+}
+
+
+# What happens on a linear one.
+LINEAR = {
+    "": lambda h: h,
+    "a ReLU is applied to the hidden layer, which has none in this model": torch.relu,
+    "the hidden layer is divided by the root of its size": lambda h: h / h.shape[-1] ** 0.5,
+    "the hidden layer is divided by its size": lambda h: h / h.shape[-1],
+    "the hidden layer is brought to unit length": lambda h: h / h.norm(dim=-1, keepdim=True).clamp_min(1e-12),
 }
 
 
@@ -61,22 +93,43 @@ def check_output(
 
     def output(weights, bias, last, middle) -> Tensor:  # type: ignore[no-untyped-def]
         h = torch.einsum("bif,ihf->bih", x, weights(W_in))
-        out = torch.einsum("bih,ifh->bif", h.relu() if middle else h, weights(W_out))
+        out = torch.einsum("bih,ifh->bif", middle(h), weights(W_out))
         shift = {"added": b, "subtracted": -b, "first": b[:1].expand_as(b)}.get(bias, torch.zeros_like(b))
         return last(out + shift) + (b if bias == "after" else 0)
 
-    middle = {
-        "": hidden_relu,
-        (
-            "the ReLU on the hidden layer is missing"
-            if hidden_relu
-            else "a ReLU is applied to the hidden layer, which has none in this model"
-        ): not hidden_relu,
-    }
-    expected = output(WEIGHTS[""], "added", torch.relu, hidden_relu)
+    middle = HIDDEN if hidden_relu else LINEAR
+    expected = output(WEIGHTS[""], "added", torch.relu, middle[""])
     h = torch.einsum("bif,ihf->bih", x, W_in)
+
+    def from_inputs(features: Tensor, W_in: Tensor, W_out: Tensor, b_final: Tensor) -> Tensor:
+        hidden = torch.einsum("bif,ihf->bih", features, W_in)
+        out = torch.einsum("bih,ifh->bif", hidden.relu() if hidden_relu else hidden, W_out)
+        return (out + b_final).relu()
+
     mistakes = known or {}
     mistakes |= variations(output, WEIGHTS, BIAS, LAST_ACTIVATION, middle)
+    mistakes |= {
+        "`b_final` is added to the input as well": lambda: from_inputs(x + b, W_in, W_out, b),
+        "only a feature's own direction counts: what it gets from other features is lost": lambda: torch.relu(
+            x * (W_in * W_out.mT).sum(1) + b
+        ),
+        "the ReLU is applied to the matrix instead of the hidden layer": (
+            lambda: torch.relu(
+                torch.einsum("bih,ifh->bif", torch.einsum("bif,ihf->bih", x, W_in.relu()), W_out) + b
+            )
+        ),
+    }
+    inputs = {"features": (x, AXES), "b_final": (b, "instances features")}
+    misread = mistakes_in_inputs(lambda **changed: from_inputs(W_in=W_in, W_out=W_out, **changed), inputs)
+    if agree(W_out, W_in.mT):
+        misread |= mistakes_in_inputs(
+            lambda W: from_inputs(x, W, W.mT, b), {"W": (W_in, "instances hidden features")}
+        )
+    else:
+        misread |= mistakes_in_inputs(
+            lambda W1, W2: from_inputs(x, W1, W2, b),
+            {"W1": (W_in, "instances hidden features"), "W2": (W_out, "instances features hidden")},
+        )
     mistakes |= {
         "only the hidden layer is returned: the way back to the features is missing": h,
         "only the hidden layer is returned, after a ReLU: the way back to the features is missing": h.relu(),
@@ -94,7 +147,9 @@ def check_output(
         claim = "right where every feature is present, with a bias and two or more instances"
     else:
         claim = "right for sparse features"
-    check.equal(check.method(model, "forward", x), expected, AXES, claim, mistakes, what=what)
+    check.equal(
+        check.method(model, "forward", x), expected, AXES, claim, mistakes, what=what, misread=misread
+    )
 
 
 def check_output_gradients(check: Check, hidden_relu: bool) -> None:
@@ -154,6 +209,7 @@ def wrong_losses(out: Tensor, target: Tensor, importance: Tensor) -> dict:
             "the importance is averaged over instances": importance.mean(0).expand_as(importance),
             "the error is divided by the importance": 1 / importance,
             "the root of the importance is taken": importance.sqrt(),
+            "the importance is averaged over everything": importance.mean().expand_as(importance),
         },
         {
             "": lambda a, b: (a - b) ** 2,
@@ -162,8 +218,14 @@ def wrong_losses(out: Tensor, target: Tensor, importance: Tensor) -> dict:
             "the absolute error is taken instead of the squared one": lambda a, b: (a - b).abs(),
             "the squares are subtracted, instead of squaring the difference": lambda a, b: a**2 - b**2,
             "the error is halved": lambda a, b: (a - b) ** 2 / 2,
+            "only features that are present in `batch` count": lambda a, b: (a - b) ** 2 * (b != 0),
+            "only features that are absent from `batch` count": lambda a, b: (a - b) ** 2 * (b == 0),
         },
-        {"": batch, "the batch is summed over instead of averaged": 1},
+        {
+            "": batch,
+            "the batch is summed over instead of averaged": 1,
+            "the sum over the batch is divided by one less than its size": batch - 1,
+        },
         {"": features, "the features are summed over instead of averaged": 1},
         {"": 1, "the instances are averaged instead of summed": instances},
     )
@@ -173,6 +235,8 @@ def wrong_losses(out: Tensor, target: Tensor, importance: Tensor) -> dict:
         "nothing is reduced": weighted,
         "the batch is not reduced": weighted.mean(dim=2).sum(dim=1),
         "the root of the loss is taken": weighted.mean(dim=(0, 2)).sum().sqrt(),
+        "the root of each instance's loss is taken": weighted.mean(dim=(0, 2)).sqrt().sum(),
+        "only the largest error of the features counts": weighted.amax(dim=2).mean(dim=0).sum(),
         "it is divided by the sum of the importances": (
             weighted.mean(dim=(0, 2)) / importance.mean(dim=1)
         ).sum(),
@@ -299,6 +363,13 @@ def check_values_are_plausible(check: Check, x: Tensor, lowest: int = 0) -> None
         "",
         f"Every present feature is exactly {'1' if lowest == 0 else '1 or -1'}: it needs a random value, not only a "
         "yes or no.",
+    )
+    # One value for all rows of a feature is another mistake.
+    different, in_a_column = len(values.unique()), len(x[:, 0, 0].unique())
+    check.holds(
+        different > len(values) / 100 or in_a_column <= 2,
+        "",
+        f"Present features have only {different} different values. Draw real numbers, as `torch.rand` does.",
     )
     check.holds(bool((values >= lowest).all()), "", f"Some values lie below {lowest}.", range_text(values))
     check.holds(bool((values <= 1).all()), "", "Some values lie above 1.", range_text(values))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from coursekit.catalogue import exercise
 from coursekit.checking.claims import Check, Mistake, shape_text
-from coursekit.checking.door import Handle
+from coursekit.checking.door import Handle, LearnerError
 from coursekit.checking.phrases import explained
 from coursekit.exercises.chapter_02.autoencoders import AXES, PARAMETERS, SMALL, TIED, WIDE, shapes_of
+from part_utils.autoencoder import AutoEncoderConfig
 
 
 @exercise(
@@ -62,6 +64,26 @@ def autoencoder_init(check: Check) -> None:
         "other random numbers go on as they were",
         "`__init__` sets torch's seed (`torch.manual_seed`). Every autoencoder then starts the same, and whatever is "
         "drawn after it repeats itself. Draw the weights without setting a seed.",
+    )
+    for cfg in (SMALL, TIED):
+        _check_device(check, cfg)
+
+
+def _check_device(check: Check, cfg: AutoEncoderConfig) -> None:
+    """All parameters are made where they were asked for: on `meta`, which every computer has."""
+    try:
+        made = check.create(cfg, device="meta")
+    except LearnerError as error:
+        # There are no values on `meta`, and who looks at them is not wrong.
+        if "meta" in error.said or "device" in error.said:
+            return
+        raise
+    here = [name for name in shapes_of(cfg) if isinstance(check.learner.get(made, name), Tensor)]
+    check.holds(
+        not here,
+        "all parameters are made on the `device` that was asked for",
+        f"Not made on the `device` that was asked for: {', '.join(f'`{name}`' for name in here)}. Hand the device on "
+        "where a tensor is made: `torch.zeros(..., device=device)`.",
     )
 
 

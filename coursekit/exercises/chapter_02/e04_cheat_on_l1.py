@@ -61,7 +61,7 @@ def cheat_on_l1(check: Check) -> None:
             for name, value in zip(("W_enc", "b_enc", "W_dec"), returned, strict=False)
         )
         _check_cheat(check, cfg, factor, weights, W_enc.float(), b_enc.float(), W_dec.float())
-    for cfg in (SMALL, WIDE):
+    for cfg in (SMALL, WIDE, AutoEncoderConfig(n_instances=1, n_input_ae=5, n_hidden_ae=7)):
         _check_measurement(check, cfg)
 
 
@@ -90,7 +90,7 @@ def _check_measurement(check: Check, cfg: AutoEncoderConfig) -> None:
             "the sum over the batch is taken instead of the mean": acts.sum((0, 2)),
             "`b_enc` is left out": no_bias.sum(-1).mean(0),
             "`b_dec` is not subtracted from the input": not_centered.sum(-1).mean(0),
-            "the ReLU is missing": plain.sum(-1).mean(0),
+            "the ReLU is missing": [plain.sum(-1).mean(0), plain.abs().sum(-1).mean(0)],
             "the latents are squared": (acts**2).sum(-1).mean(0),
             "the latents that fire are counted, not summed": (acts > 0).float().sum(-1).mean(0),
             "the two are exchanged": (error**2).mean((0, 2)),
@@ -164,6 +164,14 @@ def _check_cheat(
         }.items():
             if agree(W_dec, wrong) and not agree(wrong, unit_rows(stored) * factor):
                 raise Mistake(f"The encoder is right, but the decoder {phrase}.", details)
+    for name, tensor in (("W_enc", W_enc), ("b_enc", b_enc)):
+        if agree(tensor, weights[name] // factor) and not agree(tensor, weights[name] / factor):
+            raise Mistake(f"`{name}` is rounded down to whole numbers: `//` does that, `/` divides.", details)
+    if agree(W_enc, weights["W_enc"] / factor) and not agree(b_enc, weights["b_enc"] / factor):
+        raise Mistake(
+            "`W_enc` is right, but `b_enc` is not: it has to become `factor` times smaller too, no more and no less.",
+            details,
+        )
     h = check.normal(31, cfg.n_instances, cfg.n_input_ae)
     before = right_acts(h, weights)
     centered = h - weights["b_dec"]
@@ -181,7 +189,7 @@ def _check_cheat(
                 torch.einsum("bix,ixl->bil", centered, weights["W_enc"]) + weights["b_enc"] - factor
             ),
         },
-        what="the latents with your weights",
+        what="the result for `acts` with your weights",
     )
     check.equal(
         torch.einsum("bil,ilx->bix", acts, W_dec) + weights["b_dec"],

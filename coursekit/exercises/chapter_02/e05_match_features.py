@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from coursekit.catalogue import exercise
-from coursekit.checking.claims import Alternative, Check
+from coursekit.checking.claims import Alternative, Check, agree
 from coursekit.checking.phrases import explained, unit_rows
 
 
@@ -34,6 +34,14 @@ def match_features(check: Check) -> None:
     _check_matches(check, W_toy[:1], W_dec[:1], "right for one instance")
     W_toy, W_dec = _features_and_latents(check, 1, 3, 5, conflict=False)
     _check_matches(check, W_toy[:2], W_dec[:2], "right for one feature")
+    W_toy, W_dec = _features_and_latents(check, 5, 3, 7, conflict=False)
+    found = check.tensor(check.call(1e-2 * W_toy, 1e-2 * W_dec))
+    check.holds(
+        agree(found, _matched(_cosines(W_toy, W_dec)), 2e-3, 1e-3),
+        "however short the directions are",
+        "With directions of a length of about 0.01 the similarities are not the same as with long ones. What keeps "
+        "the length away from 0 is too large (`eps`): a cosine does not depend on lengths.",
+    )
     W_toy, W_dec = _features_and_latents(check, 5, 3, 3, conflict=True)
     with explained(
         {"": "With fewer latents than features your code raised an error; a feature without a latent is 0."}
@@ -166,6 +174,9 @@ def _match_mistakes(W_toy: Tensor, W_dec: Tensor) -> dict[str, Alternative]:
         ),
     }
     if latents >= features:
+        mistakes["only the first latents are asked, as many as there are features"] = lambda: _matched(
+            cosines[..., :features]
+        )
         diagonal = cosines[:, torch.arange(features), torch.arange(features)]
         mistakes["feature and latent of the same number are paired"] = diagonal
     else:

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from coursekit.catalogue import exercise
-from coursekit.checking.claims import Check, Mistake, variations
+from coursekit.checking.claims import Check, Mistake, Mistakes, agree, variations
+from coursekit.checking.general_mistakes import mistakes_in_inputs
 from coursekit.checking.phrases import explained, unit_rows
 from coursekit.exercises.chapter_02.autoencoders import (
     SMALL,
@@ -59,10 +60,37 @@ def encoder_decoder_similarity(check: Check) -> None:
             "Keep the length away from zero before you divide."
         )
     _check_similarity(check, SMALL, weights, "0 where a direction has no length")
+    weights = random_weights(check, TIED)
+    weights["W_enc"][1, :, 2] = 0.0
+    _check_similarity(
+        check,
+        TIED,
+        weights,
+        "also with tied weights",
+        {
+            "it is 1 for every latent; with tied weights, too, a direction without length has 0": torch.ones(
+                3, 7
+            )
+        },
+    )
+    weights = random_weights(check, SMALL)
+    short = {**weights, "W_enc": 1e-2 * weights["W_enc"], "W_dec": 1e-2 * weights["W_dec"]}
+    found = check.tensor(check.call(make_autoencoder(check, SMALL, short)))
+    expected = (unit_rows(weights["W_enc"].mT) * unit_rows(weights["W_dec"])).sum(-1)
+    check.holds(
+        agree(found, expected, 2e-3, 1e-3),
+        "however short the directions are",
+        "With directions of a length of about 0.01 the similarities are not the same as with long ones. What keeps "
+        "the length away from 0 is too large (`eps`): a cosine does not depend on lengths.",
+    )
 
 
 def _check_similarity(
-    check: Check, cfg: AutoEncoderConfig, weights: Mapping[str, Tensor], claim: str
+    check: Check,
+    cfg: AutoEncoderConfig,
+    weights: Mapping[str, Tensor],
+    claim: str,
+    only: Mistakes | None = None,
 ) -> None:
     autoencoder = make_autoencoder(check, cfg, weights)
     W_enc, stored = weights["W_enc"], decoder_of(weights)
@@ -107,7 +135,22 @@ def _check_similarity(
         "the mean over the latents is returned": expected.mean(-1),
         "the mean over the instances is returned": expected.mean(0),
         "the instances are added up": expected.sum(0),
+        "it is 1 for every latent, which holds only for tied weights": torch.ones_like(expected),
+        "it is 1 for a direction without length too": lambda: torch.where(expected == 0, 1.0, expected),
+        "the encoder is compared with the decoder row that fits it best, not with its own": pairs.amax(-1),
+        "the mean of every direction is subtracted first (a correlation)": torch.einsum(
+            "ixl,ilx->il",
+            unit_rows(W_enc - W_enc.mean(1, keepdim=True), 1),
+            unit_rows(stored - stored.mean(-1, keepdim=True)),
+        ),
     }
+    misread = mistakes_in_inputs(
+        lambda W_enc, W_dec: similarity(unit_rows(W_enc, 1), unit_rows(W_dec)),
+        {
+            "W_enc": (W_enc, "n_instances n_input_ae n_hidden_ae"),
+            "W_dec": (stored, "n_instances n_hidden_ae n_input_ae"),
+        },
+    )
     if W_enc.shape == stored.shape:
         rows = unit_rows(W_enc)
         mistakes["the *rows* of the encoder are compared with the rows of the decoder"] = (rows * writes).sum(
@@ -129,8 +172,15 @@ def _check_similarity(
         ).sum(1)
     if 1 in expected.shape:
         # A mean or a sum over one instance looks the same.
-        mistakes = {"axes of length 1 are dropped (`squeeze`); every axis stays": expected.squeeze()}
-    check.equal(check.call(autoencoder), expected, "n_instances n_hidden_ae", claim, mistakes)
+        only = {}
+    check.equal(
+        check.call(autoencoder),
+        expected,
+        "n_instances n_hidden_ae",
+        claim,
+        mistakes if only is None else only,
+        misread=misread if only is None else None,
+    )
     changed = changed_weights(check, autoencoder, cfg, weights)
     if changed:
         raise Mistake(

@@ -58,7 +58,8 @@ def dead_mask(cfg: AutoEncoderConfig, dead: tuple[tuple[int, ...], ...]) -> Tens
 def firing_rates(check: Check, dead: Tensor, window: int = 13) -> Tensor:
     """Return rates over a window in which just these latents never fire.
 
-    Of the others some fire in every step, some are silent in the first or the last, and some fire only once.
+    Of the others some fire in every step, some are silent in the first or the last, some fire only once, and one
+    hardly at all.
     """
     always = check.uniform(window, *dead.shape, low=0.1)
     sometimes = check.sparse(window, *dead.shape, probability=0.4)
@@ -68,9 +69,13 @@ def firing_rates(check: Check, dead: Tensor, window: int = 13) -> Tensor:
     rates = torch.where(check.uniform(*dead.shape) < 0.5, always, sometimes)
     # At least one of each kind, where there are enough living latents.
     alive = (~dead).nonzero().tolist()
-    for kind, (instance, latent) in enumerate(alive[:4]):
+    for kind, (instance, latent) in enumerate(alive[:5]):
         if kind == 0:
             rates[:, instance, latent] = always[:, instance, latent]
+        elif kind == 4:
+            # One input in 100,000, once.
+            rates[:, instance, latent] = 0.0
+            rates[1, instance, latent] = 1e-5
         else:
             rates[:, instance, latent] = 0.0
             rates[[1, 0, -1][kind - 1], instance, latent] = 0.5
@@ -164,6 +169,13 @@ def check_touched(
         found = [torch.equal(changed, mask) for name, changed in touched.items() if name != "b_enc"]
         if all(found) if mask.all() else any(found):
             raise Mistake(f"The wrong latents were replaced. This is what comes out when {phrase}.")
+    rare = ~dead & (rates.mean(0) < 0.05)
+    wrongly = touched["W_enc"] & ~dead
+    if wrongly.any() and not (wrongly & ~rare).any():
+        raise Mistake(
+            "The wrong latents were replaced: one that fires rarely counts as dead. Dead is only what does not fire a "
+            "single time in the window."
+        )
     if bool((after["b_enc"] == 0).all()) and not dead.all():
         raise Mistake("`b_enc` was set to 0 for all latents. Those that are alive keep theirs.")
     idle = ~dead.any(-1)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from coursekit.catalogue import exercise
-from coursekit.checking.claims import Alternative, Check, Mistake, shape_text
+from coursekit.checking.claims import Check, Mistake, Mistakes, shape_text
 from coursekit.exercises.chapter_02.autoencoders import (
     AXES,
 )
@@ -36,13 +36,31 @@ def dead_neurons(check: Check) -> None:
         rates[:, :, 1] = check.uniform(window, instances, low=0.1)
         rates[-1, 0, 1], rates[0, 1, 1] = 0.0, 0.0
         rates[-1, 1, 2], rates[0, 0, 3] = 0.5, 0.5
-        mistakes = wrong_ideas_of_dead(rates)
+        # Alive in the middle only.
+        dead[:, 4] = False
+        rates[:, :, 4] = 0.0
+        rates[2, :, 4] = 0.5
+        mistakes: dict[str, Tensor | list[Tensor]] = {
+            "a share that is small but not zero counts as dead": [
+                rates.mean(0) < 1e-4,
+                rates.mean(0) < 1e-3,
+                rates.mean(0) < 1e-2,
+            ],
+            **wrong_ideas_of_dead(rates),
+        }
         mistakes |= {
             "the axis of the instances is lost": dead.all(0),
             "the axis of the instances is lost and a latent counts as dead if it is so in any": dead.any(0),
             "the axis of the latents is lost": dead.all(-1),
             "the axis of the window is kept: each step is looked at on its own": rates == 0,
             "the two axes are exchanged": dead.mT,
+            "only the first and the last step of the window are looked at": (rates[0] == 0)
+            & (rates[-1] == 0),
+        }
+        parts = range(2, window)
+        mistakes |= {
+            "only the end of the window is looked at": [(rates[-n:] == 0).all(0) for n in parts],
+            "only the beginning of the window is looked at": [(rates[:n] == 0).all(0) for n in parts],
         }
         _check_mask(
             check, rates, dead, mistakes, "dead is what is silent in every step, alive what fires in one"
@@ -66,6 +84,11 @@ def dead_neurons(check: Check) -> None:
     )
     rates = check.sparse(1, 3, 5, probability=0.5)
     _check_mask(check, rates, rates[0] == 0, {}, "right for a window of one step")
+    for window, instances, latents in ((3, 1, 5), (5, 3, 1), (2, 1, 1)):
+        rates = check.sparse(window, instances, latents, probability=0.3)
+        dead = (rates == 0).all(0)
+        lost = {"an axis of size 1 is lost (`squeeze` removes all of them)": dead.squeeze()}
+        _check_mask(check, rates, dead, lost, "right for one instance, and for one latent")
     for steps, instances, latents, window in ((11, 2, 5, 3), (7, 3, 2, 1), (13, 2, 3, 13)):
         rates = check.sparse(steps, instances, latents, probability=0.4)
         rates[:, 0, 0] = 0.0
@@ -88,12 +111,17 @@ def _share(rates: Tensor, window: int) -> Tensor:
     return (_windows(rates, window) == 0).all(1).float().mean((1, 2))
 
 
-def _wrong_shares(rates: Tensor, window: int) -> dict[str, Alternative]:
+def _wrong_shares(rates: Tensor, window: int) -> Mistakes:
     silent = _windows(rates, window) == 0
     dead = silent.all(1)
     return {
         "the last window is missing: the last `window` steps are a window, too": _share(rates, window)[:-1],
-        "a window is one step too long": lambda: _share(rates, window + 1),
+        "a window is one step too long": [
+            lambda: _share(rates, window + 1),
+            lambda: torch.cat([_share(rates, window + 1), _share(rates, window)[-1:]]),
+        ],
+        "a latent counts as dead only if it is so in every instance": dead.all(1).float().mean(1),
+        "a latent that is dead in one instance counts as dead in every instance": dead.any(1).float().mean(1),
         "a window is one step too short": lambda: _share(rates, window - 1),
         "the windows do not overlap: each begins where the last one ended": _share(rates, window)[::window],
         "a latent counts as dead that is silent in *any* step of the window": silent.any(1)
@@ -115,7 +143,12 @@ def _wrong_shares(rates: Tensor, window: int) -> dict[str, Alternative]:
 
 
 def _check_mask(
-    check: Check, rates: Tensor, dead: Tensor, mistakes: Mapping[str, Tensor], claim: str, nearly: str = ""
+    check: Check,
+    rates: Tensor,
+    dead: Tensor,
+    mistakes: Mapping[str, Tensor | list[Tensor]],
+    claim: str,
+    nearly: str = "",
 ) -> None:
     found = check.call(rates)
     if not isinstance(found, Tensor):
@@ -128,8 +161,8 @@ def _check_mask(
     if found.shape == dead.shape and torch.equal(found, dead):
         check.holds(True, claim, "")
         return
-    for phrase, mask in mistakes.items():
-        if found.shape == mask.shape and torch.equal(found, mask) and found.dtype == torch.bool:
+    for phrase, masks in mistakes.items():
+        if any(torch.equal(found, mask) for mask in ([masks] if isinstance(masks, Tensor) else masks)):
             raise Mistake(f"Your mask is what comes out when {phrase}.")
     if found.shape != dead.shape:
         raise Mistake(

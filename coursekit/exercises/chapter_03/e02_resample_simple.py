@@ -140,13 +140,27 @@ def _check_simple_encoder(
 def _check_all_different(after: Mapping[str, Tensor], dead: Tensor) -> None:
     directions = unit_rows(after["W_enc"].mT)
     chosen = directions[dead]
+    if ((chosen != 0).sum(-1) == 1).all():
+        raise Mistake(
+            "Every new direction lies along an axis: only one of its numbers is not 0. Every direction should be "
+            "equally likely, as that of `torch.randn` is."
+        )
+    if chosen.shape[-1] > 1 and agree(chosen.abs(), chosen.abs()[:1, :1].expand_as(chosen)):
+        raise Mistake(
+            "In every new direction all numbers are equally large, and only their signs differ. Every direction should "
+            "be equally likely, as that of `torch.randn` is."
+        )
     if ((chosen @ chosen[0]).abs() > 0.9999).all():
         raise Mistake("One and the same vector is used for all dead latents. Draw one for each of them.")
     groups = [directions[instance][mask] for instance, mask in enumerate(dead) if mask.sum() > 1]
     if all(((group @ group[0]).abs() > 0.9999).all() for group in groups):
         raise Mistake("All dead latents of an instance got the same vector. Draw one for each of them.")
-    similar = (chosen @ chosen.T).triu(diagonal=1) > 0.99999
-    if similar.any():
+    similar = (chosen @ chosen.T).triu(diagonal=1)
+    if (similar < -0.99999).any():
+        raise Mistake(
+            "Some dead latents got opposite vectors: one draw is used for two of them. Draw one for each dead latent."
+        )
+    if (similar > 0.99999).any():
         raise Mistake(
             "Some dead latents got the same vector (latents of the same number in different instances, or of different "
             "numbers). Draw one for each dead latent."

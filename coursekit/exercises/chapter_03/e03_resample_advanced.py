@@ -52,6 +52,9 @@ def resample_advanced(check: Check) -> None:
     errors = {
         "without replacement": "With more dead latents than inputs your code raised an error. Each dead latent draws "
         "on its own, so an input may be drawn more than once (`replacement=True`).",
+        "selected index k out of range": "With more dead latents than inputs `topk` finds too few. Inputs are to be "
+        "drawn at random, each dead latent on its own, with a probability proportional to the squared loss "
+        "(`torch.multinomial`).",
     }
     for cfg, latents in ((SMALL, DEAD), (TIED, DEAD), (SMALL, WITH_A_GAP), (ONE_INSTANCE, ((1, 4),))):
         dead = dead_mask(cfg, latents)
@@ -231,6 +234,9 @@ def _check_advanced_encoder(
         "the root of the mean squared length is taken instead of the mean length": spread(
             scale * each(lambda W, mask: W[:, mask].square().sum(0).mean().sqrt())
         ),
+        "the median of the lengths is taken instead of their mean": spread(
+            scale * each(lambda W, mask: W[:, mask].norm(dim=0).median())
+        ),
         "the largest length of the living columns is taken instead of their mean": spread(
             scale * each(lambda W, mask: W[:, mask].norm(dim=0).max())
         ),
@@ -249,7 +255,11 @@ def _check_advanced_encoder(
     }.items():
         if fits(candidate):
             raise Mistake(f"The new encoder columns have the wrong length: {sentence}.", details)
-    if lengths.std() > 0.01 and "W_dec" in after:
+    instance = torch.arange(len(dead))[:, None].expand_as(dead)[dead]
+    within = torch.stack(
+        [(lengths[instance == i] - lengths[instance == i].mean()).abs().max() for i in instance.unique()]
+    )
+    if within.max() > 0.01 and "W_dec" in after:
         raise Mistake(
             "The new encoder columns have different lengths within an instance. Bring the input to unit length before "
             "it is scaled.",
@@ -291,8 +301,20 @@ def _check_drawn_by_loss(check: Check, scale: float, errors: Mapping[str, str]) 
                 "to the squared loss, or all dead latents get the same direction."
             )
         raise Mistake("One draw is used for all dead latents of an instance. Each of them draws on its own.")
+    worst_first = l2.argsort(dim=0, descending=True).T
+    if (draws[..., :BATCH] == worst_first[:, None]).all():
+        raise Mistake(
+            "The inputs are taken in the order of their loss, the worst first (`topk` or `sort`). Draw them at random, "
+            "with a probability proportional to the squared loss."
+        )
     if (draws == draws[:, :1]).all():
         raise Mistake("Every call draws the same inputs. Draw anew each time, without setting a seed.")
+    counts = torch.stack([(draws == number).sum(-1) for number in range(BATCH)])
+    if (counts.amax(0) - counts.amin(0) <= 1).all():
+        raise Mistake(
+            "All inputs are drawn equally often, and none again before all others were. Draw with replacement, and "
+            "with a probability proportional to the squared loss."
+        )
     if (draws[0] == draws[2]).all():
         raise Mistake("The instances share their draws. Each instance draws from its own losses, on its own.")
     uniform = torch.ones_like(l2)
@@ -324,6 +346,8 @@ def _check_drawn_by_loss(check: Check, scale: float, errors: Mapping[str, str]) 
         "it is proportional to the L1 loss": l1,
         "it is proportional to the squared length of the input, not to the loss": length**2,
         "it is proportional to the length of the input, not to the loss": length,
+        "only the first half of the batch is drawn from": l2**2 * (torch.arange(BATCH) < BATCH / 2)[:, None],
+        "only the last half of the batch is drawn from": l2**2 * (torch.arange(BATCH) >= BATCH / 2)[:, None],
         "only the worst half of the inputs is drawn from": torch.where(l2 >= l2.median(0).values, 1.0, 0.0),
     }
     _check_distribution(check, draws.flatten(1), l2**2, candidates)

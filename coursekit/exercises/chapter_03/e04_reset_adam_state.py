@@ -25,6 +25,11 @@ from coursekit.exercises.chapter_03.dead_latents import (
 )
 from part_utils.autoencoder import AutoEncoderConfig
 
+GRADIENT = {
+    ".grad": "`.grad` holds the gradient of one step, and there may be none. What Adam remembers stands in "
+    "`optimizer.state[parameter]`."
+}
+
 
 @exercise(
     id="3.4",
@@ -82,7 +87,7 @@ def _check_reset(check: Check, cfg: AutoEncoderConfig, resampled: Tensor) -> Non
     seed = int(torch.randint(2**31, (), generator=check.generator))
     optimizer = check.create(autoencoder, seed, target="coursekit.checking.fixtures.adam")
     before = _adam_state(check, optimizer, autoencoder)
-    with explained(WITHOUT_W_DEC if cfg.tied_weights else {}):
+    with explained({**GRADIENT, **(WITHOUT_W_DEC if cfg.tied_weights else {})}):
         check.call(optimizer, autoencoder, resampled)
     after = _adam_state(check, optimizer, autoencoder)
     changed = changed_weights(check, autoencoder, cfg, weights)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import torch
 
-from coursekit.checking.claims import Check, Mistake
+from coursekit.checking.claims import Check, Mistake, agree
 from coursekit.exercises.chapter_02.autoencoders import random_weights
 from coursekit.exercises.chapter_03.dead_latents import (
     DEAD,
@@ -38,6 +38,14 @@ def check_none_alive(check: Check, scale: float, errors: Mapping[str, str]) -> N
         raise Mistake(
             "Where every latent of an instance is dead the new encoder columns are zero. Use 1 for the mean length."
         )
+    lengths = after["W_enc"][0].norm(dim=0)
+    check.holds(
+        agree(lengths, torch.full_like(lengths, scale), 1e-3),
+        "",
+        "Where every latent of an instance is dead the new encoder columns do not have the length "
+        "`neuron_resample_scale`: 1 stands for the mean length there.",
+        [f"scale {scale}, lengths {[round(value, 4) for value in lengths.tolist()]}"],
+    )
     check_touched(check, weights, after, dead, rates)
     check.holds(True, "right where every latent of an instance is dead", "")
 
@@ -64,6 +72,11 @@ def check_no_loss(check: Check, scale: float) -> None:
         raise Mistake(
             f"An instance that rebuilds every input without error has another `{changed[0]}` now. There is no input "
             "with a loss to draw: leave such an instance as it is."
+        )
+    if all(torch.equal(after[name], weights[name]) for name in after):
+        raise Mistake(
+            "Where one instance rebuilds every input without error all the others are left as they are, too. Leave "
+            "only that instance out; `return` or `break` ends the loop for all."
         )
     dead[1] = False
     check_touched(check, weights, after, dead, rates)

@@ -3,6 +3,7 @@
 import einops
 import numpy as np
 import torch
+from torch.nn import functional as F
 
 from tests.mutants import mutant, variant
 
@@ -119,3 +120,66 @@ def all_pairs_then_the_diagonal(features, W):
 def mapped_over_instances(features, W):
     project = torch.vmap(lambda x, matrix: x @ matrix.T, in_dims=(1, 0), out_dims=1)
     return project(features, W)
+
+
+@mutant("0.1", says="along `instances` each place gets the `W` of the one before it")
+def neighbor_instance(features, W):
+    return torch.einsum("bif,ihf->bih", features, W.roll(1, dims=0))
+
+
+@mutant("0.1", says="axes in the order `instances batch hidden` are brought into shape by")
+def reshaped_back_from_bmm(features, W):
+    return torch.bmm(features.transpose(0, 1), W.mT).reshape(len(features), *W.shape[:2])
+
+
+@mutant("0.1", says="the last of `instances` is left out of `features`")
+def two_instances_only(features, W):
+    h = torch.zeros(*features.shape[:2], W.shape[1])
+    for i in range(2):
+        if i < len(W):
+            h[:, i] = features[:, i] @ W[i].T
+    return h
+
+
+@mutant("0.1", says="an axis of size 1 is lost")
+def squeezed_result(features, W):
+    return torch.einsum("bif,ihf->bih", features, W).squeeze()
+
+
+@mutant("0.1", says="the average over the features is taken instead of the sum")
+def mean_over_features(features, W):
+    return torch.einsum("bif,ihf->bih", features, W) / features.shape[-1]
+
+
+@mutant("0.1", says="`W` is brought to unit length along `features`")
+def rows_of_unit_length(features, W):
+    return torch.einsum("bif,ihf->bih", features, F.normalize(W, dim=-1))
+
+
+@mutant("0.1", says="negative values are set to 0")
+def relu_of_it(features, W):
+    return torch.einsum("bif,ihf->bih", features, W).relu()
+
+
+@mutant("0.1", says="Your result is 0 for `instances` 1, 2, and right everywhere else")
+def returns_in_the_loop(features, W):
+    h = torch.zeros(*features.shape[:2], W.shape[1])
+    for i in range(len(W)):
+        h[:, i] = features[:, i] @ W[i].T
+        return h
+
+
+@mutant("0.1", says="is nearly right")
+def half_precision(features, W):
+    return torch.einsum("bif,ihf->bih", features.bfloat16(), W.bfloat16()).float()
+
+
+@variant("0.1")
+def one_linear_layer_each(features, W):
+    return torch.stack([F.linear(features[:, i], W[i]) for i in range(len(W))], dim=1)
+
+
+@variant("0.1")
+def block_diagonal(features, W):
+    instances, hidden, _ = W.shape
+    return (features.flatten(1) @ torch.block_diag(*W).T).unflatten(1, (instances, hidden))

@@ -96,3 +96,67 @@ def decoded_as_linear_layers(acts, W_dec):
         F.linear(z.double(), matrix.double().T) for z, matrix in zip(acts.unbind(1), W_dec, strict=True)
     ]
     return torch.stack(rebuilt, dim=1)
+
+
+@mutant("0.2", says="axes in the order `n_instances batch n_input_ae` are brought into")
+def reshaped_back_from_bmm(acts, W_dec):
+    return torch.bmm(acts.transpose(0, 1), W_dec).reshape(len(acts), W_dec.shape[0], W_dec.shape[2])
+
+
+@mutant("0.2", says="along `n_instances` each place gets the `W_dec` of the one after it")
+def neighbor_instance(acts, W_dec):
+    return torch.einsum("bij,ijk->bik", acts, W_dec.roll(-1, dims=0))
+
+
+@mutant("0.2", says="only the largest `acts` along `n_hidden_ae` counts")
+def strongest_latent_only(acts, W_dec):
+    kept = torch.where(acts == acts.amax(dim=-1, keepdim=True), acts, 0)
+    return torch.einsum("bij,ijk->bik", kept, W_dec)
+
+
+@mutant("0.2", says="the last of `n_hidden_ae` is left out of `acts`")
+def last_latent_left_out(acts, W_dec):
+    return torch.einsum("bij,ijk->bik", acts[..., :-1], W_dec[:, :-1])
+
+
+@mutant("0.2", says="the sum is divided by the number of latents")
+def mean_over_latents(acts, W_dec):
+    return torch.einsum("bij,ijk->bik", acts, W_dec) / W_dec.shape[1]
+
+
+@mutant("0.2", says="the directions are scaled to length one first")
+def directions_of_unit_length(acts, W_dec):
+    return torch.einsum("bij,ijk->bik", acts, F.normalize(W_dec, dim=-1))
+
+
+@mutant("0.2", says="an axis of size 1 is lost")
+def squeezed_result(acts, W_dec):
+    return (acts[:, :, None, :] @ W_dec).squeeze()
+
+
+@mutant("0.2", says="the axes `n_instances` and `n_hidden_ae` of `W_dec` are exchanged")
+def transposed_with_T(acts, W_dec):
+    return torch.einsum("bij,jik->bik", acts, W_dec.reshape(W_dec.shape[1], W_dec.shape[0], -1))
+
+
+@mutant("0.2", says="the last of `W_dec` along `n_instances` is used for all")
+def last_instance_for_all(acts, W_dec):
+    return acts @ W_dec[-1]
+
+
+@variant("0.2")
+def row_vector_times_matrix(acts, W_dec):
+    return (acts[:, :, None, :] @ W_dec).squeeze(2)
+
+
+@variant("0.2")
+def latent_by_latent(acts, W_dec):
+    total = torch.zeros(*acts.shape[:2], W_dec.shape[2])
+    for j in range(W_dec.shape[1]):
+        total = total + acts[:, :, j, None] * W_dec[:, j]
+    return total
+
+
+@variant("0.2")
+def in_double_precision(acts, W_dec):
+    return torch.einsum("bij,ijk->bik", acts.double(), W_dec.double()).to(acts.dtype)

@@ -157,3 +157,84 @@ def linear_layers_into_a_buffer(self, features):
 def row_vectors_and_clip(self, features):
     rows = features.unsqueeze(-2) @ self.W.transpose(-1, -2) @ self.W
     return torch.clip(torch.add(rows.squeeze(-2), self.b_final), min=0.0)
+
+
+@mutant("1.1", says="the values are cut down to lie between 0 and 1 at the end")
+def clamped_to_one(self, features):
+    hidden = torch.einsum("bif,ihf->bih", features, self.W)
+    return torch.clamp(torch.einsum("bih,ihf->bif", hidden, self.W) + self.b_final, 0, 1)
+
+
+@mutant("1.1", says="a leaky ReLU is applied at the end instead of a ReLU")
+def leaky(self, features):
+    hidden = torch.einsum("bif,ihf->bih", features, self.W)
+    return F.leaky_relu(torch.einsum("bih,ihf->bif", hidden, self.W) + self.b_final)
+
+
+@mutant("1.1", says="a softplus is applied at the end instead of a ReLU")
+def softplus_for_relu(self, features):
+    hidden = torch.einsum("bif,ihf->bih", features, self.W)
+    return F.softplus(torch.einsum("bih,ihf->bif", hidden, self.W) + self.b_final)
+
+
+@mutant("1.1", says="only a feature's own direction counts")
+def only_its_own_direction(self, features):
+    return torch.relu(features * self.W.square().sum(dim=1) + self.b_final)
+
+
+@mutant("1.1", says="`W` is brought to unit length along `hidden`")
+def directions_of_unit_length(self, features):
+    W = F.normalize(self.W, dim=1)
+    hidden = torch.einsum("bif,ihf->bih", features, W)
+    return torch.relu(torch.einsum("bih,ihf->bif", hidden, W) + self.b_final)
+
+
+@mutant("1.1", says="The values are right, but the gradient with respect to `W` is not")
+def encoder_detached(self, features):
+    hidden = torch.einsum("bif,ihf->bih", features, self.W.detach())
+    return torch.relu(torch.einsum("bih,ihf->bif", hidden, self.W) + self.b_final)
+
+
+@mutant("1.1", says="the bias of instance 0 is used for every instance")
+def bias_of_the_first_instance(self, features):
+    hidden = torch.einsum("bif,ihf->bih", features, self.W)
+    return torch.relu(torch.einsum("bih,ihf->bif", hidden, self.W) + self.b_final[0])
+
+
+@mutant("1.1", says="`b_final` is added to the input as well")
+def bias_twice(self, features):
+    hidden = torch.einsum("bif,ihf->bih", features + self.b_final, self.W)
+    return torch.relu(torch.einsum("bih,ihf->bif", hidden, self.W) + self.b_final)
+
+
+@mutant("1.1", says="an axis of size 1 is lost")
+def squeezed_result(self, features):
+    hidden = torch.einsum("bif,ihf->bih", features, self.W)
+    return torch.relu(torch.einsum("bih,ihf->bif", hidden, self.W) + self.b_final).squeeze()
+
+
+@mutant("1.1", says="the hidden layer is divided by the root of its size")
+def divided_by_hidden(self, features):
+    hidden = torch.einsum("bif,ihf->bih", features, self.W) / self.cfg.n_hidden**0.5
+    return torch.relu(torch.einsum("bih,ihf->bif", hidden, self.W) + self.b_final)
+
+
+@mutant("1.1", says="No gradient reaches `b_final`")
+def bias_detached(self, features):
+    hidden = torch.einsum("bif,ihf->bih", features, self.W)
+    return torch.relu(torch.einsum("bih,ihf->bif", hidden, self.W) + self.b_final.data)
+
+
+@variant("1.1")
+def gram_matrix(self, features):
+    gram = self.W.mT @ self.W
+    return torch.baddbmm(self.b_final[:, None], features.transpose(0, 1), gram).transpose(0, 1).relu()
+
+
+@variant("1.1")
+def relu_by_hand(self, features):
+    out = (
+        torch.stack([x @ W.T @ W for x, W in zip(features.unbind(1), self.W, strict=False)], dim=1)
+        + self.b_final
+    )
+    return (out + out.abs()) / 2

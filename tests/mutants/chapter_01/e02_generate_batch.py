@@ -243,3 +243,94 @@ equivalent(
     "torch.rand(shape, device=self.b_final.device) < self.feature_probability -> "
     "torch.rand(shape, device=self.b_final.device) <= self.feature_probability",
 )
+
+
+@mutant("1.2", says="Rows of the batch share their presence")
+def half_a_batch_repeated(self, batch_size):
+    p = self.feature_probability
+    half = (batch_size + 1) // 2
+    x = torch.rand(half, *p.shape) * (torch.rand(half, *p.shape) < p)
+    return torch.cat([x, x])[:batch_size]
+
+
+@mutant("1.2", says="Features are present as often as when the probability is averaged")
+def mean_probability_of_the_instance(self, batch_size):
+    p = self.feature_probability.mean(dim=1, keepdim=True)
+    shape = (batch_size, *self.feature_probability.shape)
+    return torch.rand(shape) * (torch.rand(shape) < p)
+
+
+@mutant("1.2", says="Features are present as often as when all instances have the")
+def probabilities_of_the_first_instance(self, batch_size):
+    shape = (batch_size, *self.feature_probability.shape)
+    return torch.rand(shape) * (torch.rand(shape) < self.feature_probability[0])
+
+
+@mutant("1.2", says="Two calls return the very same batch")
+def seeded(self, batch_size):
+    generator = torch.Generator().manual_seed(0)
+    shape = (batch_size, *self.feature_probability.shape)
+    present = torch.rand(shape, generator=generator) < self.feature_probability
+    return torch.rand(shape, generator=generator) * present
+
+
+@mutant("1.2", says="Some values lie above 1")
+def scaled_like_dropout(self, batch_size):
+    p = self.feature_probability
+    shape = (batch_size, *p.shape)
+    return torch.rand(shape) * (torch.rand(shape) < p) / p.clamp(min=1e-6)
+
+
+@mutant("1.2", says="Each feature is present in exactly its share of the rows")
+def exactly_the_share_of_every_column(self, batch_size):
+    p = self.feature_probability
+    shape = (batch_size, *p.shape)
+    rank = torch.rand(shape).argsort(dim=0).argsort(dim=0)
+    return torch.rand(shape) * (rank < (p * batch_size).round())
+
+
+@mutant("1.2", says="Rows of the batch share their value")
+def mirrored_values(self, batch_size):
+    p = self.feature_probability
+    u = torch.rand((batch_size + 1) // 2, *p.shape)
+    values = torch.cat([u, 1 - u])[:batch_size]
+    return values * (torch.rand(batch_size, *p.shape) < p)
+
+
+@mutant("1.2", says="Present features have only 9 different values")
+def tenths(self, batch_size):
+    shape = (batch_size, *self.feature_probability.shape)
+    return torch.randint(0, 10, shape) / 10 * (torch.rand(shape) < self.feature_probability)
+
+
+@mutant("1.2", says="Present values do not lie evenly between 0 and 1")
+def smaller_of_two(self, batch_size):
+    shape = (batch_size, *self.feature_probability.shape)
+    values = torch.minimum(torch.rand(shape), torch.rand(shape))
+    return values * (torch.rand(shape) < self.feature_probability)
+
+
+@variant("1.2")
+def value_out_of_the_same_draw(self, batch_size):
+    p = self.feature_probability
+    u = torch.rand(batch_size, *p.shape, device=p.device)
+    return torch.where(u < p, u / p, 0)
+
+
+@variant("1.2")
+def numpys_generator(self, batch_size):
+    rng = np.random.default_rng()
+    shape = (batch_size, *self.feature_probability.shape)
+    present = rng.random(shape) < self.feature_probability.numpy()
+    return torch.tensor(np.where(present, rng.random(shape), 0), dtype=torch.float32)
+
+
+@variant("1.2")
+def instance_by_instance(self, batch_size):
+    return torch.stack(
+        [
+            torch.rand(batch_size, len(p)) * torch.bernoulli(p.expand(batch_size, -1))
+            for p in self.feature_probability
+        ],
+        dim=1,
+    )

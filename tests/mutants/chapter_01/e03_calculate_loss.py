@@ -138,3 +138,65 @@ def one_mean_after_the_other(self, out, batch):
 
 
 equivalent("1.3", "the difference is squared", "out - batch -> batch - out")
+
+
+@mutant("1.3", says="it is divided by the sum of the importances")
+def divided_by_the_sum_of_importance(self, out, batch):
+    weighted = (self.importance * (out - batch) ** 2).sum(dim=-1) / self.importance.sum(dim=-1)
+    return weighted.mean(dim=0).sum()
+
+
+@mutant("1.3", says="the importance is averaged over everything")
+def importance_after_the_mean(self, out, batch):
+    return F.mse_loss(out, batch) * self.importance.mean() * out.shape[1]
+
+
+@mutant("1.3", says="the root of each instance's loss is taken")
+def root_mean_square(self, out, batch):
+    return (self.importance * (out - batch) ** 2).mean(dim=(0, 2)).sqrt().sum()
+
+
+@mutant("1.3", says="the error is halved")
+def half_of_it(self, out, batch):
+    return 0.5 * (self.importance * (out - batch) ** 2).mean(dim=(0, 2)).sum()
+
+
+@mutant("1.3", says="the importances of instance 0 are used for every instance")
+def importance_of_the_first_instance(self, out, batch):
+    return (self.importance[0] * (out - batch) ** 2).mean(dim=(0, 2)).sum()
+
+
+@mutant("1.3", says="only features that are present in `batch` count")
+def present_features_only(self, out, batch):
+    return (self.importance * (out - batch) ** 2 * (batch != 0)).mean(dim=(0, 2)).sum()
+
+
+@mutant("1.3", says="the root of the importance is taken")
+def root_of_the_importance(self, out, batch):
+    return (self.importance.sqrt() * (out - batch) ** 2).mean(dim=(0, 2)).sum()
+
+
+@mutant("1.3", says="the sum over the batch is divided by one less than its size")
+def one_less_than_the_batch(self, out, batch):
+    error = (self.importance * (out - batch) ** 2).sum(dim=0) / (len(batch) - 1)
+    return error.mean(dim=1).sum()
+
+
+@mutant("1.3", says="only the largest error of the features counts")
+def largest_error_of_the_features(self, out, batch):
+    return (self.importance * (out - batch) ** 2).amax(dim=2).mean(dim=0).sum()
+
+
+@variant("1.3")
+def instance_by_instance(self, out, batch):
+    losses = [
+        F.mse_loss(w.sqrt() * x, w.sqrt() * y)
+        for w, x, y in zip(self.importance, out.unbind(1), batch.unbind(1), strict=False)
+    ]
+    return sum(losses)
+
+
+@variant("1.3")
+def one_einsum(self, out, batch):
+    d = out - batch
+    return torch.einsum("bif,bif,if->", d, d, self.importance) / (d.shape[0] * d.shape[2])

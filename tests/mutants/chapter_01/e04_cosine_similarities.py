@@ -152,3 +152,82 @@ equivalent(
     "instances feature_1 feature_2' -> 'instances hidden feature_1, instances hidden feature_2 -> "
     "instances feature_2 feature_1'",
 )
+
+
+@mutant("1.4", says="the mean of `W` over `hidden` is subtracted first")
+def correlation_coefficients(W):
+    return torch.stack([torch.corrcoef(w.T) for w in W]).nan_to_num()
+
+
+@mutant("1.4", says="the diagonal is 1 for a column of zeros too")
+def ones_on_the_diagonal(W):
+    directions = F.normalize(W, dim=1)
+    similarity = directions.mT @ directions
+    index = torch.arange(W.shape[-1])
+    similarity[:, index, index] = 1
+    return similarity
+
+
+@mutant("1.4", says="what keeps the length from being 0 is too large, and changes short")
+def lengths_clamped_at_a_hundredth(W):
+    directions = W / W.norm(dim=1, keepdim=True).clamp(min=1e-2)
+    return directions.mT @ directions
+
+
+@mutant("1.4", says="only one of the two columns is scaled to length one")
+def only_one_of_the_two_normalized(W):
+    return F.normalize(W, dim=1).mT @ W
+
+
+@mutant("1.4", says="the norm is taken over the instances")
+def normalized_across_instances(W):
+    directions = F.normalize(W, dim=0)
+    return directions.mT @ directions
+
+
+@mutant("1.4", says="the columns are divided by the sum of their absolute values")
+def sum_of_absolute_values_for_length(W):
+    directions = F.normalize(W, p=1, dim=1)
+    return directions.mT @ directions
+
+
+@mutant("1.4", says="only one half of the matrix is filled, above or below the diagonal")
+def upper_half(W):
+    directions = F.normalize(W, dim=1)
+    return (directions.mT @ directions).triu()
+
+
+@mutant("1.4", says="NaN is replaced by 1 instead of 0")
+def undefined_as_one(W):
+    directions = W / W.norm(dim=1, keepdim=True)
+    return (directions.mT @ directions).nan_to_num(nan=1.0)
+
+
+@mutant("1.4", says="the angle is taken of a cosine")
+def angles(W):
+    directions = F.normalize(W, dim=1)
+    return (directions.mT @ directions).clamp(-1, 1).arccos()
+
+
+@mutant("1.4", says="the similarity is squared")
+def squared_cosine(W):
+    directions = F.normalize(W, dim=1)
+    return (directions.mT @ directions).square()
+
+
+@mutant("1.4", says="an axis of size 1 is lost")
+def squeezed_result(W):
+    directions = F.normalize(W, dim=1)
+    return (directions.mT @ directions).squeeze()
+
+
+@variant("1.4")
+def torchs_own(W):
+    return F.cosine_similarity(W[:, :, :, None], W[:, :, None, :], dim=1)
+
+
+@variant("1.4")
+def gram_over_lengths(W):
+    gram = W.mT @ W
+    length = gram.diagonal(dim1=1, dim2=2).sqrt()
+    return (gram / (length[:, :, None] * length[:, None, :])).nan_to_num()

@@ -191,3 +191,72 @@ equivalent(
     "torch.rand(shape, device=self.b_final.device) < self.feature_probability[:, :1] -> "
     "torch.rand(shape, device=self.b_final.device) <= self.feature_probability[:, :1]",
 )
+
+
+@mutant("1.5", says="Features are present as often as when the probability is applied")
+def both_must_agree(self, batch_size, n_correlated_pairs):
+    p = self.feature_probability[:, :1]
+    shape = (batch_size, self.cfg.n_instances, n_correlated_pairs)
+    present = (torch.rand(shape) < p) & (torch.rand(shape) < p)
+    values = torch.rand(*shape[:2], 2 * n_correlated_pairs)
+    return values * present.repeat_interleave(2, dim=-1)
+
+
+@mutant("1.5", says="Features are present as often as when the pair is present where")
+def one_of_them_is_enough(self, batch_size, n_correlated_pairs):
+    p = self.feature_probability[:, :1]
+    shape = (batch_size, self.cfg.n_instances, n_correlated_pairs)
+    present = (torch.rand(shape) < p) | (torch.rand(shape) < p)
+    values = torch.rand(*shape[:2], 2 * n_correlated_pairs)
+    return values * present.repeat_interleave(2, dim=-1)
+
+
+@mutant("1.5", says="Different features are not independent in their value")
+def values_add_up_to_one(self, batch_size, n_correlated_pairs):
+    shape = (batch_size, self.cfg.n_instances, n_correlated_pairs)
+    present = torch.rand(shape) < self.feature_probability[:, :1]
+    u = torch.rand(shape)
+    return (torch.stack([u, 1 - u], dim=-1) * present[..., None]).flatten(2)
+
+
+@mutant("1.5", says="Different pairs are not independent in their presence")
+def all_pairs_at_once(self, batch_size, n_correlated_pairs):
+    present = torch.rand(batch_size, self.cfg.n_instances, 1) < self.feature_probability[:, :1]
+    return torch.rand(batch_size, self.cfg.n_instances, 2 * n_correlated_pairs) * present
+
+
+@mutant("1.5", says="Different instances are not independent in their presence")
+def same_for_all_instances(self, batch_size, n_correlated_pairs):
+    u = torch.rand(batch_size, 1, n_correlated_pairs)
+    present = (u < self.feature_probability[:, :1]).repeat_interleave(2, dim=-1)
+    return torch.rand(present.shape) * present
+
+
+@mutant("1.5", says="Rows of the batch share their presence")
+def half_a_batch_repeated(self, batch_size, n_correlated_pairs):
+    half = (batch_size + 1) // 2
+    present = torch.rand(half, self.cfg.n_instances, n_correlated_pairs) < self.feature_probability[:, :1]
+    x = torch.rand(half, self.cfg.n_instances, 2 * n_correlated_pairs) * present.repeat_interleave(2, dim=-1)
+    return torch.cat([x, x])[:batch_size]
+
+
+@mutant("1.5", says="Rows of the batch share their presence")
+def shared_by_two_rows(self, batch_size, n_correlated_pairs):
+    half = (batch_size + 1) // 2
+    present = torch.rand(half, self.cfg.n_instances, n_correlated_pairs) < self.feature_probability[:, :1]
+    present = present.repeat_interleave(2, dim=0)[:batch_size].repeat_interleave(2, dim=-1)
+    return torch.rand(present.shape) * present
+
+
+@mutant("1.5", says="The values are shared between features")
+def one_value_for_a_row(self, batch_size, n_correlated_pairs):
+    shape = (batch_size, self.cfg.n_instances, n_correlated_pairs)
+    present = (torch.rand(shape) < self.feature_probability[:, :1]).repeat_interleave(2, dim=-1)
+    return torch.rand(batch_size, self.cfg.n_instances, 1) * present
+
+
+@variant("1.5")
+def stacked_and_flattened(self, batch_size, n_correlated_pairs):
+    shape = (batch_size, self.cfg.n_instances, n_correlated_pairs)
+    present = torch.bernoulli(self.feature_probability[:, :1].expand(shape))
+    return torch.stack([torch.rand(shape) * present, torch.rand(shape) * present], dim=-1).flatten(-2)

@@ -77,7 +77,7 @@ def accidental_error(self, batch_size, n_anticorrelated_pairs):
     return _with_values(first, second)
 
 
-@mutant("1.6", says="at least 0.5")
+@mutant("1.6", says="exactly 0.5 your code raises")
 def error_at_one_half(self, batch_size, n_anticorrelated_pairs):
     p = self.feature_probability[:, :1]
     if (p >= 0.5).any():
@@ -227,3 +227,116 @@ equivalent(
     "draw < p -> draw <= p",
     "draw > 1 - p -> draw >= 1 - p",
 )
+
+
+@mutant("1.6", says="Features are present as often as when the second feature gets a")
+def second_only_where_the_first_is_absent(self, batch_size, n_anticorrelated_pairs):
+    p = self.feature_probability[:, :1]
+    if (p > 0.5).any():
+        raise ValueError("p must not be larger than 0.5.")
+    shape = (batch_size, self.cfg.n_instances, n_anticorrelated_pairs)
+    first = torch.rand(shape) < p
+    second = ~first & (torch.rand(shape) < p)
+    return torch.rand(*shape, 2).mul(torch.stack([first, second], dim=-1)).flatten(2)
+
+
+@mutant("1.6", says="With a probability of exactly 0.5 your code raises a ValueError")
+def one_half_is_refused(self, batch_size, n_anticorrelated_pairs):
+    p = self.feature_probability[:, :1]
+    if (p >= 0.5).any():
+        raise ValueError("p must be smaller than 0.5.")
+    u = torch.rand(batch_size, self.cfg.n_instances, n_anticorrelated_pairs)
+    present = torch.stack([u < p, u > 1 - p], dim=-1)
+    return (torch.rand(present.shape) * present).flatten(2)
+
+
+@mutant("1.6", says="With a probability of 0.7 in one instance your code draws something")
+def refused_if_all_are_too_large(self, batch_size, n_anticorrelated_pairs):
+    p = self.feature_probability[:, :1]
+    if (p > 0.5).all():
+        raise ValueError("p must not be larger than 0.5.")
+    u = torch.rand(batch_size, self.cfg.n_instances, n_anticorrelated_pairs)
+    present = torch.stack([u < p, (u >= p) & (u < 2 * p)], dim=-1)
+    return (torch.rand(present.shape) * present).flatten(2)
+
+
+@mutant("1.6", says="With a probability of 0.7 in one instance your code draws something")
+def refused_if_the_first_is_too_large(self, batch_size, n_anticorrelated_pairs):
+    p = self.feature_probability[:, :1]
+    if p[0] > 0.5:
+        raise ValueError("p must not be larger than 0.5.")
+    u = torch.rand(batch_size, self.cfg.n_instances, n_anticorrelated_pairs)
+    present = torch.stack([u < p, (u >= p) & (u < 2 * p)], dim=-1)
+    return (torch.rand(present.shape) * present).flatten(2)
+
+
+@mutant("1.6", says="Different pairs are not independent in their presence")
+def which_one_is_shared_by_the_pairs(self, batch_size, n_anticorrelated_pairs):
+    p = self.feature_probability[:, :1]
+    if (p > 0.5).any():
+        raise ValueError("p must not be larger than 0.5.")
+    shape = (batch_size, self.cfg.n_instances, n_anticorrelated_pairs)
+    one = torch.rand(shape) < 2 * p
+    which = torch.rand(batch_size, self.cfg.n_instances, 1) < 0.5
+    return (torch.rand(*shape, 2) * torch.stack([one & which, one & ~which], dim=-1)).flatten(2)
+
+
+@mutant("1.6", says="Different pairs and instances are not independent in their presence")
+def which_one_alternates(self, batch_size, n_anticorrelated_pairs):
+    p = self.feature_probability[:, :1]
+    if (p > 0.5).any():
+        raise ValueError("p must not be larger than 0.5.")
+    shape = (batch_size, self.cfg.n_instances, n_anticorrelated_pairs)
+    one = torch.rand(shape) < 2 * p
+    which = (torch.arange(batch_size) % 2 == 0)[:, None, None]
+    return (torch.rand(*shape, 2) * torch.stack([one & which, one & ~which], dim=-1)).flatten(2)
+
+
+@mutant("1.6", says="With a probability of 0.7 your code raises a AssertionError")
+def asserts(self, batch_size, n_anticorrelated_pairs):
+    p = self.feature_probability[:, :1]
+    assert (p <= 0.5).all(), "p must not be larger than 0.5"
+    u = torch.rand(batch_size, self.cfg.n_instances, n_anticorrelated_pairs)
+    present = torch.stack([u < p, (u >= p) & (u < 2 * p)], dim=-1)
+    return (torch.rand(present.shape) * present).flatten(2)
+
+
+@mutant("1.6", says="Present values do not lie evenly between 0 and 1")
+def value_of_the_deciding_draw(self, batch_size, n_anticorrelated_pairs):
+    p = self.feature_probability[:, :1]
+    if (p > 0.5).any():
+        raise ValueError("p must not be larger than 0.5.")
+    u = torch.rand(batch_size, self.cfg.n_instances, n_anticorrelated_pairs)
+    return torch.stack([u * (u < p), u * (u > 1 - p)], dim=-1).flatten(2)
+
+
+@mutant("1.6", says="Different instances are not independent in their presence")
+def same_for_all_instances(self, batch_size, n_anticorrelated_pairs):
+    p = self.feature_probability[:, :1]
+    if (p > 0.5).any():
+        raise ValueError("p must not be larger than 0.5.")
+    u = torch.rand(batch_size, 1, n_anticorrelated_pairs)
+    present = torch.stack([u < p, (u >= p) & (u < 2 * p)], dim=-1)
+    return (torch.rand(present.shape) * present).flatten(2)
+
+
+@variant("1.6")
+def second_by_its_conditional_probability(self, batch_size, n_anticorrelated_pairs):
+    p = self.feature_probability[:, :1]
+    if (p > 0.5).any():
+        raise ValueError("p must not be larger than 0.5.")
+    shape = (batch_size, self.cfg.n_instances, n_anticorrelated_pairs)
+    first = torch.rand(shape) < p
+    second = ~first & (torch.rand(shape) < p / (1 - p))
+    return (torch.rand(*shape, 2) * torch.stack([first, second], dim=-1)).flatten(2)
+
+
+@variant("1.6")
+def drawn_as_one_of_three(self, batch_size, n_anticorrelated_pairs):
+    p = self.feature_probability[:, 0]
+    if p.max() > 0.5:
+        raise ValueError("Two features that exclude each other cannot both have p > 0.5.")
+    weights = torch.stack([p, p, 1 - 2 * p], dim=1)
+    kind = torch.multinomial(weights, batch_size * n_anticorrelated_pairs, replacement=True)
+    kind = kind.reshape(len(p), batch_size, n_anticorrelated_pairs).transpose(0, 1)
+    return (torch.rand(*kind.shape, 2) * F.one_hot(kind, 3)[..., :2]).flatten(2)

@@ -92,3 +92,50 @@ def neurons_instance_by_instance(self, features):
 def relu6_for_relu(self, features):
     hidden = torch.nn.functional.relu6(torch.einsum("bif,ihf->bih", features, self.W))
     return torch.nn.functional.relu6(torch.einsum("bih,ihf->bif", hidden, self.W) + self.b_final)
+
+
+@mutant("1.7", says="a ReLU6 is applied on the hidden layer, which cuts off what is above 6")
+def relu6_inside(self, features):
+    hidden = F.relu6(torch.einsum("bif,ihf->bih", features, self.W))
+    return torch.relu(torch.einsum("bih,ihf->bif", hidden, self.W) + self.b_final)
+
+
+@mutant("1.7", says="a GELU is applied on the hidden layer instead of a ReLU")
+def gelu_inside(self, features):
+    hidden = F.gelu(torch.einsum("bif,ihf->bih", features, self.W))
+    return torch.relu(torch.einsum("bih,ihf->bif", hidden, self.W) + self.b_final)
+
+
+@mutant("1.7", says="the absolute value is taken on the hidden layer instead of a ReLU")
+def absolute_value_inside(self, features):
+    hidden = torch.einsum("bif,ihf->bih", features, self.W).abs()
+    return torch.relu(torch.einsum("bih,ihf->bif", hidden, self.W) + self.b_final)
+
+
+@mutant("1.7", says="the ReLU is applied to the matrix instead of the hidden layer")
+def relu_of_the_weights(self, features):
+    hidden = torch.einsum("bif,ihf->bih", features, self.W.relu())
+    return torch.relu(torch.einsum("bih,ihf->bif", hidden, self.W) + self.b_final)
+
+
+@mutant("1.7", says="the ReLU on the hidden layer is missing")
+def relu_of_the_features(self, features):
+    return ToyModel.forward(self, torch.relu(features))
+
+
+@mutant("1.7", says="the values are cut down to lie between 0 and 1 at the end")
+def clamped_to_one(self, features):
+    hidden = torch.einsum("bif,ihf->bih", features, self.W).relu()
+    return (torch.einsum("bih,ihf->bif", hidden, self.W) + self.b_final).clamp(0, 1)
+
+
+@mutant("1.7", says="The values are right, but the gradient with respect to `W` is not")
+def hidden_detached(self, features):
+    hidden = torch.einsum("bif,ihf->bih", features, self.W).relu().detach()
+    return torch.relu(torch.einsum("bih,ihf->bif", hidden, self.W) + self.b_final)
+
+
+@variant("1.7")
+def clamp_and_matmul(self, features):
+    hidden = (self.W @ features[..., None]).clamp(min=0)
+    return ((self.W.mT @ hidden).squeeze(-1) + self.b_final).clamp(min=0)

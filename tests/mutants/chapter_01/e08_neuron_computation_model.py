@@ -3,6 +3,7 @@
 import einops
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from part_utils.toy_model import NeuronComputationModel, NeuronModel, ToyModel
 from tests.mutants import equivalent, mutant, variant
@@ -208,3 +209,87 @@ equivalent(
 )
 equivalent("1.8", "the difference is squared", "super().calculate_loss(out <-> batch.abs())")
 equivalent("1.8", "a `W` that nothing uses changes no result", "del self.W -> nothing")
+
+
+@mutant("1.8", says="the output is compared with the input itself instead of its absolute")
+class LossMadeAbsolute(NeuronComputationModel):
+    def calculate_loss(self, out, batch):
+        return ToyModel.calculate_loss(self, out, batch).abs()
+
+
+@mutant("1.8", says="the input goes through a ReLU instead of the absolute value")
+class NegativeInputsAreZero(NeuronComputationModel):
+    def calculate_loss(self, out, batch):
+        return ToyModel.calculate_loss(self, out, batch.relu())
+
+
+@mutant("1.8", says="the input is squared instead of its absolute value taken")
+class SquareForAbsolute(NeuronComputationModel):
+    def calculate_loss(self, out, batch):
+        return ToyModel.calculate_loss(self, out, batch.square())
+
+
+@mutant("1.8", says="Present values do not lie evenly between -1 and 1")
+class HalfAsWide(NeuronComputationModel):
+    def generate_batch(self, batch_size):
+        p = self.feature_probability
+        return (torch.rand(batch_size, *p.shape) - 0.5) * (torch.rand(batch_size, *p.shape) < p)
+
+
+@mutant("1.8", says="No value is negative")
+class OneSignForTheBatch(NeuronComputationModel):
+    def generate_batch(self, batch_size):
+        sign = 1 if torch.rand(()) < 0.5 else -1
+        return sign * ToyModel.generate_batch(self, batch_size)
+
+
+@mutant("1.8", says="Different features and instances are not independent in their sign")
+class SignOfTheRow(NeuronComputationModel):
+    def generate_batch(self, batch_size):
+        sign = torch.rand(batch_size, 1, 1).sub(0.5).sign()
+        return sign * ToyModel.generate_batch(self, batch_size)
+
+
+@mutant("1.8", says="An absent feature is -1 instead of 0")
+class ShiftedAbsentOnes(NeuronComputationModel):
+    def generate_batch(self, batch_size):
+        return 2 * ToyModel.generate_batch(self, batch_size) - 1
+
+
+@mutant("1.8", says="the bias of instance 0 is used for every instance")
+class BiasOfTheFirstInstance(NeuronComputationModel):
+    def forward(self, features):
+        hidden = torch.einsum("bif,ihf->bih", features, self.W1).relu()
+        return torch.relu(torch.einsum("bih,ifh->bif", hidden, self.W2) + self.b_final[0])
+
+
+@mutant("1.8", says="the absolute value of `features` is taken")
+class AbsoluteInForward(NeuronComputationModel):
+    def forward(self, features):
+        return NeuronComputationModel.forward(self, features.abs())
+
+
+@mutant("1.8", says="There is a `W` besides `W1` and `W2`")
+class KeepsW(NeuronComputationModel):
+    def __init__(self, cfg, feature_probability=None, importance=None, device=None):
+        super().__init__(cfg, feature_probability, importance, device)
+        self.W = nn.Parameter(torch.randn_like(self.W1))
+
+
+@variant("1.8")
+class SignsDrawnSeparately(NeuronComputationModel):
+    def forward(self, features):
+        hidden = torch.relu(self.W1 @ features[..., None])
+        return torch.relu((self.W2 @ hidden)[..., 0] + self.b_final)
+
+    def generate_batch(self, batch_size):
+        x = ToyModel.generate_batch(self, batch_size)
+        return x * (1 - 2 * torch.bernoulli(torch.full_like(x, 0.5)))
+
+    def calculate_loss(self, out, batch):
+        return (
+            (self.importance * (out - torch.where(batch < 0, -batch, batch)) ** 2)
+            .mean(dim=2)
+            .mean(dim=0)
+            .sum()
+        )

@@ -147,3 +147,73 @@ equivalent(
     "min=1e-16: 1e-16 -> 2e-16",
     "min=1e-16: 1e-16 -> 5e-17",
 )
+
+
+@mutant("1.9", says="the feature itself is left out of the sum in the denominator")
+def without_itself(W):
+    W_hat = F.normalize(W, dim=1)
+    overlap = (W_hat.mT @ W).square()
+    others = overlap.sum(dim=-1) - overlap.diagonal(dim1=1, dim2=2)
+    return (W.square().sum(dim=1) / others).nan_to_num(posinf=1.0)
+
+
+@mutant("1.9", says="the absolute overlaps are summed instead of the squared ones")
+def absolute_overlaps(W):
+    W_hat = F.normalize(W, dim=1)
+    return (W.square().sum(dim=1) / (W_hat.mT @ W).abs().sum(dim=-1)).nan_to_num()
+
+
+@mutant("1.9", says="the length in the numerator is not squared")
+def length_for_its_square(W):
+    W_hat = F.normalize(W, dim=1)
+    return (W.norm(dim=1) / (W_hat.mT @ W).square().sum(dim=-1)).nan_to_num()
+
+
+@mutant("1.9", says="the denominator sums over $f$ instead of $g$")
+def cosines_only(W):
+    W_hat = F.normalize(W, dim=1)
+    return (1 / (W_hat.mT @ W_hat).square().sum(dim=-1)).nan_to_num(posinf=0.0)
+
+
+@mutant("1.9", says="the denominator sums over $f$ instead of $g$")
+def summed_over_f(W):
+    W_hat = F.normalize(W, dim=1)
+    return (W.square().sum(dim=1) / (W_hat.mT @ W).square().sum(dim=-2)).nan_to_num()
+
+
+@mutant("1.9", says="the denominator is averaged over $g$ instead of summed")
+def mean_over_the_others(W):
+    W_hat = F.normalize(W, dim=1)
+    return (W.square().sum(dim=1) / (W_hat.mT @ W).square().mean(dim=-1)).nan_to_num()
+
+
+@mutant("1.9", says="columns that are short count as not represented")
+def short_features_are_nothing(W):
+    W_hat = F.normalize(W, dim=1)
+    D = W.square().sum(dim=1) / (W_hat.mT @ W).square().sum(dim=-1)
+    return torch.where(W.norm(dim=1) < 0.1, 0.0, D)
+
+
+@mutant("1.9", says="one number is given to all features")
+def hidden_dimensions_per_feature(W):
+    return (W.shape[1] / W.square().sum(dim=(1, 2)))[:, None].expand(len(W), W.shape[2])
+
+
+@mutant("1.9", says="a number as large as 0.001 is added to the denominator")
+def a_thousandth_added(W):
+    W_hat = F.normalize(W, dim=1)
+    return W.square().sum(dim=1) / ((W_hat.mT @ W).square().sum(dim=-1) + 1e-3)
+
+
+@mutant("1.9", says="an axis of size 1 is lost")
+def squeezed_result(W):
+    W_hat = F.normalize(W, dim=1)
+    return (W.square().sum(dim=1) / (W_hat.mT @ W).square().sum(dim=-1)).nan_to_num().squeeze()
+
+
+@variant("1.9")
+def out_of_the_gram_matrix(W):
+    gram = W.mT @ W
+    squared = gram.diagonal(dim1=1, dim2=2)
+    D = squared**2 / gram.square().sum(dim=-1)
+    return torch.where(squared > 0, D, 0.0)

@@ -133,3 +133,71 @@ equivalent(
     "norms < 0.5 -> norms <= 0.5",
     "others > 0.25 -> others >= 0.25",
 )
+
+
+@mutant("1.10", says="the others that are not represented are left out of the sum")
+def represented_others_only(W):
+    length = W.norm(dim=1)
+    overlap = (F.normalize(W, dim=1).mT @ W).square() * (1 - torch.eye(W.shape[-1]))
+    others = (overlap * (length >= 0.5)[:, None, :]).sum(dim=-1)
+    return torch.where(length < 0.5, 0, torch.where(others > 0.25, 1, 2))
+
+
+@mutant("1.10", says="the largest overlap is taken instead of the sum")
+def largest_overlap_only(W):
+    overlap = (F.normalize(W, dim=1).mT @ W).square() * (1 - torch.eye(W.shape[-1]))
+    return torch.where(W.norm(dim=1) < 0.5, 0, torch.where(overlap.amax(dim=-1) > 0.25, 1, 2))
+
+
+@mutant("1.10", says="the numbers for superposition")
+def one_and_two_exchanged(W):
+    overlap = (F.normalize(W, dim=1).mT @ W).square() * (1 - torch.eye(W.shape[-1]))
+    return torch.where(W.norm(dim=1) < 0.5, 0, torch.where(overlap.sum(dim=-1) > 0.25, 2, 1))
+
+
+@mutant("1.10", says="both directions are scaled to length one")
+def share_of_cosines(W):
+    directions = F.normalize(W, dim=1)
+    overlap = (directions.mT @ directions).square() * (1 - torch.eye(W.shape[-1]))
+    return torch.where(W.norm(dim=1) < 0.5, 0, torch.where(overlap.sum(dim=-1) > 0.25, 1, 2))
+
+
+@mutant("1.10", says="a sum of exactly 0.25 counts as superposition")
+def a_quarter_is_superposition(W):
+    overlap = (F.normalize(W, dim=1).mT @ W).square() * (1 - torch.eye(W.shape[-1]))
+    return torch.where(W.norm(dim=1) < 0.5, 0, torch.where(overlap.sum(dim=-1) >= 0.25, 1, 2))
+
+
+@mutant("1.10", says="a length of exactly 0.5 counts as not represented")
+def at_most_a_half_is_left_out(W):
+    overlap = (F.normalize(W, dim=1).mT @ W).square() * (1 - torch.eye(W.shape[-1]))
+    return torch.where(W.norm(dim=1) <= 0.5, 0, torch.where(overlap.sum(dim=-1) > 0.25, 1, 2))
+
+
+@mutant("1.10", says="the root of the sum is taken")
+def root_of_the_sum(W):
+    overlap = (F.normalize(W, dim=1).mT @ W).square() * (1 - torch.eye(W.shape[-1]))
+    return torch.where(W.norm(dim=1) < 0.5, 0, torch.where(overlap.sum(dim=-1).sqrt() > 0.25, 1, 2))
+
+
+@mutant("1.10", says="an axis of size 1 is lost")
+def squeezed_result(W):
+    overlap = (F.normalize(W, dim=1).mT @ W).square() * (1 - torch.eye(W.shape[-1]))
+    return torch.where(W.norm(dim=1) < 0.5, 0, torch.where(overlap.sum(dim=-1) > 0.25, 1, 2)).squeeze()
+
+
+@mutant("1.10", says="a feature that is too short, but overlapped by others, is called")
+def superposition_written_last(W):
+    overlap = (F.normalize(W, dim=1).mT @ W).square() * (1 - torch.eye(W.shape[-1]))
+    states = torch.full((W.shape[0], W.shape[2]), 2)
+    states[W.norm(dim=1) < 0.5] = 0
+    states[overlap.sum(dim=-1) > 0.25] = 1
+    return states
+
+
+@variant("1.10")
+def represented_plus_alone(W):
+    overlap = (F.normalize(W, dim=1).mT @ W).square()
+    others = overlap.sum(dim=-1) - W.square().sum(dim=1)
+    represented = W.norm(dim=1) >= 0.5
+    return represented.int() + (represented & (others <= 0.25)).int()

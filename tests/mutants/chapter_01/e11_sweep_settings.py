@@ -97,3 +97,67 @@ def by_broadcasting(probabilities, importances, n_features):
     mask = torch.arange(n_features) == n_features - 1
     importance = torch.where(mask, importances[None, :, None], 1.0)
     return p, importance.expand(len(probabilities), -1, -1).reshape(-1, n_features)
+
+
+@mutant("1.11", says="it is cut down to whole numbers")
+def ones_that_are_whole_numbers(probabilities, importances, n_features):
+    p = probabilities.repeat_interleave(len(importances))[:, None].repeat(1, n_features)
+    importance = torch.full((len(p), n_features), 1)
+    importance[:, -1] = importances.repeat(len(probabilities))
+    return p, importance
+
+
+@mutant("1.11", says="the other features have the importance 0 instead of 1")
+def others_have_zero(probabilities, importances, n_features):
+    p = probabilities.repeat_interleave(len(importances))[:, None].repeat(1, n_features)
+    importance = torch.zeros_like(p)
+    importance[:, -1] = importances.repeat(len(probabilities))
+    return p, importance
+
+
+@mutant("1.11", says="only the last feature has the probability, the others are always")
+def probability_of_the_last_feature(probabilities, importances, n_features):
+    n = len(probabilities) * len(importances)
+    p, importance = torch.ones(n, n_features), torch.ones(n, n_features)
+    p[:, -1] = probabilities.repeat_interleave(len(importances))
+    importance[:, -1] = importances.repeat(len(probabilities))
+    return p, importance
+
+
+@mutant("1.11", says="`feature_probability` has the wrong shape")
+def a_grid_that_is_not_flat(probabilities, importances, n_features):
+    p = probabilities[:, None, None].expand(-1, len(importances), n_features)
+    importance = torch.ones(p.shape)
+    importance[..., -1] = importances
+    return p, importance
+
+
+@mutant("1.11", says="it is sorted along the axis `instances`")
+def every_number_once(probabilities, importances, n_features):
+    settings = {(p, i) for p in probabilities.tolist() for i in importances.tolist()}
+    settings = sorted(settings)
+    p = torch.tensor([[p] * n_features for p, _ in settings])
+    return p, torch.tensor([[1.0] * (n_features - 1) + [i] for _, i in settings])
+
+
+@mutant("1.11", says="`importance` has the wrong shape")
+def one_row_more_for_the_feature_axis(probabilities, importances, n_features):
+    p = probabilities.repeat_interleave(len(importances))[:, None].repeat(1, n_features)
+    importance = torch.ones(len(p), n_features + 1)
+    importance[:, -1] = importances.repeat(len(probabilities))
+    return p, importance
+
+
+@mutant("1.11", says="there is one column only")
+def probability_as_a_column(probabilities, importances, n_features):
+    p = probabilities.repeat_interleave(len(importances))[:, None]
+    importance = torch.ones(len(p), n_features)
+    importance[:, -1] = importances.repeat(len(probabilities))
+    return p, importance
+
+
+@variant("1.11")
+def cartesian_product(probabilities, importances, n_features):
+    pairs = torch.cartesian_prod(probabilities, importances)
+    ones = torch.ones(len(pairs), n_features - 1)
+    return pairs[:, :1].expand(-1, n_features), torch.cat([ones, pairs[:, 1:]], dim=1)

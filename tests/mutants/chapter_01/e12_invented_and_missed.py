@@ -100,3 +100,53 @@ def in_double_precision(out, batch):
 
 
 equivalent("1.12", "the error is squared", "out - batch -> batch - out")
+
+
+@mutant("1.12", says="a feature whose value is small but not 0 counts as absent")
+def present_from_a_hundredth_on(out, batch):
+    error, present = (out - batch) ** 2, batch.abs() > 1e-2
+    return (error * ~present).sum(dim=-1).mean(dim=0), (error * present).sum(dim=-1).mean(dim=0)
+
+
+@mutant("1.12", says="it is divided by how many entries were counted instead of by the batch")
+def mean_over_those_that_are_absent(out, batch):
+    error, present = (out - batch) ** 2, batch != 0
+    return (
+        (error * ~present).sum(dim=(0, 2)) / (~present).sum(dim=(0, 2)),
+        (error * present).sum(dim=(0, 2)) / present.sum(dim=(0, 2)),
+    )
+
+
+@mutant("1.12", says="the mask asks where `out` is not 0")
+def by_what_came_out(out, batch):
+    error, present = (out - batch) ** 2, out != 0
+    return (error * present).sum(dim=-1).mean(dim=0), (error * ~present).sum(dim=-1).mean(dim=0)
+
+
+@mutant("1.12", says="the mean over the axis `instances` is used for all of it")
+def one_number_for_all_instances(out, batch):
+    error, absent = (out - batch) ** 2, batch == 0
+    invented = (error * absent).sum(dim=(1, 2)).mean() / batch.shape[1]
+    missed = (error * ~absent).sum(dim=(1, 2)).mean() / batch.shape[1]
+    return invented.expand(batch.shape[1]), missed.expand(batch.shape[1])
+
+
+@mutant("1.12", says="an axis of size 1 is lost")
+def squeezed_results(out, batch):
+    error, absent = (out - batch) ** 2, batch == 0
+    return (error * absent).sum(dim=-1).mean(dim=0).squeeze(), (error * ~absent).sum(dim=-1).mean(
+        dim=0
+    ).squeeze()
+
+
+@mutant("1.12", says="the mask asks where `out` is too large, and where it is too small")
+def too_much_and_too_little(out, batch):
+    error = (out - batch) ** 2
+    return (error * (out > batch)).sum(dim=-1).mean(dim=0), (error * (out < batch)).sum(dim=-1).mean(dim=0)
+
+
+@variant("1.12")
+def what_is_left_was_missed(out, batch):
+    error = (out - batch).square()
+    invented = error.masked_fill(batch != 0, 0).sum(dim=2).mean(dim=0)
+    return invented, error.sum(dim=2).mean(dim=0) - invented

@@ -25,11 +25,15 @@ class _Right(nn.Module):
     def __init__(self, cfg, device=None):
         super().__init__()
         self.cfg = cfg
-        self.W_enc = nn.Parameter(torch.randn(cfg.n_instances, cfg.n_input_ae, cfg.n_hidden_ae))
+        self.W_enc = nn.Parameter(
+            torch.randn(cfg.n_instances, cfg.n_input_ae, cfg.n_hidden_ae, device=device)
+        )
         if not cfg.tied_weights:
-            self.W_dec = nn.Parameter(torch.randn(cfg.n_instances, cfg.n_hidden_ae, cfg.n_input_ae))
-        self.b_enc = nn.Parameter(torch.zeros(cfg.n_instances, cfg.n_hidden_ae))
-        self.b_dec = nn.Parameter(torch.zeros(cfg.n_instances, cfg.n_input_ae))
+            self.W_dec = nn.Parameter(
+                torch.randn(cfg.n_instances, cfg.n_hidden_ae, cfg.n_input_ae, device=device)
+            )
+        self.b_enc = nn.Parameter(torch.zeros(cfg.n_instances, cfg.n_hidden_ae, device=device))
+        self.b_dec = nn.Parameter(torch.zeros(cfg.n_instances, cfg.n_input_ae, device=device))
 
 
 variant("2.1")(_Right)
@@ -219,6 +223,7 @@ class DecoderStartsAsTheTranspose(nn.Module):
         self.cfg, self.extra = cfg, "kept for later"
         generator = torch.Generator().manual_seed(3)
         W = torch.rand(cfg.n_instances, cfg.n_input_ae, cfg.n_hidden_ae, generator=generator) - 0.5
+        W = W.to(device or "cpu")
         self.register_parameter("b_dec", nn.Parameter(W.new_zeros(cfg.n_instances, cfg.n_input_ae)))
         self.register_parameter("b_enc", nn.Parameter(W.new_zeros(cfg.n_instances, cfg.n_hidden_ae)))
         self.register_parameter("W_enc", nn.Parameter(W))
@@ -236,6 +241,7 @@ class DoublePrecision(nn.Module):
             self.W_dec = nn.Parameter(torch.from_numpy(np.random.normal(size=(n, h, i))))
         self.b_enc = nn.Parameter(torch.zeros(n, h, dtype=torch.float64))
         self.b_dec = nn.Parameter(torch.zeros(n, i, dtype=torch.float64))
+        self.to(device)
 
 
 @variant("2.1")
@@ -310,3 +316,125 @@ class TiedTheOtherWayRound(_Plain):
         super().__init__(cfg, device)
         if not cfg.tied_weights:
             del self.W_dec
+
+
+@mutant("2.1", says="`W_dec` changes when `W_enc` changes")
+class DecoderSharesTheEncodersMemory(nn.Module):
+    def __init__(self, cfg, device=None):
+        super().__init__()
+        self.cfg = cfg
+        W = torch.randn(cfg.n_instances, cfg.n_input_ae, cfg.n_hidden_ae, device=device)
+        self.W_enc = nn.Parameter(W)
+        if not cfg.tied_weights:
+            self.W_dec = nn.Parameter(W.mT)
+        self.b_enc = nn.Parameter(torch.zeros(cfg.n_instances, cfg.n_hidden_ae, device=device))
+        self.b_dec = nn.Parameter(torch.zeros(cfg.n_instances, cfg.n_input_ae, device=device))
+
+
+@mutant("2.1", says="`__init__` sets torch's seed (`torch.manual_seed`). Every autoencoder")
+class SeededInside(nn.Module):
+    def __init__(self, cfg, device=None):
+        super().__init__()
+        torch.manual_seed(42)
+        self.cfg = cfg
+        self.W_enc = nn.Parameter(
+            torch.randn(cfg.n_instances, cfg.n_input_ae, cfg.n_hidden_ae, device=device)
+        )
+        if not cfg.tied_weights:
+            self.W_dec = nn.Parameter(
+                torch.randn(cfg.n_instances, cfg.n_hidden_ae, cfg.n_input_ae, device=device)
+            )
+        self.b_enc = nn.Parameter(torch.zeros(cfg.n_instances, cfg.n_hidden_ae, device=device))
+        self.b_dec = nn.Parameter(torch.zeros(cfg.n_instances, cfg.n_input_ae, device=device))
+
+
+@mutant("2.1", says="Not made on the `device` that was asked for")
+class BiasesNotOnTheDevice(nn.Module):
+    def __init__(self, cfg, device=None):
+        super().__init__()
+        self.cfg = cfg
+        self.W_enc = nn.Parameter(
+            torch.randn(cfg.n_instances, cfg.n_input_ae, cfg.n_hidden_ae, device=device)
+        )
+        if not cfg.tied_weights:
+            self.W_dec = nn.Parameter(
+                torch.randn(cfg.n_instances, cfg.n_hidden_ae, cfg.n_input_ae, device=device)
+            )
+        self.b_enc = nn.Parameter(torch.zeros(cfg.n_instances, cfg.n_hidden_ae))
+        self.b_dec = nn.Parameter(torch.zeros(cfg.n_instances, cfg.n_input_ae))
+
+
+@mutant("2.1", says="`W_enc` is the same in every instance, so that all of them would")
+class OneInstanceRepeated(nn.Module):
+    def __init__(self, cfg, device=None):
+        super().__init__()
+        self.cfg = cfg
+        n = cfg.n_instances
+        self.W_enc = nn.Parameter(
+            torch.randn(1, cfg.n_input_ae, cfg.n_hidden_ae, device=device).repeat(n, 1, 1)
+        )
+        if not cfg.tied_weights:
+            self.W_dec = nn.Parameter(torch.randn(n, cfg.n_hidden_ae, cfg.n_input_ae, device=device))
+        self.b_enc = nn.Parameter(torch.zeros(n, cfg.n_hidden_ae, device=device))
+        self.b_dec = nn.Parameter(torch.zeros(n, cfg.n_input_ae, device=device))
+
+
+@mutant("2.1", says="`W_dec` is the same in every instance, so that all of them would")
+class DecoderIsTheSameInAllInstances(nn.Module):
+    def __init__(self, cfg, device=None):
+        super().__init__()
+        self.cfg = cfg
+        n = cfg.n_instances
+        self.W_enc = nn.Parameter(torch.randn(n, cfg.n_input_ae, cfg.n_hidden_ae, device=device))
+        if not cfg.tied_weights:
+            self.W_dec = nn.Parameter(
+                torch.randn(cfg.n_hidden_ae, cfg.n_input_ae, device=device).expand(n, -1, -1).clone()
+            )
+        self.b_enc = nn.Parameter(torch.zeros(n, cfg.n_hidden_ae, device=device))
+        self.b_dec = nn.Parameter(torch.zeros(n, cfg.n_input_ae, device=device))
+
+
+@mutant("2.1", says="`W_enc` is no parameter that takes gradients, so an optimizer would")
+class EncoderIsFrozen(nn.Module):
+    def __init__(self, cfg, device=None):
+        super().__init__()
+        self.cfg = cfg
+        self.W_enc = nn.Parameter(
+            torch.randn(cfg.n_instances, cfg.n_input_ae, cfg.n_hidden_ae, device=device), requires_grad=False
+        )
+        if not cfg.tied_weights:
+            self.W_dec = nn.Parameter(
+                torch.randn(cfg.n_instances, cfg.n_hidden_ae, cfg.n_input_ae, device=device)
+            )
+        self.b_enc = nn.Parameter(torch.zeros(cfg.n_instances, cfg.n_hidden_ae, device=device))
+        self.b_dec = nn.Parameter(torch.zeros(cfg.n_instances, cfg.n_input_ae, device=device))
+
+
+@mutant("2.1", says="`W_enc` is the same in every instance, so that all of them would")
+class IdentityMatrices(nn.Module):
+    def __init__(self, cfg, device=None):
+        super().__init__()
+        self.cfg = cfg
+        n = cfg.n_instances
+        self.W_enc = nn.Parameter(torch.eye(cfg.n_input_ae, cfg.n_hidden_ae, device=device).repeat(n, 1, 1))
+        if not cfg.tied_weights:
+            self.W_dec = nn.Parameter(
+                torch.eye(cfg.n_hidden_ae, cfg.n_input_ae, device=device).repeat(n, 1, 1)
+            )
+        self.b_enc = nn.Parameter(torch.zeros(n, cfg.n_hidden_ae, device=device))
+        self.b_dec = nn.Parameter(torch.zeros(n, cfg.n_input_ae, device=device))
+
+
+@variant("2.1")
+class NoDecoderIsNone(nn.Module):
+    def __init__(self, cfg, device=None):
+        super().__init__()
+        self.cfg = cfg
+        shape = (cfg.n_instances, cfg.n_input_ae, cfg.n_hidden_ae)
+        self.W_enc = nn.Parameter(nn.init.trunc_normal_(torch.empty(shape, device=device), std=0.02))
+        if cfg.tied_weights:
+            self.register_parameter("W_dec", None)
+        else:
+            self.W_dec = nn.Parameter(nn.init.normal_(torch.empty(shape, device=device).mT.contiguous()))
+        self.register_parameter("b_enc", nn.Parameter(torch.zeros(shape[0], shape[2], device=device)))
+        self.register_parameter("b_dec", nn.Parameter(torch.zeros(shape[0], shape[1], device=device)))

@@ -330,3 +330,93 @@ WhereTheLengthIsPositive = mutant("2.2", says="its gradient is NaN")(
 NanToNum = mutant("2.2", says="its gradient is NaN")(type("NanToNum", (AutoEncoder,), _returned(_nan_to_num)))
 RootOfZero = mutant("2.2", says="its gradient is NaN")(type("RootOfZero", (AutoEncoder,), _returned(_root)))
 WhereNan = mutant("2.2", says="its gradient is NaN")(type("WhereNan", (AutoEncoder,), _returned(_where_nan)))
+
+
+@mutant("2.2", says="After `normalize_decoder` there is a new `W_dec`")
+class AnotherParameter(_Both):
+    @torch.no_grad()
+    def normalize_decoder(self):
+        if not self.cfg.tied_weights:
+            self.W_dec = nn.Parameter(F.normalize(self.W_dec, dim=-1))
+
+
+@mutant("2.2", says="rows that are shorter than 1 are left as they are")
+class OnlyLongRowsAreShortened(_Both):
+    @torch.no_grad()
+    def normalize_decoder(self):
+        if not self.cfg.tied_weights:
+            self.W_dec.div_(self.W_dec.norm(dim=-1, keepdim=True).clamp(min=1))
+
+
+@mutant("2.2", says="rows that are shorter than 1 are left as they are")
+class ReturnedOnlyLongRowsShortened(_Both):
+    def normalize_and_return_W_dec(self):
+        W_dec = self.W_enc.mT if self.cfg.tied_weights else self.W_dec
+        return W_dec / W_dec.norm(dim=-1, keepdim=True).clamp(min=1)
+
+
+@mutant("2.2", says="its *columns* are normalized")
+class TiedRowsOfTheEncoder(_Both):
+    def normalize_and_return_W_dec(self):
+        if self.cfg.tied_weights:
+            return F.normalize(self.W_enc, dim=-1).mT
+        return F.normalize(self.W_dec, dim=-1)
+
+
+@mutant("2.2", says="With tied weights `normalize_decoder` changed the encoder")
+class ProjectsTheEncoderToo(_Both):
+    @torch.no_grad()
+    def normalize_decoder(self):
+        if not self.cfg.tied_weights:
+            self.W_dec.copy_(F.normalize(self.W_dec, dim=-1))
+        else:
+            self.W_enc.copy_(F.normalize(self.W_enc, dim=1))
+
+
+@mutant("2.2", says="0.001 is added to the length, which is too much")
+class ReturnedAHundredthAdded(_Both):
+    def normalize_and_return_W_dec(self):
+        W_dec = self.W_enc.mT if self.cfg.tied_weights else self.W_dec
+        return W_dec / (W_dec.norm(dim=-1, keepdim=True) + 1e-3)
+
+
+@mutant("2.2", says="A row of zeros stays zero, but its gradient is NaN or infinite, and")
+class NaNSetToZeroAfterwards(_Both):
+    def normalize_and_return_W_dec(self):
+        W_dec = self.W_enc.mT if self.cfg.tied_weights else self.W_dec
+        return (W_dec / W_dec.norm(dim=-1, keepdim=True)).nan_to_num()
+
+
+@mutant("2.2", says="The values are right, but the gradient is that of a division by a")
+class LengthWithoutAGradient(_Both):
+    def normalize_and_return_W_dec(self):
+        W_dec = self.W_enc.mT if self.cfg.tied_weights else self.W_dec
+        return W_dec / W_dec.norm(dim=-1, keepdim=True).detach().clamp(min=1e-8)
+
+
+@mutant("2.2", says="`W_dec` after `normalize_decoder` is right for `n_instances` 0, and")
+class ProjectsTheFirstInstance(_Both):
+    @torch.no_grad()
+    def normalize_decoder(self):
+        if not self.cfg.tied_weights:
+            self.W_dec[0] = F.normalize(self.W_dec[0], dim=-1)
+
+
+@mutant("2.2", says="`normalize_and_return_W_dec` changed `W_dec`")
+class ProjectsAndReturns(_Both):
+    def normalize_and_return_W_dec(self):
+        self.normalize_decoder()
+        return F.normalize(self.W_enc.mT, dim=-1) if self.cfg.tied_weights else self.W_dec
+
+
+@variant("2.2")
+class RowByRow(_Both):
+    def normalize_and_return_W_dec(self):
+        W_dec = self.W_enc.mT if self.cfg.tied_weights else self.W_dec
+        rows = [r / r.norm() if r.any() else r * 1.0 for r in W_dec.flatten(0, 1)]
+        return torch.stack(rows).reshape(W_dec.shape)
+
+    @torch.no_grad()
+    def normalize_decoder(self):
+        if hasattr(self, "W_dec"):
+            self.W_dec.data = self.W_dec.data / self.W_dec.data.norm(dim=2, keepdim=True).clamp_min(1e-12)

@@ -31,12 +31,6 @@ def stored_decoder(autoencoder, factor):
     return autoencoder.W_enc / factor, autoencoder.b_enc / factor, W_dec * factor
 
 
-@mutant("2.4", says="is not made longer in return")
-def normalized_again(autoencoder, factor):
-    W_dec = autoencoder.normalize_and_return_W_dec() * factor
-    return autoencoder.W_enc / factor, autoencoder.b_enc / factor, F.normalize(W_dec, dim=-1)
-
-
 @mutant("2.4", says="`W_enc` is unchanged")
 def only_the_decoder(autoencoder, factor):
     return autoencoder.W_enc, autoencoder.b_enc, autoencoder.normalize_and_return_W_dec() * factor
@@ -199,3 +193,101 @@ def measured_in_double(h, W_enc, b_enc, W_dec, b_dec):
 
 
 equivalent("2.4", "the error is squared", "h - h_reconstructed -> h_reconstructed - h")
+
+
+@mutant("2.4", says="`W_enc` is rounded down to whole numbers")
+def whole_number_division(autoencoder, factor):
+    W_dec = autoencoder.normalize_and_return_W_dec()
+    return autoencoder.W_enc // factor, autoencoder.b_enc / factor, W_dec * factor
+
+
+@mutant("2.4", says="The encoder is right, but the decoder was multiplied with the square")
+def factor_squared_in_the_decoder(autoencoder, factor):
+    W_dec = autoencoder.normalize_and_return_W_dec()
+    return autoencoder.W_enc / factor, autoencoder.b_enc / factor, W_dec * factor**2
+
+
+@mutant("2.4", says="`W_enc` is unchanged, so the latents do not become smaller")
+def only_factors_above_one(autoencoder, factor):
+    factor = max(factor, 1)
+    W_dec = autoencoder.normalize_and_return_W_dec()
+    return autoencoder.W_enc / factor, autoencoder.b_enc / factor, W_dec * factor
+
+
+@mutant("2.4", says="they are divided by the root of `factor`")
+def divided_by_the_root(autoencoder, factor):
+    W_dec = autoencoder.normalize_and_return_W_dec()
+    return autoencoder.W_enc / factor**0.5, autoencoder.b_enc / factor**0.5, W_dec * factor**0.5
+
+
+@mutant("2.4", says="`b_enc` has the wrong shape")
+def b_dec_for_b_enc(autoencoder, factor):
+    W_dec = autoencoder.normalize_and_return_W_dec()
+    return autoencoder.W_enc / factor, autoencoder.b_dec / factor, W_dec * factor
+
+
+@mutant("2.4", says="`W_enc` is right, but `b_enc` is not")
+def bias_squared_factor(autoencoder, factor):
+    W_dec = autoencoder.normalize_and_return_W_dec()
+    return autoencoder.W_enc / factor, autoencoder.b_enc / factor**2, W_dec * factor
+
+
+@mutant("2.4", function="l1_and_l2", says="the ReLU is missing")
+def no_relu(h, W_enc, b_enc, W_dec, b_dec):
+    acts = torch.einsum("bik,ikj->bij", h - b_dec, W_enc) + b_enc
+    error = h - torch.einsum("bij,ijk->bik", acts, W_dec) - b_dec
+    return acts.abs().sum(dim=-1).mean(dim=0), error.square().mean(dim=(0, 2))
+
+
+@mutant("2.4", function="l1_and_l2", says="a square root is taken once more")
+def root_of_l2(h, W_enc, b_enc, W_dec, b_dec):
+    acts = torch.relu(torch.einsum("bik,ikj->bij", h - b_dec, W_enc) + b_enc)
+    error = h - torch.einsum("bij,ijk->bik", acts, W_dec) - b_dec
+    return acts.sum(dim=-1).mean(dim=0), error.square().mean(dim=(0, 2)).sqrt()
+
+
+@mutant("2.4", function="l1_and_l2", says="the sum over the batch is taken instead of the mean")
+def sums_over_the_batch(h, W_enc, b_enc, W_dec, b_dec):
+    acts = torch.relu(torch.einsum("bik,ikj->bij", h - b_dec, W_enc) + b_enc)
+    error = h - torch.einsum("bij,ijk->bik", acts, W_dec) - b_dec
+    return acts.sum(dim=-1).sum(dim=0), error.square().mean(dim=-1).sum(dim=0)
+
+
+@mutant("2.4", function="l1_and_l2", says="an axis of size 1 is lost")
+def squeezed_numbers(h, W_enc, b_enc, W_dec, b_dec):
+    acts = torch.relu(torch.einsum("bik,ikj->bij", h - b_dec, W_enc) + b_enc)
+    error = h - torch.einsum("bij,ijk->bik", acts, W_dec) - b_dec
+    return acts.sum(dim=-1).mean(dim=0).squeeze(), error.square().mean(dim=(0, 2)).squeeze()
+
+
+@mutant("2.4", function="l1_and_l2", says="the absolute error is taken instead of the squared one")
+def absolute_error(h, W_enc, b_enc, W_dec, b_dec):
+    acts = torch.relu(torch.einsum("bik,ikj->bij", h - b_dec, W_enc) + b_enc)
+    error = h - torch.einsum("bij,ijk->bik", acts, W_dec) - b_dec
+    return acts.sum(dim=-1).mean(dim=0), error.abs().mean(dim=(0, 2))
+
+
+@mutant("2.4", function="l1_and_l2", says="the mean over the axis `n_instances` is used for all of it")
+def mean_of_the_instances(h, W_enc, b_enc, W_dec, b_dec):
+    acts = torch.relu(torch.einsum("bik,ikj->bij", h - b_dec, W_enc) + b_enc)
+    error = h - torch.einsum("bij,ijk->bik", acts, W_dec) - b_dec
+    n = h.shape[1]
+    return acts.sum(dim=-1).mean().expand(n), error.square().mean().expand(n)
+
+
+@variant("2.4")
+def through_a_copy(autoencoder, factor):
+    cheat = copy.deepcopy(autoencoder).requires_grad_(False)
+    cheat.W_enc.mul_(1 / factor)
+    cheat.b_enc.mul_(1 / factor)
+    return cheat.W_enc.data, cheat.b_enc.data, factor * autoencoder.normalize_and_return_W_dec()
+
+
+@variant("2.4", function="l1_and_l2")
+def with_a_loop(h, W_enc, b_enc, W_dec, b_dec):
+    l1, l2 = [], []
+    for i in range(h.shape[1]):
+        z = F.relu((h[:, i] - b_dec[i]) @ W_enc[i] + b_enc[i])
+        l1.append(z.norm(p=1, dim=1).mean())
+        l2.append(F.mse_loss(z @ W_dec[i] + b_dec[i], h[:, i]))
+    return torch.stack(l1), torch.stack(l2)

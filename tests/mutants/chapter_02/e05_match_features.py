@@ -222,3 +222,119 @@ def one_instance_without_its_axis(W_toy, W_dec):
 @mutant("2.5", says="")
 def half_of_each_similarity(W_toy, W_dec):
     return every_permutation(W_toy, W_dec) / 2
+
+
+@mutant("2.5", says="the sum is made as *small* as possible")
+def smallest_sum(W_toy, W_dec):
+    cosines = torch.einsum("ihf,ijh->ifj", F.normalize(W_toy, dim=1), F.normalize(W_dec, dim=2))
+    result = torch.zeros(cosines.shape[:2])
+    for i, c in enumerate(cosines):
+        rows, columns = linear_sum_assignment(c.numpy())
+        result[i, rows] = c[rows, columns]
+    return result
+
+
+@mutant("2.5", says="the pairs are chosen by absolute value, where opposite directions")
+def by_absolute_cosine(W_toy, W_dec):
+    cosines = torch.einsum("ihf,ijh->ifj", F.normalize(W_toy, dim=1), F.normalize(W_dec, dim=2))
+    result = torch.zeros(cosines.shape[:2])
+    for i, c in enumerate(cosines):
+        rows, columns = linear_sum_assignment(c.abs().numpy(), maximize=True)
+        result[i, rows] = c[rows, columns]
+    return result
+
+
+@mutant("2.5", says="negative values are set to 0")
+def negative_ones_left_out(W_toy, W_dec):
+    cosines = torch.einsum("ihf,ijh->ifj", F.normalize(W_toy, dim=1), F.normalize(W_dec, dim=2))
+    result = torch.zeros(cosines.shape[:2])
+    for i, c in enumerate(cosines):
+        rows, columns = linear_sum_assignment(c.numpy(), maximize=True)
+        result[i, rows] = c[rows, columns].clamp(min=0)
+    return result
+
+
+@mutant("2.5", says="the features choose in order, each the best latent that is left")
+def features_choose_in_turn(W_toy, W_dec):
+    cosines = torch.einsum("ihf,ijh->ifj", F.normalize(W_toy, dim=1), F.normalize(W_dec, dim=2))
+    result = torch.zeros(cosines.shape[:2])
+    for i, c in enumerate(cosines.clone()):
+        for f in range(min(c.shape)):
+            j = c[f].argmax()
+            result[i, f] = c[f, j]
+            c[:, j] = -torch.inf
+    return result
+
+
+@mutant("2.5", says="the pairs are chosen by dot products without unit length")
+def paired_by_unnormalized_product(W_toy, W_dec):
+    cosines = torch.einsum("ihf,ijh->ifj", F.normalize(W_toy, dim=1), F.normalize(W_dec, dim=2))
+    product = torch.einsum("ihf,ijh->ifj", W_toy, W_dec)
+    result = torch.zeros(cosines.shape[:2])
+    for i, c in enumerate(cosines):
+        rows, columns = linear_sum_assignment(product[i].numpy(), maximize=True)
+        result[i, rows] = c[rows, columns]
+    return result
+
+
+@mutant("2.5", says="the similarities are in order of size, not in order of the features")
+def sorted_by_similarity(W_toy, W_dec):
+    cosines = torch.einsum("ihf,ijh->ifj", F.normalize(W_toy, dim=1), F.normalize(W_dec, dim=2))
+    result = torch.zeros(cosines.shape[:2])
+    for i, c in enumerate(cosines):
+        rows, columns = linear_sum_assignment(c.numpy(), maximize=True)
+        result[i, rows] = c[rows, columns].sort(descending=True).values
+    return result
+
+
+@mutant("2.5", says="Your result contains NaN values")
+def missing_ones_are_nan(W_toy, W_dec):
+    cosines = torch.einsum("ihf,ijh->ifj", F.normalize(W_toy, dim=1), F.normalize(W_dec, dim=2))
+    result = torch.full(cosines.shape[:2], torch.nan)
+    for i, c in enumerate(cosines):
+        rows, columns = linear_sum_assignment(c.numpy(), maximize=True)
+        result[i, rows] = c[rows, columns]
+    return result
+
+
+@mutant("2.5", says="With directions of a length of about 0.01 the similarities are not")
+def lengths_clamped_at_a_hundredth(W_toy, W_dec):
+    toy = F.normalize(W_toy, dim=1, eps=1e-2)
+    dec = F.normalize(W_dec, dim=2, eps=1e-2)
+    cosines = torch.einsum("ihf,ijh->ifj", toy, dec)
+    result = torch.zeros(cosines.shape[:2])
+    for i, c in enumerate(cosines):
+        rows, columns = linear_sum_assignment(c.numpy(), maximize=True)
+        result[i, rows] = c[rows, columns]
+    return result
+
+
+@mutant("2.5", says="an axis of size 1 is lost")
+def squeezed_result(W_toy, W_dec):
+    cosines = torch.einsum("ihf,ijh->ifj", F.normalize(W_toy, dim=1), F.normalize(W_dec, dim=2))
+    result = torch.zeros(cosines.shape[:2])
+    for i, c in enumerate(cosines):
+        rows, columns = linear_sum_assignment(c.numpy(), maximize=True)
+        result[i, rows] = c[rows, columns]
+    return result.squeeze()
+
+
+@mutant("2.5", says="only the first latents are asked, as many as there are features")
+def first_latents_only(W_toy, W_dec):
+    W_dec = W_dec[:, : W_toy.shape[-1]]
+    cosines = torch.einsum("ihf,ijh->ifj", F.normalize(W_toy, dim=1), F.normalize(W_dec, dim=2))
+    result = torch.zeros(cosines.shape[:2])
+    for i, c in enumerate(cosines):
+        rows, columns = linear_sum_assignment(c.numpy(), maximize=True)
+        result[i, rows] = c[rows, columns]
+    return result
+
+
+@variant("2.5")
+def latents_in_the_rows(W_toy, W_dec):
+    cosines = torch.einsum("ihf,ijh->ijf", F.normalize(W_toy, dim=1), F.normalize(W_dec, dim=2))
+    result = torch.zeros(len(cosines), cosines.shape[2])
+    for i, c in enumerate(cosines):
+        latents, features = linear_sum_assignment(-c.double().numpy())
+        result[i, features] = c[latents, features]
+    return result

@@ -139,3 +139,57 @@ def every_short_axis_is_dropped(autoencoder):
 def the_axis_of_one_instance_is_dropped(autoencoder):
     found = F.cosine_similarity(autoencoder.W_enc.mT, autoencoder.normalize_and_return_W_dec(), dim=-1)
     return found[0] if len(found) == 1 else found
+
+
+@mutant("2.6", says="it is 1 for every latent")
+def ones_for_tied(autoencoder):
+    W_dec = autoencoder.normalize_and_return_W_dec()
+    if autoencoder.cfg.tied_weights:
+        return torch.ones(W_dec.shape[:2])
+    return F.cosine_similarity(autoencoder.W_enc.mT, W_dec, dim=-1)
+
+
+@mutant("2.6", says="it is 1 for every latent, which holds only for tied weights")
+def ones_always(autoencoder):
+    return torch.ones(autoencoder.b_enc.shape)
+
+
+@mutant("2.6", says="With tied weights there is no `W_dec`")
+def stored_decoder_is_missing_when_tied(autoencoder):
+    return F.cosine_similarity(autoencoder.W_enc.mT, autoencoder.W_dec, dim=-1)
+
+
+@mutant("2.6", says="the absolute value is taken")
+def absolute_value(autoencoder):
+    return F.cosine_similarity(autoencoder.W_enc.mT, autoencoder.normalize_and_return_W_dec(), dim=-1).abs()
+
+
+@mutant("2.6", says="the mean of every direction is subtracted first")
+def centered_first(autoencoder):
+    encoder, decoder = autoencoder.W_enc.mT, autoencoder.normalize_and_return_W_dec()
+    encoder, decoder = (w - w.mean(dim=-1, keepdim=True) for w in (encoder, decoder))
+    return F.cosine_similarity(encoder, decoder, dim=-1)
+
+
+@mutant("2.6", says="With directions of a length of about 0.01 the similarities are not")
+def short_encoders_clamped(autoencoder):
+    encoder, decoder = autoencoder.W_enc.mT, autoencoder.normalize_and_return_W_dec()
+    return F.cosine_similarity(encoder, decoder, dim=-1, eps=1e-2)
+
+
+@mutant("2.6", says="A latent whose encoder column or decoder row is zero gets NaN. It has")
+def zero_directions_are_nan(autoencoder):
+    encoder, decoder = autoencoder.W_enc.mT, autoencoder.normalize_and_return_W_dec()
+    return (encoder * decoder).sum(dim=-1) / (encoder.norm(dim=-1) * decoder.norm(dim=-1))
+
+
+@mutant("2.6", says="the encoder is compared with the decoder row that fits it best, not")
+def best_decoder_row(autoencoder):
+    encoder = F.normalize(autoencoder.W_enc.mT, dim=-1)
+    return (encoder @ autoencoder.normalize_and_return_W_dec().mT).amax(dim=-1)
+
+
+@mutant("2.6", says="along `n_hidden_ae` each place gets the `W_dec` of the one before it")
+def neighbor_latent(autoencoder):
+    decoder = autoencoder.normalize_and_return_W_dec().roll(1, dims=1)
+    return F.cosine_similarity(autoencoder.W_enc.mT, decoder, dim=-1)

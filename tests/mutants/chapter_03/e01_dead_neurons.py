@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+from torch.nn import functional as F
 
 from tests.mutants import mutant, variant
 
@@ -158,3 +159,90 @@ def by_counting_back(frac_active, window):
         if step >= window - 1:
             shares.append((silent_for >= window).sum().item() / silent_for.numel())
     return torch.tensor(shares)
+
+
+@mutant("3.1", says="a share that is small but not zero counts as dead")
+def mean_below_a_thousandth(frac_active_in_window):
+    return frac_active_in_window.mean(dim=0) < 1e-3
+
+
+@mutant("3.1", says="only the first and the last step of the window are looked at")
+def first_and_last_step(frac_active_in_window):
+    return (frac_active_in_window[0] == 0) & (frac_active_in_window[-1] == 0)
+
+
+@mutant("3.1", says="a latent counts as dead that is silent in *any* step of the window")
+def smallest_share_is_zero(frac_active_in_window):
+    return frac_active_in_window.amin(dim=0) == 0
+
+
+@mutant("3.1", says="The mask holds torch.float32 values (its values would be right);")
+def zeros_and_ones(frac_active_in_window):
+    return (frac_active_in_window == 0).all(dim=0).float()
+
+
+@mutant("3.1", says="a latent counts as dead only if it is so in every instance")
+def dead_in_all_instances(frac_active_in_window):
+    dead = (frac_active_in_window == 0).all(dim=0)
+    return dead.all(dim=0, keepdim=True).expand(dead.shape)
+
+
+@mutant("3.1", says="a latent counts as dead when it is silent in most steps")
+def most_steps(frac_active_in_window):
+    return frac_active_in_window.median(dim=0).values == 0
+
+
+@mutant("3.1", says="an axis of size 1 is lost")
+def squeezed_result(frac_active_in_window):
+    return (frac_active_in_window == 0).all(dim=0).squeeze()
+
+
+@mutant("3.1", says="only the end of the window is looked at")
+def last_ten_steps(frac_active_in_window):
+    return (frac_active_in_window[-10:] == 0).all(dim=0)
+
+
+@mutant("3.1", function="dead_share", says="only instance 0 is counted")
+def first_instance_only(frac_active, window):
+    return torch.stack(
+        [
+            (frac_active[t : t + window, 0] == 0).all(dim=0).float().mean()
+            for t in range(len(frac_active) - window + 1)
+        ]
+    )
+
+
+@mutant("3.1", function="dead_share", says="a latent counts as dead only if it is so in every instance")
+def dead_in_all_instances_at_once(frac_active, window):
+    windows = frac_active.unfold(0, window, 1)
+    return (windows == 0).all(dim=-1).all(dim=1).float().mean(dim=1)
+
+
+@mutant("3.1", function="dead_share", says="a window is one step too long")
+def window_one_too_long(frac_active, window):
+    n = len(frac_active) - window + 1
+    return torch.stack([(frac_active[t : t + window + 1] == 0).all(dim=0).float().mean() for t in range(n)])
+
+
+@mutant("3.1", function="dead_share", says="The result of `dead_share` has the wrong shape")
+def padded_to_all_steps(frac_active, window):
+    n = len(frac_active)
+    return torch.stack(
+        [(frac_active[max(0, t - window + 1) : t + 1] == 0).all(dim=0).float().mean() for t in range(n)]
+    )
+
+
+@mutant("3.1", function="dead_share", says="only the last index of the axis `windows` is returned")
+def last_window_only(frac_active, window):
+    return (frac_active[-window:] == 0).all(dim=0).float().mean()
+
+
+@variant("3.1", function="dead_share")
+def with_max_pooling(frac_active, window):
+    series = frac_active.flatten(1).T[None]
+    return (F.max_pool1d(series, window, stride=1)[0] == 0).float().mean(dim=0)
+
+
+@variant("3.1")
+def sum_is_zero(frac_active_in_window):
+    return ~(frac_active_in_window.sum(dim=0) > 0)

@@ -345,3 +345,135 @@ def returns_at_an_instance_with_one_dead(autoencoder, rates, scale=0.2):
 @variant("3.2")
 def no_instance_ends_the_loop(autoencoder, rates, scale=0.2):
     _instance_by_instance(autoencoder, rates, scale, lambda dead: False)
+
+
+@mutant("3.2", says="Every new direction lies along an axis")
+@torch.no_grad()
+def along_the_axes(autoencoder, frac_active_in_window, neuron_resample_scale=0.2):
+    dead = (frac_active_in_window == 0).all(dim=0)
+    n, d = int(dead.sum()), autoencoder.cfg.n_input_ae
+    v = F.one_hot(torch.randint(d, (n,)), d) * (2.0 * torch.randint(2, (n, 1)) - 1)
+    autoencoder.W_enc.mT[dead] = neuron_resample_scale * v
+    if not autoencoder.cfg.tied_weights:
+        autoencoder.W_dec[dead] = v
+    autoencoder.b_enc[dead] = 0
+
+
+@mutant("3.2", says="dead latents got a new column of `W_enc`")
+@torch.no_grad()
+def first_dead_latent_of_each_instance(autoencoder, frac_active_in_window, neuron_resample_scale=0.2):
+    dead = (frac_active_in_window == 0).all(dim=0)
+    dead = dead & (dead.cumsum(dim=1) == 1)
+    v = F.normalize(torch.randn(int(dead.sum()), autoencoder.cfg.n_input_ae), dim=-1)
+    autoencoder.W_enc.mT[dead] = neuron_resample_scale * v
+    if not autoencoder.cfg.tied_weights:
+        autoencoder.W_dec[dead] = v
+    autoencoder.b_enc[dead] = 0
+
+
+@mutant("3.2", says="`W_dec` was changed for latents that are alive")
+@torch.no_grad()
+def normalizes_the_whole_decoder(autoencoder, frac_active_in_window, neuron_resample_scale=0.2):
+    dead = (frac_active_in_window == 0).all(dim=0)
+    v = torch.randn(int(dead.sum()), autoencoder.cfg.n_input_ae)
+    autoencoder.W_enc.mT[dead] = neuron_resample_scale * F.normalize(v, dim=-1)
+    if not autoencoder.cfg.tied_weights:
+        autoencoder.W_dec[dead] = v
+        autoencoder.normalize_decoder()
+    autoencoder.b_enc[dead] = 0
+
+
+@mutant("3.2", says="A new latent's encoder column does not point where its decoder row")
+@torch.no_grad()
+def encoder_draws_anew(autoencoder, frac_active_in_window, neuron_resample_scale=0.2):
+    dead = (frac_active_in_window == 0).all(dim=0)
+    n, d = int(dead.sum()), autoencoder.cfg.n_input_ae
+    autoencoder.W_enc.mT[dead] = neuron_resample_scale * F.normalize(torch.randn(n, d), dim=-1)
+    if not autoencoder.cfg.tied_weights:
+        autoencoder.W_dec[dead] = F.normalize(torch.randn(n, d), dim=-1)
+    autoencoder.b_enc[dead] = 0
+
+
+@mutant("3.2", says="Some dead latents got opposite vectors")
+@torch.no_grad()
+def pairs_of_opposites(autoencoder, frac_active_in_window, neuron_resample_scale=0.2):
+    dead = (frac_active_in_window == 0).all(dim=0)
+    n, d = int(dead.sum()), autoencoder.cfg.n_input_ae
+    v = F.normalize(torch.randn((n + 1) // 2, d), dim=-1)
+    v = torch.cat([v, -v])[:n]
+    autoencoder.W_enc.mT[dead] = neuron_resample_scale * v
+    if not autoencoder.cfg.tied_weights:
+        autoencoder.W_dec[dead] = v
+    autoencoder.b_enc[dead] = 0
+
+
+@mutant("3.2", says="The new encoder columns were scaled with a mean length of encoder")
+@torch.no_grad()
+def in_units_of_the_living(autoencoder, frac_active_in_window, neuron_resample_scale=0.2):
+    dead = (frac_active_in_window == 0).all(dim=0)
+    v = F.normalize(torch.randn(int(dead.sum()), autoencoder.cfg.n_input_ae), dim=-1)
+    mean = autoencoder.W_enc.norm(dim=1)[~dead].mean().nan_to_num(1.0)
+    autoencoder.W_enc.mT[dead] = neuron_resample_scale * mean * v
+    if not autoencoder.cfg.tied_weights:
+        autoencoder.W_dec[dead] = v
+    autoencoder.b_enc[dead] = 0
+
+
+@mutant("3.2", says="The new encoder columns have the length 0.2 whatever")
+@torch.no_grad()
+def scale_is_always_a_fifth(autoencoder, frac_active_in_window, neuron_resample_scale=0.2):
+    dead = (frac_active_in_window == 0).all(dim=0)
+    v = F.normalize(torch.randn(int(dead.sum()), autoencoder.cfg.n_input_ae), dim=-1)
+    autoencoder.W_enc.mT[dead] = 0.2 * v
+    if not autoencoder.cfg.tied_weights:
+        autoencoder.W_dec[dead] = v
+    autoencoder.b_enc[dead] = 0
+
+
+@mutant("3.2", says="`b_enc` was set to 0 for all latents")
+@torch.no_grad()
+def all_of_the_bias(autoencoder, frac_active_in_window, neuron_resample_scale=0.2):
+    dead = (frac_active_in_window == 0).all(dim=0)
+    v = F.normalize(torch.randn(int(dead.sum()), autoencoder.cfg.n_input_ae), dim=-1)
+    autoencoder.W_enc.mT[dead] = neuron_resample_scale * v
+    if not autoencoder.cfg.tied_weights:
+        autoencoder.W_dec[dead] = v
+    if dead.any():
+        autoencoder.b_enc.zero_()
+
+
+@mutant("3.2", says="The wrong latents were replaced")
+@torch.no_grad()
+def rare_ones_too(autoencoder, frac_active_in_window, neuron_resample_scale=0.2):
+    dead = frac_active_in_window.mean(dim=0) < 1e-2
+    v = F.normalize(torch.randn(int(dead.sum()), autoencoder.cfg.n_input_ae), dim=-1)
+    autoencoder.W_enc.mT[dead] = neuron_resample_scale * v
+    if not autoencoder.cfg.tied_weights:
+        autoencoder.W_dec[dead] = v
+    autoencoder.b_enc[dead] = 0
+
+
+@mutant("3.2", says="The instances after instance 1, in which nothing is to be replaced,")
+@torch.no_grad()
+def stops_at_an_instance_without_dead_ones(autoencoder, frac_active_in_window, neuron_resample_scale=0.2):
+    dead = (frac_active_in_window == 0).all(dim=0)
+    for i in range(len(dead)):
+        if not dead[i].any():
+            break
+        v = F.normalize(torch.randn(int(dead[i].sum()), autoencoder.cfg.n_input_ae), dim=-1)
+        autoencoder.W_enc[i].T[dead[i]] = neuron_resample_scale * v
+        if not autoencoder.cfg.tied_weights:
+            autoencoder.W_dec[i, dead[i]] = v
+        autoencoder.b_enc[i, dead[i]] = 0
+
+
+@variant("3.2")
+@torch.no_grad()
+def everywhere_then_where(autoencoder, frac_active_in_window, neuron_resample_scale=0.2):
+    dead = frac_active_in_window.amax(dim=0) == 0
+    v = torch.randn(*dead.shape, autoencoder.cfg.n_input_ae)
+    v = v / v.norm(dim=-1, keepdim=True)
+    autoencoder.W_enc.copy_(torch.where(dead[:, None], neuron_resample_scale * v.mT, autoencoder.W_enc))
+    if not autoencoder.cfg.tied_weights:
+        autoencoder.W_dec.data = torch.where(dead[..., None], v, autoencoder.W_dec.data)
+    autoencoder.b_enc.masked_fill_(dead, 0)

@@ -466,3 +466,177 @@ def an_instance_without_loss_draws_evenly(autoencoder, rates, h, scale=0.2):
 @mutant("3.3", says="an input equals `b_dec`")
 def divides_by_the_length_as_it_is(autoencoder, rates, h, scale=0.2):
     advanced(autoencoder, rates, h, scale, normalize=lambda v: v / v.norm(dim=-1, keepdim=True))
+
+
+def _replaced(a, rates, h, scale, weights=None, vector=None, length=None, draw=None, dead=None):
+    """Right as it is; a wrong answer gives a weight, a vector, a length or a draw of its own."""
+    dead = (rates == 0).all(dim=0) if dead is None else dead
+    out = a(h)
+    for i in range(len(dead)):
+        n = int(dead[i].sum())
+        l2 = out.l2_loss[:, i]
+        p = l2**2 if weights is None else weights(l2, out, i)
+        if n == 0 or l2.sum() == 0:
+            continue
+        chosen = torch.multinomial(p, n, replacement=True) if draw is None else draw(p, n)
+        v = h[chosen, i] - a.b_dec[i] if vector is None else vector(out, i, chosen)
+        v = F.normalize(v, dim=-1)
+        alive = a.W_enc[i][:, ~dead[i]].norm(dim=0)
+        mean = (alive.mean() if len(alive) else 1.0) if length is None else length(i, dead)
+        a.W_enc[i].T[dead[i]] = scale * mean * v
+        if not a.cfg.tied_weights:
+            a.W_dec[i, dead[i]] = v
+        a.b_enc[i, dead[i]] = 0
+
+
+@mutant("3.3", says="The new directions are rows of the *error* `h - h_reconstructed`, not")
+@torch.no_grad()
+def towards_the_error(autoencoder, rates, h, scale=0.2):
+    _replaced(autoencoder, rates, h, scale, vector=lambda out, i, c: h[c, i] - out.h_reconstructed[c, i])
+
+
+@mutant("3.3", says="The inputs are drawn with the wrong probabilities")
+@torch.no_grad()
+def loss_of_all_instances(autoencoder, rates, h, scale=0.2):
+    _replaced(autoencoder, rates, h, scale, weights=lambda l2, out, i: out.l2_loss.sum(dim=1) ** 2)
+
+
+@mutant("3.3", says="The inputs are drawn with the wrong probabilities")
+@torch.no_grad()
+def whole_loss_with_the_penalty(autoencoder, rates, h, scale=0.2):
+    _replaced(
+        autoencoder,
+        rates,
+        h,
+        scale,
+        weights=lambda l2, out, i: (l2 + autoencoder.cfg.l1_coeff * out.l1_loss[:, i]) ** 2,
+    )
+
+
+@mutant("3.3", says="The new encoder columns have the wrong length")
+@torch.no_grad()
+def mean_of_all_encoder_columns(autoencoder, rates, h, scale=0.2):
+    _replaced(autoencoder, rates, h, scale, length=lambda i, dead: autoencoder.W_enc[i].norm(dim=0).mean())
+
+
+@mutant("3.3", says="The new encoder columns have the wrong length")
+@torch.no_grad()
+def mean_of_the_living_of_all_instances(autoencoder, rates, h, scale=0.2):
+    def length(i, dead):
+        alive = autoencoder.W_enc.norm(dim=1)[~dead]
+        return alive.mean() if len(alive) and (~dead[i]).any() else 1.0
+
+    lengths = [length(i, (rates == 0).all(dim=0)) for i in range(rates.shape[1])]
+    _replaced(autoencoder, rates, h, scale, length=lambda i, dead: lengths[i])
+
+
+@mutant("3.3", says="The new encoder columns have the wrong length")
+@torch.no_grad()
+def median_of_the_living(autoencoder, rates, h, scale=0.2):
+    def length(i, dead):
+        alive = autoencoder.W_enc[i].norm(dim=0)[~dead[i]]
+        return alive.median() if len(alive) else 1.0
+
+    _replaced(autoencoder, rates, h, scale, length=length)
+
+
+@mutant("3.3", says="The new encoder columns have the wrong length")
+@torch.no_grad()
+def root_of_the_mean_square(autoencoder, rates, h, scale=0.2):
+    def length(i, dead):
+        alive = autoencoder.W_enc[i].norm(dim=0)[~dead[i]]
+        return alive.square().mean().sqrt() if len(alive) else 1.0
+
+    _replaced(autoencoder, rates, h, scale, length=length)
+
+
+@mutant("3.3", says="Where every latent of an instance is dead the new encoder columns do")
+@torch.no_grad()
+def none_alive_is_the_mean_of_all(autoencoder, rates, h, scale=0.2):
+    def length(i, dead):
+        alive = autoencoder.W_enc[i].norm(dim=0)[~dead[i]]
+        return alive.mean() if len(alive) else autoencoder.W_enc[i].norm(dim=0).mean()
+
+    _replaced(autoencoder, rates, h, scale, length=length)
+
+
+@mutant("3.3", says="The inputs are drawn with the wrong probabilities")
+@torch.no_grad()
+def forward_again_for_every_latent(autoencoder, rates, h, scale=0.2):
+    dead = (rates == 0).all(dim=0)
+    for i, j in dead.nonzero().tolist():
+        p = autoencoder(h).l2_loss[:, i] ** 2
+        if p.sum() == 0:
+            continue
+        v = F.normalize(h[torch.multinomial(p, 1)[0], i] - autoencoder.b_dec[i], dim=0)
+        alive = autoencoder.W_enc[i].norm(dim=0)[~dead[i]]
+        autoencoder.W_enc[i, :, j] = scale * (alive.mean() if len(alive) else 1.0) * v
+        autoencoder.b_enc[i, j] = 0
+        if not autoencoder.cfg.tied_weights:
+            autoencoder.W_dec[i, j] = v
+
+
+@mutant("3.3", says="All inputs are drawn equally often, and none again before all others")
+@torch.no_grad()
+def no_input_twice(autoencoder, rates, h, scale=0.2):
+    _replaced(
+        autoencoder,
+        rates,
+        h,
+        scale,
+        draw=lambda p, n: torch.multinomial(p + 1e-12, min(n, len(p)), replacement=False).repeat(n)[:n],
+    )
+
+
+@mutant("3.3", says="Where one instance rebuilds every input without error all the others")
+@torch.no_grad()
+def stops_at_a_perfect_instance(autoencoder, rates, h, scale=0.2):
+    if (autoencoder(h).l2_loss.sum(dim=0) == 0).any():
+        return
+    _replaced(autoencoder, rates, h, scale)
+
+
+@mutant("3.3", says="The new directions are rows of instance 0 minus each instance's")
+@torch.no_grad()
+def input_of_the_first_instance(autoencoder, rates, h, scale=0.2):
+    _replaced(autoencoder, rates, h, scale, vector=lambda out, i, c: h[c, 0] - autoencoder.b_dec[i])
+
+
+@mutant("3.3", says="The new directions are rows of `h` minus the `b_dec` of instance 0")
+@torch.no_grad()
+def bias_of_the_first_instance(autoencoder, rates, h, scale=0.2):
+    _replaced(autoencoder, rates, h, scale, vector=lambda out, i, c: h[c, i] - autoencoder.b_dec[0])
+
+
+@mutant("3.3", says="The inputs are drawn with the wrong probabilities")
+@torch.no_grad()
+def half_of_the_inputs(autoencoder, rates, h, scale=0.2):
+    _replaced(
+        autoencoder, rates, h, scale, weights=lambda l2, out, i: l2**2 * (torch.arange(len(l2)) < len(l2) / 2)
+    )
+
+
+@mutant("3.3", says="only the last step of the window is looked at")
+@torch.no_grad()
+def dead_in_the_last_step(autoencoder, rates, h, scale=0.2):
+    _replaced(autoencoder, rates, h, scale, dead=rates[-1] == 0)
+
+
+@variant("3.3")
+@torch.no_grad()
+def gumbel_trick(autoencoder, rates, h, scale=0.2):
+    def draw(p, n):
+        gumbel = -torch.log(-torch.log(torch.rand(n, len(p)).clamp(1e-30, 1 - 1e-7)))
+        return (p.log() + gumbel).argmax(dim=1)
+
+    _replaced(autoencoder, rates, h, scale, draw=draw)
+
+
+@variant("3.3")
+@torch.no_grad()
+def numpys_choice(autoencoder, rates, h, scale=0.2):
+    def draw(p, n):
+        q = p.double().numpy()
+        return torch.from_numpy(np.random.choice(len(q), size=n, p=q / q.sum()))
+
+    _replaced(autoencoder, rates, h, scale, draw=draw)

@@ -90,7 +90,7 @@ def rows_of_the_encoder(optimizer, autoencoder, resampled):
 
 
 @mutant("3.4", says="upside down")
-def living_reset(optimizer, autoencoder, resampled):
+def living_reset_where(optimizer, autoencoder, resampled):
     if resampled.any():
         _reset(optimizer, autoencoder, _masks(autoencoder, ~resampled))
 
@@ -101,7 +101,7 @@ def instances_mixed(optimizer, autoencoder, resampled):
 
 
 @mutant("3.4", says="`step` of")
-def step_reset(optimizer, autoencoder, resampled):
+def step_reset_where(optimizer, autoencoder, resampled):
     _reset(optimizer, autoencoder, _masks(autoencoder, resampled))
     for state in optimizer.state.values():
         state["step"] = torch.tensor(0.0)
@@ -129,7 +129,7 @@ def needs_a_decoder(optimizer, autoencoder, resampled):
 
 
 @mutant("3.4", says="`W_enc` itself was changed")
-def weights_reset(optimizer, autoencoder, resampled):
+def weights_reset_where(optimizer, autoencoder, resampled):
     autoencoder.W_enc.data.masked_fill_(resampled[:, None], 0.0)
 
 
@@ -166,7 +166,7 @@ def new_tensors(optimizer, autoencoder, resampled):
 
 
 @variant("3.4")
-def latent_by_latent_reset(optimizer, autoencoder, resampled):
+def latent_by_latent_reset_where(optimizer, autoencoder, resampled):
     parameters = list(autoencoder.parameters())
     for instance, latent in zip(*torch.where(resampled), strict=True):
         for parameter in parameters:
@@ -239,3 +239,97 @@ def returns_at_an_instance_without_resampled(optimizer, autoencoder, resampled):
                 optimizer.state[autoencoder.b_enc][moment][i][mask] = 0.0
                 if not autoencoder.cfg.tied_weights:
                     optimizer.state[autoencoder.W_dec][moment][i][mask] = 0.0
+
+
+def _reset_where(optimizer, a, resampled, moments=("exp_avg", "exp_avg_sq")):
+    """Right with the right latents."""
+    masks = {a.W_enc: resampled[:, None, :].expand(a.W_enc.shape), a.b_enc: resampled}
+    if not a.cfg.tied_weights:
+        masks[a.W_dec] = resampled[:, :, None].expand(a.W_dec.shape)
+    for parameter, mask in masks.items():
+        state = optimizer.state.get(parameter, {})
+        for moment in moments:
+            if moment in state:
+                state[moment][mask] = 0
+
+
+@mutant("3.4", says="`exp_avg` of `W_enc`")
+@torch.no_grad()
+def resampled_in_any_instance(optimizer, autoencoder, resampled):
+    _reset_where(optimizer, autoencoder, resampled.any(dim=0, keepdim=True).expand(resampled.shape))
+
+
+@mutant("3.4", says="`exp_avg` of `W_enc`")
+@torch.no_grad()
+def mask_of_the_first_instance(optimizer, autoencoder, resampled):
+    _reset_where(optimizer, autoencoder, resampled[:1].expand(resampled.shape))
+
+
+@mutant("3.4", says="`exp_avg` of `W_enc`")
+@torch.no_grad()
+def the_others_are_cleared(optimizer, autoencoder, resampled):
+    _reset_where(optimizer, autoencoder, ~resampled)
+
+
+@mutant("3.4", says="The state of `W_dec` was kept")
+@torch.no_grad()
+def decoder_forgotten(optimizer, autoencoder, resampled):
+    for parameter, mask in (
+        (autoencoder.W_enc, resampled[:, None].expand(autoencoder.W_enc.shape)),
+        (autoencoder.b_enc, resampled),
+    ):
+        for moment in ("exp_avg", "exp_avg_sq"):
+            if parameter in optimizer.state:
+                optimizer.state[parameter][moment][mask] = 0
+
+
+@mutant("3.4", says="`exp_avg` of `W_enc` is not 0 everywhere for the resampled latents")
+@torch.no_grad()
+def a_tenth_is_kept(optimizer, autoencoder, resampled):
+    keep = torch.where(resampled, 0.1, 1.0)
+    masks = {autoencoder.W_enc: keep[:, None], autoencoder.b_enc: keep}
+    if not autoencoder.cfg.tied_weights:
+        masks[autoencoder.W_dec] = keep[..., None]
+    for parameter, mask in masks.items():
+        for moment in ("exp_avg", "exp_avg_sq"):
+            if parameter in optimizer.state:
+                optimizer.state[parameter][moment] *= mask
+
+
+@mutant("3.4", says="`exp_avg` of `W_enc`")
+@torch.no_grad()
+def instance_with_a_resampled_latent(optimizer, autoencoder, resampled):
+    _reset_where(optimizer, autoencoder, resampled.any(dim=1, keepdim=True).expand(resampled.shape))
+
+
+@mutant("3.4", says="`W_enc` itself was changed")
+@torch.no_grad()
+def weights_set_to_zero(optimizer, autoencoder, resampled):
+    _reset_where(optimizer, autoencoder, resampled)
+    autoencoder.b_enc[resampled] = 0
+    autoencoder.W_enc.mT[resampled] = 0
+
+
+@mutant("3.4", says="`.grad` holds the gradient of one step, and there may be none")
+@torch.no_grad()
+def gradients_set_to_zero(optimizer, autoencoder, resampled):
+    autoencoder.b_enc.grad[resampled] = 0
+    autoencoder.W_enc.grad.mT[resampled] = 0
+
+
+@mutant("3.4", says="`exp_avg` of `W_enc` was changed for latents that were not resampled")
+@torch.no_grad()
+def one_more_latent(optimizer, autoencoder, resampled):
+    _reset_where(optimizer, autoencoder, resampled | resampled.roll(1, dims=1))
+
+
+@variant("3.4")
+@torch.no_grad()
+def multiplied_with_a_mask(optimizer, autoencoder, resampled):
+    alive = (~resampled).float()
+    for name, parameter in autoencoder.named_parameters():
+        if name == "b_dec" or parameter not in optimizer.state:
+            continue
+        mask = {"W_enc": alive[:, None, :], "W_dec": alive[:, :, None], "b_enc": alive}[name]
+        for moment in ("exp_avg", "exp_avg_sq"):
+            optimizer.state[parameter][moment].mul_(mask)
