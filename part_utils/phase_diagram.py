@@ -41,11 +41,11 @@ class PhaseDiagram:
 def feature_states(W: Float[Tensor, "instances hidden features"]) -> Int[Tensor, "instances features"]:
     """Tell for each feature whether it is left out, shares its direction, or has a dimension to itself.
 
-    With W_i for the column of feature i and W_i/|W_i| for its direction:
+    With W_f for the column of feature f and W_f/|W_f| for its direction:
 
-        0  not represented:   |W_i| is below 0.5
-        1  in superposition:  it is represented, and the sum over all *other* features j
-                              of ((W_i/|W_i|) . W_j)^2 is above 0.25
+        0  not represented:   |W_f| is below 0.5
+        1  in superposition:  it is represented, and the sum over all *other* features g
+                              of ((W_f/|W_f|) . W_g)^2 is above 0.25
         2  own dimension:     it is represented, and that sum is at most 0.25
 
     Args:

@@ -411,11 +411,11 @@ def compute_dimensionality(
 ) -> Float[Tensor, "instances features"]:
     """What share of a hidden dimension each feature has to itself.
 
-    With W_i for the column of feature i and W_i/|W_i| for its direction, the dimensionality of feature i is
+    With W_f for the column of feature f and W_f/|W_f| for its direction, the dimensionality of feature f is
 
-        D_i = |W_i|^2 / sum over j of ((W_i/|W_i|) . W_j)^2
+        D_f = |W_f|^2 / sum over g of ((W_f/|W_f|) . W_g)^2
 
-    where j runs over all features, i among them. A feature alone on its direction has 1, two features
+    where g runs over all features, f among them. A feature alone on its direction has 1, two features
     opposite each other have 1/2 each, and a feature that is not represented (its column is zero) has 0, not
     NaN. Elhage et al. 2022, section "The geometry of superposition".
 
