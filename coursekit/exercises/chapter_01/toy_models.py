@@ -254,6 +254,8 @@ def drawn_pairs(
     """Draw features in pairs: two batches with the probabilities p, and between them one with the highest possible."""
     shape = (DRAWS, cfg.n_instances, 2 * pairs)
     model = make_model(check, cfg, p[:, None])
+    # A few first: axes that are mixed up would make a large batch far too large.
+    drawn_batch(check, model, method, (7, *shape[1:]), 7, pairs)
     x = drawn_batch(check, model, method, shape, DRAWS, pairs)
     highest = 1.0 if cfg.n_correlated_pairs else 0.5
     full = make_model(check, cfg, torch.full((cfg.n_instances, 1), highest))

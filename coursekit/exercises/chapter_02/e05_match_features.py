@@ -47,6 +47,11 @@ def match_features(check: Check) -> None:
         {"": "With fewer latents than features your code raised an error; a feature without a latent is 0."}
     ):
         _check_matches(check, W_toy, W_dec, "features without a latent get 0")
+        W_toy = check.normal(3, 2, 5)
+        # One latent, and one feature that is clearly nearer to it than the others.
+        W_dec = (W_toy[:, :, 1] + 0.1 * check.normal(3, 2)).unsqueeze(1)
+        W_toy[:, :, 1] *= 2
+        _check_matches(check, W_toy, W_dec, "right for a single latent")
 
 
 def _check_matches(check: Check, W_toy: Tensor, W_dec: Tensor, claim: str) -> None:

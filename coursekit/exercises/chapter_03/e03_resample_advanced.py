@@ -32,6 +32,7 @@ from coursekit.exercises.chapter_03.edge_cases import (
     check_inputs_without_direction,
     check_no_loss,
     check_none_alive,
+    check_small_losses,
 )
 from part_utils.autoencoder import AutoEncoderConfig
 
@@ -71,6 +72,7 @@ def resample_advanced(check: Check) -> None:
     _check_drawn_by_loss(check, scale, errors)
     check_none_alive(check, scale, errors)
     check_no_loss(check, scale)
+    check_small_losses(check, scale)
     check_inputs_without_direction(check, scale)
 
 

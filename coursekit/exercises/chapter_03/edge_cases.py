@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import torch
 
 from coursekit.checking.claims import Check, Mistake, agree
+from coursekit.checking.phrases import unit_rows
 from coursekit.exercises.chapter_02.autoencoders import random_weights
 from coursekit.exercises.chapter_03.dead_latents import (
     DEAD,
@@ -97,4 +98,39 @@ def check_inputs_without_direction(check: Check, scale: float) -> None:
         "no NaN where an input equals `b_dec`",
         "Where an input equals `b_dec` there are NaN values now: `h - b_dec` has length 0 there. Keep the length away "
         "from zero before you divide.",
+    )
+
+
+def check_small_losses(check: Check, scale: float) -> None:
+    """Check inputs near `b_dec`: one that is rebuilt without error among others, small losses, short directions."""
+    dead = dead_mask(SMALL, ((0, 2, 3), (1, 4, 6), (5, 7)))
+    weights, rates = random_weights(check, SMALL), firing_rates(check, dead)
+    b_dec = weights["b_dec"]
+    directions = unit_rows(check.normal(BATCH, SMALL.n_instances, SMALL.n_input_ae))
+    # In instances 0 and 1 no latent fires near `b_dec`, so the loss is the distance; in 2 all of them do.
+    weights["b_enc"] = -weights["b_enc"].abs() - 2.0
+    weights["b_enc"][2] *= -1
+    h = b_dec + torch.tensor([0.5, 0.5, 0.005])[:, None] * directions
+    h[0, 1] = b_dec[1]
+    after = after_resampling(check, SMALL, weights, rates, h, scale)
+    for instance, otherwise in (
+        (
+            0,
+            "An instance whose losses are all below 1 was left as it is. Only one without any loss is left out.",
+        ),
+        (
+            1,
+            "An instance that rebuilds one of its inputs without error was left as it is. Only one that rebuilds "
+            "every input is left out (`all`, not `any`).",
+        ),
+    ):
+        check.holds(not torch.equal(after["W_enc"][instance], weights["W_enc"][instance]), "", otherwise)
+    check_touched(check, weights, after, dead, rates)
+    lengths = after["W_dec"][2][dead[2]].norm(dim=-1)
+    check.holds(
+        agree(lengths, torch.ones_like(lengths), 1e-3),
+        "right for small losses, and for inputs near `b_dec`",
+        "Where an input is near `b_dec` the new decoder row does not have unit length. What keeps the length away from "
+        "0 is too large.",
+        [f"lengths {[round(value, 4) for value in lengths.tolist()]}"],
     )

@@ -208,7 +208,6 @@ equivalent(
     "torch.where(features <-> -features)",
 )
 equivalent("1.8", "the difference is squared", "super().calculate_loss(out <-> batch.abs())")
-equivalent("1.8", "a `W` that nothing uses changes no result", "del self.W -> nothing")
 
 
 @mutant("1.8", says="the output is compared with the input itself instead of its absolute")

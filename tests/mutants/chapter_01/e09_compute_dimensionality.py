@@ -142,7 +142,6 @@ equivalent(
     "1.9",
     "any tiny number keeps the length from being 0",
     "min=1e-08: 1e-08 -> 2e-08",
-    "min=1e-08: 1e-08 -> 0.01",
     "min=1e-08: 1e-08 -> 5e-09",
     "min=1e-16: 1e-16 -> 2e-16",
     "min=1e-16: 1e-16 -> 5e-17",

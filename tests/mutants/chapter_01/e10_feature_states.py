@@ -127,12 +127,6 @@ equivalent(
     "min=1e-08: 1e-08 -> 0.01",
     "min=1e-08: 1e-08 -> 0.0",
 )
-equivalent(
-    "1.10",
-    "exactly on a border rounding decides, so the check keeps away from it",
-    "norms < 0.5 -> norms <= 0.5",
-    "others > 0.25 -> others >= 0.25",
-)
 
 
 @mutant("1.10", says="the others that are not represented are left out of the sum")

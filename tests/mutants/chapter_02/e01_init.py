@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from tests.mutants import mutant, variant
+from tests.mutants import equivalent, mutant, variant
 
 
 @mutant("2.1", says="There is a `W_dec` although the weights are tied")
@@ -438,3 +438,23 @@ class NoDecoderIsNone(nn.Module):
             self.W_dec = nn.Parameter(nn.init.normal_(torch.empty(shape, device=device).mT.contiguous()))
         self.register_parameter("b_enc", nn.Parameter(torch.zeros(shape[0], shape[2], device=device)))
         self.register_parameter("b_dec", nn.Parameter(torch.zeros(shape[0], shape[1], device=device)))
+
+
+equivalent(
+    "2.1",
+    "the scale and the distribution are up to the learner: numbers of both signs, drawn for each instance",
+    "W_enc / cfg.n_input_ae ** 0.5 -> W_enc * cfg.n_input_ae ** 0.5",
+    "W_enc / cfg.n_input_ae ** 0.5 -> W_enc",
+    "W_enc / cfg.n_input_ae ** 0.5 -> cfg.n_input_ae ** 0.5 / W_enc",
+    "cfg.n_input_ae ** 0.5 -> cfg.n_input_ae * 0.5",
+    "cfg.n_input_ae ** 0.5 -> cfg.n_input_ae",
+    "cfg.n_input_ae ** 0.5: 0.5 -> 1.0",
+    "cfg.n_input_ae ** 0.5: 0.5 -> 0.25",
+    "W_dec / W_dec.norm(dim=-1, keepdim=True) -> W_dec * W_dec.norm(dim=-1, keepdim=True)",
+    "W_dec / W_dec.norm(dim=-1, keepdim=True) -> W_dec",
+    "W_dec / W_dec.norm(dim=-1, keepdim=True) -> W_dec.norm(dim=-1, keepdim=True) / W_dec",
+    "W_dec.norm(dim=-1) -> W_dec.norm()",
+    "dim=-1: -1 -> 1",
+    "-1: 1 -> 2",
+    "-1: 1 -> 0",
+)

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from tests.mutants import mutant, variant
+from tests.mutants import equivalent, mutant, variant
 from tests.mutants.chapter_03.shared import dead_mask, simple
 
 
@@ -477,3 +477,6 @@ def everywhere_then_where(autoencoder, frac_active_in_window, neuron_resample_sc
     if not autoencoder.cfg.tied_weights:
         autoencoder.W_dec.data = torch.where(dead[..., None], v, autoencoder.W_dec.data)
     autoencoder.b_enc.masked_fill_(dead, 0)
+
+
+equivalent("3.2", "the new vectors have two axes, so that 1 is the last", "dim=-1: -1 -> 1")

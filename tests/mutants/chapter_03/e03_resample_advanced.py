@@ -7,7 +7,7 @@ import torch
 from torch.distributions import Categorical
 from torch.nn import functional as F
 
-from tests.mutants import mutant, variant
+from tests.mutants import equivalent, mutant, variant
 from tests.mutants.chapter_03.shared import advanced, dead_mask, mean_alive, simple
 
 variant("3.3")(advanced)
@@ -640,3 +640,23 @@ def numpys_choice(autoencoder, rates, h, scale=0.2):
         return torch.from_numpy(np.random.choice(len(q), size=n, p=q / q.sum()))
 
     _replaced(autoencoder, rates, h, scale, draw=draw)
+
+
+equivalent(
+    "3.3",
+    "there are two axes (or one, and a new one), so that 1 is the last",
+    "(l2_loss > 0).any(dim=0).unsqueeze(-1): -1 -> 1",
+    "dim=-1: -1 -> 1",
+    "dim=-1: -1 -> 1 (2)",
+)
+equivalent(
+    "3.3",
+    "double precision is for losses whose squares are hardly above 0",
+    "l2_loss[:, instance].double() -> l2_loss[:, instance]",
+)
+equivalent(
+    "3.3",
+    "any tiny number keeps the length from being 0",
+    "directions.norm(dim=-1, keepdim=True).clamp_min(1e-08): 1e-08 -> 2e-08",
+    "directions.norm(dim=-1, keepdim=True).clamp_min(1e-08): 1e-08 -> 5e-09",
+)
