@@ -11,6 +11,7 @@ from torch import Tensor
 from coursekit.catalogue import exercise
 from coursekit.checking.claims import Check, Mistake, agree, compare, variations
 from coursekit.checking.door import Handle
+from coursekit.checking.general_mistakes import mistakes_in_inputs
 from coursekit.checking.phrases import explained, unit_rows
 from coursekit.exercises.chapter_02.autoencoders import (
     AXES,
@@ -47,6 +48,8 @@ ACTIVATION = {
     "a sigmoid is applied instead of a ReLU": torch.sigmoid,
     "a GELU is applied instead of a ReLU": torch.nn.functional.gelu,
     "a leaky ReLU is applied instead of a ReLU": torch.nn.functional.leaky_relu,
+    "a softplus is applied instead of a ReLU": torch.nn.functional.softplus,
+    "a tanh is applied instead of a ReLU": torch.tanh,
 }
 
 
@@ -147,7 +150,13 @@ def _check_acts(
         if expected.shape[-1] == h.shape[-1]
         else None,
     }
-    check.equal(acts, expected, FIELDS["acts"], f"{what} is right{suffix}", mistakes, what=what)
+    names = ("W_enc", "b_enc", "b_dec")
+    misread = mistakes_in_inputs(
+        lambda h, **changed: right_acts(h, changed),
+        {"h": (h, FIELDS["h_reconstructed"]), **{name: (weights[name], AXES[name]) for name in names}},
+    )
+    claim = f"{what} is right{suffix}"
+    check.equal(acts, expected, FIELDS["acts"], claim, mistakes, what=what, misread=misread)
 
 
 def _check_reconstruction(
@@ -186,6 +195,14 @@ def _check_reconstruction(
         "the axes are left in the order `n_instances batch n_input_ae`": expected.transpose(0, 1),
         "it is the error `h - h_reconstructed` that is returned": h - expected,
     }
+    misread = mistakes_in_inputs(
+        lambda acts, W_dec, b_dec: torch.einsum("bil,ilx->bix", acts, unit_rows(W_dec)) + b_dec,
+        {
+            "acts": (acts, FIELDS["acts"]),
+            "W_dec": (stored, AXES["W_dec"]),
+            "b_dec": (b_dec, AXES["b_dec"]),
+        },
+    )
     check.equal(
         reconstructed,
         expected,
@@ -193,6 +210,7 @@ def _check_reconstruction(
         f"{what} is right{suffix}",
         mistakes,
         what=what,
+        misread=misread,
     )
 
 

@@ -8,7 +8,14 @@ from typing import Any
 from torch import Tensor
 
 from coursekit.checking.claims import Check, variations
-from coursekit.exercises.chapter_02.autoencoders import FIELDS, right_acts, right_reconstruction
+from coursekit.exercises.chapter_02.autoencoders import (
+    CENTERED,
+    ENCODER,
+    FIELDS,
+    encoded_by,
+    right_acts,
+    right_reconstruction,
+)
 from part_utils.autoencoder import AutoEncoderConfig
 
 
@@ -22,6 +29,7 @@ def check_losses(
 ) -> None:
     acts, error = right_acts(h, weights), h - right_reconstruction(h, weights)
     l1, l2 = acts.sum(-1), error.pow(2).mean(-1)
+    before = encoded_by(h, weights, ENCODER[""], CENTERED[""], "added", lambda x: x)
     check.equal(
         output["l1_loss"],
         l1,
@@ -45,6 +53,11 @@ def check_losses(
             "it is one number already; it has one for each input and instance": l1.mean(0).sum(),
             "one mean over everything is taken": acts.mean(),
             "one sum over everything is taken": acts.sum(),
+            "it is taken before the ReLU, of what the latents are made from": [
+                before.abs().sum(-1),
+                before.sum(-1),
+            ],
+            "it is halved": l1 / 2,
         },
         what="`l1_loss`",
     )
@@ -79,6 +92,8 @@ def check_losses(
             .pow(2)
             .mean(-1),
             "the error is raised to the third power": error.pow(3).mean(-1),
+            "the error is divided by the input's own size": l2 / h.pow(2).mean(-1),
+            "the error is divided by the input's variance": l2 / h.var(-1, unbiased=False),
         },
         what="`l2_loss`",
     )
@@ -133,6 +148,15 @@ def _check_loss(check: Check, loss: Any, l1: Tensor, l2: Tensor, l1_coeff: float
             ),
             "the L1 term is summed over the batch, and only the L2 term is averaged": (
                 l2.mean(0).sum() + l1_coeff * l1.sum()
+            ),
+            "only the loss of instance 0 counts": (l2 + l1_coeff * l1)[:, 0].mean(),
+            "only the first input of the batch counts": (l2 + l1_coeff * l1)[0].sum(),
+            "the median over the batch is taken instead of the mean": (
+                (l2 + l1_coeff * l1).median(dim=0).values.sum()
+            ),
+            "the largest loss of the batch is taken instead of the mean": (l2 + l1_coeff * l1).amax(0).sum(),
+            "it is divided by the size of the batch once more": (
+                (l2 + l1_coeff * l1).mean(0).sum() / len(l1)
             ),
         },
         what="`loss`",

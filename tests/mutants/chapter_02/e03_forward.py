@@ -550,3 +550,170 @@ equivalent(
 )
 equivalent("2.3", "the latents are never negative", "acts.abs() -> acts")
 equivalent("2.3", "the error is squared", "h - h_reconstructed -> h_reconstructed - h")
+
+
+@mutant("2.3", says="an axis of size 1 is lost")
+class SqueezesTheLatents(_Three):
+    def encode(self, h):
+        return super().encode(h).squeeze()
+
+
+@mutant("2.3", says="an axis of size 1 is lost")
+class SqueezesTheLosses(_Three):
+    def forward(self, h):
+        l1, l2, loss, acts, rebuilt = super().forward(h)
+        return l1.squeeze(), l2.squeeze(), loss, acts, rebuilt
+
+
+@mutant("2.3", says="a leaky ReLU is applied instead of a ReLU")
+class LeakyLatents(_Three):
+    def encode(self, h):
+        return F.leaky_relu(torch.einsum("bix,ixl->bil", h - self.b_dec, self.W_enc) + self.b_enc)
+
+
+@mutant("2.3", says="values above 1 are cut down to 1")
+class LatentsCutOffAtOne(_Three):
+    def encode(self, h):
+        return super().encode(h).clamp(max=1)
+
+
+@mutant("2.3", says="`b_enc` counts twice")
+class EncoderBiasTwice(_Three):
+    def encode(self, h):
+        return torch.relu(torch.einsum("bix,ixl->bil", h - self.b_dec, self.W_enc) + 2 * self.b_enc)
+
+
+@mutant("2.3", says="`b_dec` is added twice")
+class DecoderBiasTwice(_Three):
+    def decode(self, acts):
+        return super().decode(acts) + self.b_dec
+
+
+@mutant("2.3", says="the last of `W_dec` along `n_instances` is used for all")
+class DecoderOfTheLastInstance(_Three):
+    def decode(self, acts):
+        return torch.einsum("bil,lx->bix", acts, self.normalize_and_return_W_dec()[-1]) + self.b_dec
+
+
+@mutant("2.3", says="What `encode` returns is 0 in some places where it should not be, and")
+class SmallLatentsAreZero(_Three):
+    def encode(self, h):
+        acts = super().encode(h)
+        return torch.where(acts > 0.1, acts, 0)
+
+
+@mutant("2.3", says="it is halved")
+class HalfTheError(_Three):
+    def forward(self, h):
+        l1, l2, _loss, acts, rebuilt = super().forward(h)
+        l2 = l2 / 2
+        return l1, l2, (l2 + self.cfg.l1_coeff * l1).mean(dim=0).sum(), acts, rebuilt
+
+
+@mutant("2.3", says="the median over the batch is taken instead of the mean")
+class MedianOverTheBatch(_Three):
+    def forward(self, h):
+        l1, l2, _loss, acts, rebuilt = super().forward(h)
+        return l1, l2, (l2 + self.cfg.l1_coeff * l1).median(dim=0).values.sum(), acts, rebuilt
+
+
+@mutant("2.3", says="it is taken before the ReLU, of what the latents are made from")
+class PenaltyOnPreActivations(_Three):
+    def forward(self, h):
+        acts = self.encode(h)
+        rebuilt = self.decode(acts)
+        pre = torch.einsum("bix,ixl->bil", h - self.b_dec, self.W_enc) + self.b_enc
+        l1, l2 = pre.abs().sum(dim=-1), (h - rebuilt).pow(2).mean(dim=-1)
+        return l1, l2, (l2 + self.cfg.l1_coeff * l1).mean(dim=0).sum(), acts, rebuilt
+
+
+@mutant("2.3", says="it counts the latents that fire instead of adding them up")
+class CountsInsteadOfPenalty(_Three):
+    def forward(self, h):
+        l1, l2, _loss, acts, rebuilt = super().forward(h)
+        l1 = (acts > 0).float().sum(dim=-1)
+        return l1, l2, (l2 + self.cfg.l1_coeff * l1).mean(dim=0).sum(), acts, rebuilt
+
+
+@mutant("2.3", says="`l1_coeff` is multiplied with both terms")
+class CoefficientOnBoth(_Three):
+    def forward(self, h):
+        l1, l2, _loss, acts, rebuilt = super().forward(h)
+        return l1, l2, (self.cfg.l1_coeff * (l2 + l1)).mean(dim=0).sum(), acts, rebuilt
+
+
+@mutant("2.3", says="`l1_coeff` is multiplied with the L2 term instead of the L1 term")
+class CoefficientOnTheError(_Three):
+    def forward(self, h):
+        l1, l2, _loss, acts, rebuilt = super().forward(h)
+        return l1, l2, (self.cfg.l1_coeff * l2 + l1).mean(dim=0).sum(), acts, rebuilt
+
+
+@mutant("2.3", says="the weights are `1 - l1_coeff` and `l1_coeff`")
+class OneMinusTheCoefficient(_Three):
+    def forward(self, h):
+        l1, l2, _loss, acts, rebuilt = super().forward(h)
+        c = self.cfg.l1_coeff
+        return l1, l2, ((1 - c) * l2 + c * l1).mean(dim=0).sum(), acts, rebuilt
+
+
+@mutant("2.3", says="the error is divided by the input's own size")
+class ErrorRelativeToTheInput(_Three):
+    def forward(self, h):
+        l1, l2, _loss, acts, rebuilt = super().forward(h)
+        l2 = l2 / h.pow(2).mean(dim=-1)
+        return l1, l2, (l2 + self.cfg.l1_coeff * l1).mean(dim=0).sum(), acts, rebuilt
+
+
+@mutant("2.3", says="only the loss of instance 0 counts")
+class LossOfTheFirstInstance(_Three):
+    def forward(self, h):
+        l1, l2, _loss, acts, rebuilt = super().forward(h)
+        return l1, l2, (l2 + self.cfg.l1_coeff * l1)[:, 0].mean(), acts, rebuilt
+
+
+@mutant("2.3", says="No gradient of `loss` reaches `b_enc`")
+class EncodesWithoutAGradientOfTheBias(_Three):
+    def encode(self, h):
+        return torch.relu(torch.einsum("bix,ixl->bil", h - self.b_dec, self.W_enc) + self.b_enc.detach())
+
+
+@mutant("2.3", says="the reconstruction is compared with `h - b_dec`")
+class ChangesTheInput(_Three):
+    def encode(self, h):
+        h -= self.b_dec
+        return torch.relu(torch.einsum("bix,ixl->bil", h, self.W_enc) + self.b_enc)
+
+
+@variant("2.3")
+class InstanceByInstance(_Three):
+    def encode(self, h):
+        return torch.stack(
+            [
+                F.relu((x - b) @ W + c)
+                for x, b, W, c in zip(h.unbind(1), self.b_dec, self.W_enc, self.b_enc, strict=False)
+            ],
+            dim=1,
+        )
+
+    def decode(self, acts):
+        W_dec = self.normalize_and_return_W_dec()
+        return torch.baddbmm(self.b_dec[:, None], acts.transpose(0, 1), W_dec).transpose(0, 1)
+
+
+@variant("2.3")
+class BiasFoldedIn(_Three):
+    def encode(self, h):
+        bias = self.b_enc - torch.einsum("ix,ixl->il", self.b_dec, self.W_enc)
+        return self.activation((h[:, :, None] @ self.W_enc).squeeze(2) + bias)
+
+
+@variant("2.3")
+class MeasuresWithTorch(_Three):
+    def forward(self, h):
+        acts = self.encode(h)
+        rebuilt = self.decode(acts)
+        l2 = F.mse_loss(rebuilt, h, reduction="none").mean(-1)
+        l1 = torch.linalg.vector_norm(acts, ord=1, dim=-1)
+        loss = sum(l2[:, i].mean() + self.cfg.l1_coeff * l1[:, i].mean() for i in range(h.shape[1]))
+        return AutoEncoderOutput(l1, l2, loss, acts, rebuilt)
