@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import einops
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from part_utils.fast import overrides
@@ -204,6 +204,13 @@ class AutoEncoder(nn.Module):
             ValueError: model and autoencoder do not fit together, or a setting is out of range.
         """
         return train_on_toy_model(self, model, ToyTraining(**settings))
+
+    def restart(self, latents: Bool[Tensor, "n_instances n_hidden_ae"]) -> None:
+        """Put back, for latents that were resampled, what they have beside encoder, bias and decoder: nothing here.
+
+        Args:
+            latents: True for those that were resampled.
+        """
 
     def is_plain(self) -> bool:
         """Tell whether the autoencoder computes what this class does, with no method of its own for it."""

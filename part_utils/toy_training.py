@@ -73,7 +73,8 @@ def train_on_toy_model(autoencoder: AutoEncoder, model: ToyModel, settings: ToyT
 
     An autoencoder and a toy model that are plain (`is_plain`) take a short cut: only inputs that are not empty are
     drawn (`draw_present_features`), and the gradient is written out (`SparseCodingLoss`). A class derived from
-    either, with methods of its own, is trained with exactly these.
+    either, with methods of its own, is trained with exactly these. During the training the autoencoder is in the mode
+    `train()`, afterwards in the mode `eval()`, for the kinds that compute something else in each.
 
     Args:
         autoencoder: what is trained, in place.
@@ -91,6 +92,7 @@ def train_on_toy_model(autoencoder: AutoEncoder, model: ToyModel, settings: ToyT
         ValueError: model and autoencoder do not fit together, or a setting is out of range.
     """
     check_fit(autoencoder, model)
+    autoencoder.train()
     resample_every = settings.resample_window if settings.resample_every is None else settings.resample_every
     shape = (autoencoder.cfg.n_instances, autoencoder.cfg.n_hidden_ae)
     window = autoencoder.b_enc.new_zeros((settings.resample_window, *shape))
@@ -139,6 +141,7 @@ def train_on_toy_model(autoencoder: AutoEncoder, model: ToyModel, settings: ToyT
                 resampled = resample_advanced(
                     autoencoder, window, h.permute(2, 0, 1), settings.neuron_resample_scale
                 )
+            autoencoder.restart(resampled)
             if settings.reset_adam:
                 reset_adam_state(optimizer, autoencoder, resampled)
             n_resampled.add_(resampled)
@@ -185,6 +188,7 @@ def train_on_toy_model(autoencoder: AutoEncoder, model: ToyModel, settings: ToyT
     finally:
         bar.close()
         autoencoder.normalize_decoder()
+        autoencoder.eval()
 
 
 def check_fit(autoencoder: AutoEncoder, model: ToyModel) -> None:

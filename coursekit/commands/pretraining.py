@@ -231,5 +231,32 @@ def data_card_command() -> None:
     update_data_card(DATA)
 
 
+@app.command("frontier")
+@sentences_for_errors
+def frontier_command(
+    run_dir: Annotated[
+        Path, typer.Option(help="Where each point is kept; a stopped run goes on from here.")
+    ] = RUNS / "frontier",
+    width: Annotated[int, typer.Option(min=64, help="Latents of each autoencoder.")] = 1024,
+    steps: Annotated[int, typer.Option(min=1, help="Steps of each training, of 1,024 tokens.")] = 300,
+    rows: Annotated[int, typer.Option(min=1, help="Held-out rows to measure on.")] = 128,
+    ship: Annotated[bool, typer.Option("--ship", help="Write the points into the box.")] = False,
+) -> None:
+    """Train each kind of autoencoder at several L0 with one budget, and measure all of them."""
+    from part_utils.frontier import TrainingOfOnePoint
+    from pretraining import frontier
+
+    training = TrainingOfOnePoint(width=width, steps=steps)
+    found = []
+    for point in frontier.run(training, run_dir, rows):
+        found.append(point)
+        typer.echo(
+            f"{point.kind:22} {point.setting:<8g} L0 {point.l0:6.1f}   FVU {point.fvu:.3f}   "
+            f"CE recovered {point.recovered:6.1%}   dead {point.dead:.1%}"
+        )
+    if ship:
+        frontier.ship(training, found)
+
+
 if __name__ == "__main__":
     app()

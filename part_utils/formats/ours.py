@@ -13,7 +13,7 @@ from torch import Tensor
 from part_utils.autoencoder import AutoEncoder, AutoEncoderConfig
 from part_utils.files import write_atomically
 from part_utils.formats.reading import as_floats, read_safetensors, shown
-from part_utils.formats.weights import CLASSES, Weights, architecture_of, check_sizes
+from part_utils.formats.weights import CLASSES, Weights, architecture_of, check_sizes, in_use
 from part_utils.tensors import SMALLEST_NORM
 from part_utils.variants import TopKAutoEncoder
 
@@ -26,11 +26,13 @@ STACKED = {"W_enc": 3, "b_enc": 2, "W_dec": 3, "b_dec": 2}
 def save_autoencoder(autoencoder: AutoEncoder, path: str | Path) -> None:
     """Write an autoencoder with all its instances to one file, which `load_autoencoder(path)` loads.
 
-    Weights are written as float32. The file is replaced in one step.
+    Weights are written as float32. The file is replaced in one step. A BatchTopK autoencoder, Matryoshka or not, is
+    written as the JumpReLU one that it is once it is trained.
 
     Raises:
         TypeError: the autoencoder is of a class of its own.
     """
+    autoencoder = in_use(autoencoder)
     settings: dict[str, Any] = {"architecture": architecture_of(autoencoder), **asdict(autoencoder.cfg)}
     if isinstance(autoencoder, TopKAutoEncoder):
         settings["k"] = autoencoder.k

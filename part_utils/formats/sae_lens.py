@@ -63,7 +63,8 @@ def save_sae_lens(
     Tied autoencoders are written with the decoder that they use.
 
     Args:
-        autoencoder: an AutoEncoder (their "standard"), TopK, JumpReLU or Gated one.
+        autoencoder: an AutoEncoder (their "standard"), TopK, JumpReLU or Gated one; BatchTopK and Matryoshka ones
+            become JumpReLU, as SAELens's own do when their training ends.
         instance: which of its instances.
         folder: made if it is not there.
         model_name, hook_name, context_size: what the autoencoder was trained on, for the record.

@@ -10,7 +10,13 @@ from torch import Tensor
 
 from part_utils.autoencoder import AutoEncoder, AutoEncoderConfig
 from part_utils.tensors import SMALLEST_NORM
-from part_utils.variants import GatedAutoEncoder, JumpReLUAutoEncoder, TopKAutoEncoder
+from part_utils.variants import (
+    BatchTopKAutoEncoder,
+    GatedAutoEncoder,
+    JumpReLUAutoEncoder,
+    MatryoshkaAutoEncoder,
+    TopKAutoEncoder,
+)
 
 Architecture = Literal["relu", "topk", "jumprelu", "gated"]
 CLASSES: dict[Architecture, type[AutoEncoder]] = {
@@ -153,12 +159,15 @@ def _switch_off_empty_rows(weights: Weights) -> None:
 
 @torch.no_grad()
 def from_autoencoder(autoencoder: AutoEncoder, instance: int) -> Weights:
-    """Take one instance of an autoencoder. Tied weights are taken as the decoder that they make.
+    """Take one instance of an autoencoder, as it is when it is used (see `in_use`).
+
+    Tied weights are taken as the decoder that they make.
 
     Raises:
         TypeError: the autoencoder is of a class of its own, which may compute anything.
         ValueError: there is no such instance.
     """
+    autoencoder = in_use(autoencoder)
     architecture = architecture_of(autoencoder)
     n_instances = autoencoder.cfg.n_instances
     if not 0 <= instance < n_instances:
@@ -187,6 +196,14 @@ def from_autoencoder(autoencoder: AutoEncoder, instance: int) -> Weights:
     return weights
 
 
+def in_use(autoencoder: AutoEncoder) -> AutoEncoder:
+    """Return the autoencoder that a trained one is: a JumpReLU one for BatchTopK (Matryoshka or not), else itself."""
+    if type(autoencoder) in (BatchTopKAutoEncoder, MatryoshkaAutoEncoder):
+        assert isinstance(autoencoder, BatchTopKAutoEncoder)
+        return autoencoder.as_jumprelu()
+    return autoencoder
+
+
 def architecture_of(autoencoder: AutoEncoder) -> Architecture:
     """Return the name of an autoencoder's architecture.
 
@@ -197,5 +214,6 @@ def architecture_of(autoencoder: AutoEncoder) -> Architecture:
     for architecture, known in CLASSES.items():
         if type(autoencoder) is known:
             return architecture
-    names = ", ".join(known.__name__ for known in CLASSES.values())
+    savable = (*CLASSES.values(), BatchTopKAutoEncoder, MatryoshkaAutoEncoder)
+    names = ", ".join(known.__name__ for known in savable)
     raise TypeError(f"A {type(autoencoder).__name__} cannot be saved: only {names} can.")

@@ -1,10 +1,11 @@
 """Gated: one bias decides whether a latent fires, another one how strongly."""
 
+import einops
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from part_utils.autoencoder import AutoEncoder, AutoEncoderConfig
+from part_utils.autoencoder import AutoEncoder, AutoEncoderConfig, AutoEncoderOutput
 
 
 class GatedAutoEncoder(AutoEncoder):
@@ -16,8 +17,13 @@ class GatedAutoEncoder(AutoEncoder):
         acts            = ReLU(exp(r_mag) * projected + b_mag) where the gate is open, 0 elsewhere
         h_reconstructed = acts W_dec + b_dec
 
-    The gate has no gradient, and the auxiliary loss that trains it is not here: this class is for autoencoders that
-    were trained elsewhere.
+        loss            = mean (h - h_reconstructed)^2
+                          + l1_coeff * sum ReLU(projected + b_enc)
+                          + mean (h - (ReLU(projected + b_enc) frozen_W_dec + frozen_b_dec))^2
+
+    Only the gate pays the penalty, so the magnitudes are not shrunk by it. The gate jumps and so has no gradient; the
+    last term trains it: an autoencoder made of the gate alone, with the decoder frozen (no gradient reaches it from
+    there), so that what the penalty shrinks cannot spoil the directions.
     """
 
     r_mag: Float[Tensor, "n_instances n_hidden_ae"]
@@ -36,3 +42,44 @@ class GatedAutoEncoder(AutoEncoder):
         projected = pre_acts - self.b_enc
         magnitude = torch.relu(self.r_mag.exp() * projected + self.b_mag)
         return torch.where(pre_acts > 0, magnitude, 0)
+
+    def forward(self, h: Float[Tensor, "batch n_instances n_input_ae"]) -> AutoEncoderOutput:
+        """Encode the inputs, decode them again, and measure the loss with its three terms (see the class).
+
+        Args:
+            h: the inputs.
+
+        Returns:
+            `AutoEncoderOutput(l1_loss, l2_loss, loss, acts, h_reconstructed)`: `l1_loss` (`batch n_instances`) sums
+            the positive pre-activations of the gates, `l2_loss` (`batch n_instances`) is the mean squared error of
+            `h_reconstructed` over the input's dimensions. `loss` is one number: `l2_loss`, plus `cfg.l1_coeff` times
+            `l1_loss`, plus the mean squared error of the gates alone through the frozen decoder; mean over the batch
+            and sum over the instances.
+        """
+        projected = einops.einsum(
+            h - self.b_dec,
+            self.W_enc,
+            "batch n_instances n_input_ae, n_instances n_input_ae n_hidden_ae"
+            " -> batch n_instances n_hidden_ae",
+        )
+        gate = torch.relu(projected + self.b_enc)
+        magnitude = torch.relu(self.r_mag.exp() * projected + self.b_mag)
+        acts = torch.where(gate > 0, magnitude, 0)
+        h_reconstructed = self.decode(acts)
+        by_gates_alone = self.b_dec.detach() + einops.einsum(
+            gate,
+            self.normalize_and_return_W_dec().detach(),
+            "batch n_instances n_hidden_ae, n_instances n_hidden_ae n_input_ae"
+            " -> batch n_instances n_input_ae",
+        )
+        l1_loss = gate.sum(dim=-1)
+        l2_loss = (h - h_reconstructed).pow(2).mean(dim=-1)
+        auxiliary_loss = (h - by_gates_alone).pow(2).mean(dim=-1)
+        loss = (l2_loss + self.cfg.l1_coeff * l1_loss + auxiliary_loss).mean(dim=0).sum()
+        return AutoEncoderOutput(l1_loss, l2_loss, loss, acts, h_reconstructed)
+
+    @torch.no_grad()
+    def restart(self, latents: Bool[Tensor, "n_instances n_hidden_ae"]) -> None:
+        """Give the latents that were resampled the magnitude of the start: that of the gate."""
+        self.r_mag[latents] = 0.0
+        self.b_mag[latents] = 0.0

@@ -1,10 +1,95 @@
-"""JumpReLU: a latent fires above a threshold of its own."""
+"""JumpReLU: a latent fires above a threshold of its own, which is learned."""
 
+from typing import Any
+
+import einops
 import torch
-from jaxtyping import Float
-from torch import Tensor
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
 
-from part_utils.autoencoder import AutoEncoder, AutoEncoderConfig
+from part_utils.autoencoder import AutoEncoder, AutoEncoderConfig, AutoEncoderOutput, check_inputs
+
+
+def near_threshold(
+    pre_acts: Float[Tensor, "batch n_instances n_hidden_ae"],
+    threshold: Float[Tensor, "n_instances n_hidden_ae"],
+    bandwidth: float,
+) -> Float[Tensor, "batch n_instances n_hidden_ae"]:
+    """Return the kernel of the straight-through gradients: a rectangle of area 1 around the threshold.
+
+    1 / bandwidth where a pre-activation is less than half of the bandwidth away from its threshold, 0 elsewhere.
+    """
+    return ((pre_acts - threshold).abs() < bandwidth / 2) / bandwidth
+
+
+class JumpReLU(torch.autograd.Function):
+    """`JumpReLU.apply(pre_acts, threshold, bandwidth)`: pre_acts where they are above the threshold, 0 elsewhere.
+
+    The function jumps at the threshold and is flat in the threshold everywhere else, so its true gradient with respect
+    to the threshold is 0 nearly everywhere. The straight-through gradient takes in its place what the threshold does to
+    the mean over many inputs: raising it by a small d silences the inputs between threshold and threshold + d, each of
+    which gave up about `threshold`. The share of the inputs that lie there is estimated with `near_threshold`.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        pre_acts: Float[Tensor, "batch n_instances n_hidden_ae"],
+        threshold: Float[Tensor, "n_instances n_hidden_ae"],
+        bandwidth: float,
+    ) -> Float[Tensor, "batch n_instances n_hidden_ae"]:
+        """Return `pre_acts` where they are above `threshold`, and 0 elsewhere.
+
+        Args:
+            ctx: takes along what `backward` needs.
+            pre_acts: what the encoder computes.
+            threshold: one for each latent.
+            bandwidth: how wide the kernel of the gradient is.
+        """
+        ctx.save_for_backward(pre_acts, threshold)
+        ctx.bandwidth = bandwidth
+        return torch.where(pre_acts > threshold, pre_acts, 0)
+
+    @staticmethod
+    def backward(
+        ctx: Any, gradient: Float[Tensor, "batch n_instances n_hidden_ae"]
+    ) -> tuple[
+        Float[Tensor, "batch n_instances n_hidden_ae"], Float[Tensor, "n_instances n_hidden_ae"], None
+    ]:
+        """Return the gradients with respect to `pre_acts` and `threshold`; the bandwidth has none.
+
+        The one of `pre_acts` is exact: 1 times `gradient` where the latent fires, 0 elsewhere. The one of `threshold`
+        is `-threshold * near_threshold(...)` times `gradient`, summed over the batch.
+        """
+        pre_acts, threshold = ctx.saved_tensors
+        kernel = near_threshold(pre_acts, threshold, ctx.bandwidth)
+        return (
+            torch.where(pre_acts > threshold, gradient, 0),
+            -(threshold * kernel * gradient).sum(dim=0),
+            None,
+        )
+
+
+def l0_with_gradient(
+    pre_acts: Float[Tensor, "batch n_instances n_hidden_ae"],
+    threshold: Float[Tensor, "n_instances n_hidden_ae"],
+    bandwidth: float,
+) -> Float[Tensor, "batch n_instances"]:
+    """Count the latents that fire, with a gradient for the threshold.
+
+    Args:
+        pre_acts: what the encoder computes.
+        threshold: above what each latent fires.
+        bandwidth: how wide the kernel of the gradient is.
+
+    Returns:
+        How many latents of every input and instance are above their threshold. Its gradient with respect to a
+        threshold is `-near_threshold(...)`, summed over the batch; with respect to `pre_acts` it has none.
+    """
+    # near_threshold has no gradient, so the difference adds nothing but a gradient: it is 0.
+    kernel = near_threshold(pre_acts, threshold, bandwidth).detach()
+    fires = (pre_acts > threshold).to(pre_acts.dtype) - kernel * (threshold - threshold.detach())
+    return fires.sum(dim=-1)
 
 
 class JumpReLUAutoEncoder(AutoEncoder):
@@ -13,21 +98,68 @@ class JumpReLUAutoEncoder(AutoEncoder):
         pre             = (h - b_dec) W_enc + b_enc
         acts            = ReLU(pre) where pre > threshold, 0 elsewhere
         h_reconstructed = acts W_dec + b_dec
+        loss            = mean (h - h_reconstructed)^2 + l1_coeff * (number of latents that fire)
 
-    A BatchTopK autoencoder (Bussmann et al. 2024) that is trained is one of these: with one threshold for all
-    latents, at which k of them fire on average. The thresholds get no gradient here: this class is for autoencoders
-    that were trained elsewhere.
+    The penalty counts, so it does not matter how strongly a latent fires, and nothing shrinks it. Thresholds are
+    learned with the straight-through gradients of `JumpReLU` and `l0_with_gradient`. A BatchTopK autoencoder (Bussmann
+    et al. 2024) that is trained is one of these: with one threshold for all latents, at which k fire on average.
     """
 
     threshold: Float[Tensor, "n_instances n_hidden_ae"]
 
-    def __init__(self, cfg: AutoEncoderConfig, device: torch.device | str | None = None) -> None:
-        """Make the parameters, as in `AutoEncoder`; all thresholds are 0, which makes it a ReLU."""
+    def __init__(
+        self,
+        cfg: AutoEncoderConfig,
+        device: torch.device | str | None = None,
+        *,
+        bandwidth: float = 0.1,
+        first_threshold: float = 0.0,
+    ) -> None:
+        """Make the parameters, as in `AutoEncoder`.
+
+        Args:
+            cfg: the sizes; `l1_coeff` is the weight of the number of latents that fire.
+            device: where the parameters are made.
+            bandwidth: how wide the kernel of the gradient is, in the units of the pre-activations.
+            first_threshold: where all thresholds start. At 0 it is a ReLU.
+        """
         super().__init__(cfg, device)
-        self.register_buffer("threshold", torch.zeros(cfg.n_instances, cfg.n_hidden_ae, device=device))
+        self.bandwidth = bandwidth
+        self.first_threshold = first_threshold
+        shape = (cfg.n_instances, cfg.n_hidden_ae)
+        self.threshold = nn.Parameter(torch.full(shape, first_threshold, device=device))
 
     def activation(
         self, pre_acts: Float[Tensor, "batch n_instances n_hidden_ae"]
     ) -> Float[Tensor, "batch n_instances n_hidden_ae"]:
         """Return the pre-activations that are positive and above their threshold, zero elsewhere."""
-        return torch.where(pre_acts > self.threshold, torch.relu(pre_acts), 0)
+        return torch.relu(JumpReLU.apply(pre_acts, self.threshold, self.bandwidth))
+
+    def forward(self, h: Float[Tensor, "batch n_instances n_input_ae"]) -> AutoEncoderOutput:
+        """Encode and decode, with the count of the latents that fire as the penalty (see the class).
+
+        Args:
+            h: the inputs.
+
+        Returns:
+            As `AutoEncoder.forward`. `l1_loss` is measured, but not part of the loss.
+        """
+        check_inputs(h, self.cfg)
+        projected = einops.einsum(
+            h - self.b_dec,
+            self.W_enc,
+            "batch n_instances n_input_ae, n_instances n_input_ae n_hidden_ae"
+            " -> batch n_instances n_hidden_ae",
+        )
+        pre_acts = projected + self.b_enc
+        acts = self.activation(pre_acts)
+        h_reconstructed = self.decode(acts)
+        l2_loss = (h - h_reconstructed).pow(2).mean(dim=-1)
+        l0 = l0_with_gradient(pre_acts, self.threshold, self.bandwidth)
+        loss = (l2_loss + self.cfg.l1_coeff * l0).mean(dim=0).sum()
+        return AutoEncoderOutput(acts.sum(dim=-1), l2_loss, loss, acts, h_reconstructed)
+
+    @torch.no_grad()
+    def restart(self, latents: Bool[Tensor, "n_instances n_hidden_ae"]) -> None:
+        """Give the latents that were resampled the threshold of the start."""
+        self.threshold[latents] = self.first_threshold

@@ -7,6 +7,25 @@ from torch import Tensor
 from part_utils.autoencoder import AutoEncoder, AutoEncoderConfig
 
 
+def topk(
+    pre_acts: Float[Tensor, "batch n_instances n_hidden_ae"], k: int
+) -> Float[Tensor, "batch n_instances n_hidden_ae"]:
+    """Let the k largest latents of every input fire, and no others.
+
+    Of equal pre-activations any may be taken, but never more than k in all. A pre-activation below zero gives 0 even
+    where it is among the k largest. Gradients flow to the latents that fire, and to no others.
+
+    Args:
+        pre_acts: what the encoder computes, of either sign.
+        k: how many latents of every input and instance fire at most.
+
+    Returns:
+        The latents: the pre-activation itself where a latent fires, 0 elsewhere.
+    """
+    values, latents = pre_acts.topk(k, dim=-1)
+    return torch.zeros_like(pre_acts).scatter(-1, latents, torch.relu(values))
+
+
 class TopKAutoEncoder(AutoEncoder):
     """Only the k largest latents of every input fire (Gao et al. 2024, "Scaling and evaluating sparse autoencoders").
 
@@ -44,5 +63,4 @@ class TopKAutoEncoder(AutoEncoder):
         self, pre_acts: Float[Tensor, "batch n_instances n_hidden_ae"]
     ) -> Float[Tensor, "batch n_instances n_hidden_ae"]:
         """Return the k largest pre-activations where they are positive, zero elsewhere."""
-        largest = (pre_acts * self.rank_scale).topk(self.k, dim=-1).indices
-        return torch.zeros_like(pre_acts).scatter(-1, largest, torch.relu(pre_acts.gather(-1, largest)))
+        return topk(pre_acts * self.rank_scale, self.k) / self.rank_scale

@@ -64,7 +64,7 @@ def ours():
         randomize(autoencoder)
         autoencoder.normalize_decoder()
         if name == "jumprelu":
-            autoencoder.threshold.uniform_(0.1, 0.6)
+            autoencoder.threshold.data.uniform_(0.1, 0.6)
         if name == "topk":
             autoencoder.rank_scale.uniform_(0.5, 2)
         for format, write in WRITERS.items():

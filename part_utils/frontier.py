@@ -1,0 +1,160 @@
+"""The frontier: how much each kind of autoencoder loses at a given number of latents, and reading it at equal L0."""
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from part_utils.activations import ActivationBuffer
+from part_utils.autoencoder import AutoEncoder, AutoEncoderConfig
+from part_utils.language_models import DATA, verified
+from part_utils.training import linear_lr, train
+from part_utils.variants import (
+    BatchTopKAutoEncoder,
+    GatedAutoEncoder,
+    JumpReLUAutoEncoder,
+    MatryoshkaAutoEncoder,
+    TopKAutoEncoder,
+)
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
+
+FRONTIER = DATA / "frontier.json"
+
+
+@dataclass(frozen=True)
+class FrontierPoint:
+    """One autoencoder on held-out text."""
+
+    kind: str
+    """Its architecture, or what was done without one."""
+    setting: float
+    """k, the weight of the penalty, or where the thresholds of a JumpReLU autoencoder start."""
+    l0: float
+    """Latents that fire, mean over tokens."""
+    fvu: float
+    """The fraction of variance unexplained."""
+    recovered: float
+    """Share of the cross-entropy recovered; 0 is every neuron at its mean."""
+    dead: float
+    """Share of the latents that fired on no held-out token."""
+
+
+@dataclass(frozen=True)
+class TrainingOfOnePoint:
+    """The budget that every kind gets."""
+
+    width: int = 1024
+    steps: int = 300
+    batch_size: int = 1024
+    lr: float = 3e-3
+    seed: int = 0
+
+
+def _nested(cfg: AutoEncoderConfig, k: float) -> AutoEncoder:
+    return MatryoshkaAutoEncoder(cfg, k, [cfg.n_hidden_ae // part for part in (8, 4, 2, 1)])
+
+
+KINDS: dict[str, Callable[[AutoEncoderConfig, float], AutoEncoder]] = {
+    "ReLU + L1": lambda cfg, _: AutoEncoder(cfg),
+    "TopK": lambda cfg, k: TopKAutoEncoder(cfg, int(k)),
+    "BatchTopK": BatchTopKAutoEncoder,
+    "JumpReLU": lambda cfg, start: JumpReLUAutoEncoder(cfg, bandwidth=1.0, first_threshold=start),
+    "gated": lambda cfg, _: GatedAutoEncoder(cfg),
+    "Matryoshka": _nested,
+}
+"""What each kind is made from: the sizes, and the setting (k, or where thresholds start) if it is no penalty."""
+# The weight of the penalty of a JumpReLU autoencoder. In so few steps thresholds move little; where they start decides.
+L0_COEFF = 0.003
+
+
+def train_one_point(
+    kind: str,
+    setting: float,
+    tokens: Int[Tensor, "rows seq"],
+    model: "TransformerBridge",
+    training: TrainingOfOnePoint | None = None,
+) -> AutoEncoder:
+    """Train one autoencoder on the MLP of a language model, with the budget that all kinds get.
+
+    All start alike: `b_dec` is the mean activation and `W_enc` the decoder's transpose. They are trained on activations
+    of mean square 1, and give back what fits the model's own.
+
+    Args:
+        kind: one of `KINDS`.
+        setting: see `FrontierPoint`.
+        tokens: the text to train on.
+        model: a one-layer language model.
+        training: the budget.
+    """
+    training = training or TrainingOfOnePoint()
+    batches = iter(ActivationBuffer(tokens, model, training.batch_size, seed=training.seed))
+    first = next(batches)
+    scale = first.pow(2).mean().sqrt()
+    l1_coeff = {"ReLU + L1": setting, "gated": setting, "JumpReLU": L0_COEFF}.get(kind, 0.0)
+    cfg = AutoEncoderConfig(1, first.shape[1], training.width, l1_coeff)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(training.seed)
+        autoencoder = KINDS[kind](cfg, setting)
+    with torch.no_grad():
+        autoencoder.b_dec[0] = first.mean(dim=0) / scale
+        autoencoder.W_enc.copy_(autoencoder.W_dec.mT)
+    train(
+        lambda: autoencoder(next(batches)[:, None] / scale).loss,
+        autoencoder.parameters(),
+        training.steps,
+        lr=training.lr,
+        lr_schedule=linear_lr,
+        after_step=lambda step, optimizer: autoencoder.normalize_decoder(),
+        seed=training.seed,
+        progress=False,
+    )
+    with torch.no_grad():
+        for name in ("b_enc", "b_dec", "b_mag", "threshold"):
+            if (value := getattr(autoencoder, name, None)) is not None:
+                value.mul_(scale)
+    return autoencoder.eval()
+
+
+def load_frontier() -> tuple[TrainingOfOnePoint, list[FrontierPoint]]:
+    """Return the budget and the points that are in the box (`course frontier` makes them)."""
+    shipped: dict[str, Any] = json.loads(verified(FRONTIER).read_text(encoding="utf-8"))
+    return TrainingOfOnePoint(**shipped["training"]), [FrontierPoint(**point) for point in shipped["points"]]
+
+
+def at_equal_l0(
+    l0: Float[Tensor, " points"], value: Float[Tensor, " points"], wanted: float
+) -> Float[Tensor, ""]:
+    """Read a curve of measurements at one L0.
+
+    Between two measured points the value lies on a straight line over the logarithm of L0.
+
+    Args:
+        l0: where it was measured, all different and above 0, in any order.
+        value: what was measured there, such as the FVU.
+        wanted: the L0 to read at.
+
+    Returns:
+        The value at `wanted`, one number.
+
+    Raises:
+        ValueError: `wanted` is smaller than the smallest measured L0 or larger than the largest.
+    """
+    order = l0.argsort()
+    l0, value = l0[order], value[order]
+    if not l0[0] <= wanted <= l0[-1]:
+        raise ValueError(
+            f"L0 {wanted:g} was not measured: the points go from {l0[0]:g} to {l0[-1]:g}. Read inside of that."
+        )
+    after = int((l0 < wanted).sum().clamp(1, len(l0) - 1)) if len(l0) > 1 else 0
+    if after == 0:
+        return value[0]
+    left, right = l0[after - 1].log(), l0[after].log()
+    share = (math.log(wanted) - left) / (right - left)
+    return value[after - 1] + share * (value[after] - value[after - 1])
