@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import part_utils
 
@@ -258,8 +258,9 @@ def describe_exception(error: BaseException) -> str:
     if isinstance(error, NameError) and not isinstance(error, UnboundLocalError):
         said += " (run the cell that defines or imports it first)"
     text = f"{type(error).__name__}: {said}"
-    place = "" if isinstance(error, SyntaxError) else learners_line(error)
-    return f"{text}\n{place}" if place else text
+    if isinstance(error, SyntaxError):
+        return text
+    return "\n".join(line for line in (text, learners_line(error), _instead_of_self(error)) if line)
 
 
 def learners_line(error: BaseException) -> str:
@@ -271,6 +272,20 @@ def learners_line(error: BaseException) -> str:
     line = linecache.getline(last.filename, last.lineno or 0).strip()
     line = line if len(line) <= LINE_LIMIT else f"{line[:LINE_LIMIT]} …"
     return f"in `{last.name}`, line {last.lineno}: `{line}`" if line else f"in `{last.name}`"
+
+
+def _instead_of_self(error: BaseException) -> str:
+    """Say which model of the notebook a method of a model uses: its own weights stand in `self`."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        code = frame.f_code
+        if isinstance(frame.f_locals.get("self"), nn.Module) and _is_learners(code.co_filename):
+            for name in code.co_names:
+                if isinstance(frame.f_globals.get(name), nn.Module):
+                    return (
+                        f"`{code.co_name}` uses `{name}`, a variable of the notebook. The object whose method it is, "
+                        "with its weights, is `self`."
+                    )
+    return ""
 
 
 def _is_stub(error: NotImplementedError) -> bool:

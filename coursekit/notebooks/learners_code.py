@@ -130,7 +130,10 @@ class NotebookCode:
             try:
                 _execute(self.statements[index], namespace)
             except (LearnerError, NotAttempted) as error:
-                problem = problem or f"Cell {self.statements[index].cell + 1} of the notebook raised {error}"
+                problem = problem or (
+                    f"Your code needs cell {self.statements[index].cell + 1} of the notebook, which cannot be run "
+                    f"without the cells around it: {error}"
+                )
         self.unloadable[exercise.id] = problem
         try:
             for statement in [definition, *afterwards]:
@@ -243,20 +246,23 @@ class NotebookCode:
     ) -> tuple[list[int], set[str]]:
         """Indices of the statements that the names need, in order, and all names that are used."""
         needed: set[int] = set()
-        seen: set[str] = set()
-        waiting = set(names)
+        seen: set[tuple[str, int]] = set()
+        waiting = {(name, boundary) for name in names}
         while waiting:
-            name = waiting.pop()
-            seen.add(name)
+            name, limit = waiting.pop()
+            seen.add((name, limit))
             if name in lent:
                 continue
-            for index in self._binding(name, definition, boundary):
+            for index in self._binding(name, definition, limit):
                 needed.add(index)
-                waiting |= self.statements[index].uses - seen - definition.defines
-        return sorted(needed), seen
+                statement = self.statements[index]
+                # A function looks names up when it is called, any other statement when it is executed.
+                inside = limit if isinstance(statement.node, _DEFINITIONS) else index
+                waiting |= {(used, inside) for used in statement.uses - definition.defines} - seen
+        return sorted(needed), {name for name, _ in seen}
 
     def _binding(self, name: str, definition: Statement, boundary: int) -> list[int]:
-        """The statements that give a name its value: those above the check, or else those below it."""
+        """The statements that give a name its value: those above the boundary, or else those below it."""
 
         def touching(indices: range) -> list[int]:
             chosen = []
@@ -274,6 +280,7 @@ class NotebookCode:
         return touching(range(boundary)) or touching(range(boundary, len(self.statements)))
 
 
+_DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 _DEFINITION = re.compile(r"^\s*(async def|def|class)\s", re.MULTILINE)
 
 

@@ -692,3 +692,11 @@ def a_class_attribute_assigned_afterwards() -> dict:
 def a_model_trained_in_the_cell() -> dict:
     run = "\n\nmodel = ToyModelForward(ToyModelConfig(n_instances=8))\nmodel.optimize(steps=10**9)"
     return class_notebook(*exercise("1.1", FORWARD + run))
+
+
+@case(P)
+def what_an_answer_needs_has_another_value_further_up() -> Any:
+    """`weight` is made with the `factor` above it, not with the one that stood there earlier or comes later."""
+    answer = ONE.replace('bih", features', 'bih", weight * features')
+    below = code("factor = torch.ones(())\nweight = factor.reshape(())\nfactor = None")
+    return notebook([code("factor = 'three'"), *chapter(answer), below])

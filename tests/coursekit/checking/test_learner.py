@@ -24,6 +24,9 @@ class Model(nn.Module):
         return self.W * x * self.frozen
 
 
+other_model = Model(2)
+
+
 class TestCall:
     def test_inputs_are_copies(self):
         def f(x):
@@ -178,6 +181,17 @@ class TestNotAttempted:
 
 
 class TestErrors:
+    def test_a_model_of_the_notebook_instead_of_self(self):
+        class Mine(Model):
+            def forward(self, x):
+                return other_model.W * x
+
+        learner = door(Model=Mine)
+        model = learner.create("2")
+        with pytest.raises(LearnerError) as caught:
+            learner.call((model, "forward"), torch.ones(5))
+        assert "`forward` uses `other_model`, a variable of the notebook" in str(caught.value)
+
     def say(self, f):
         with pytest.raises(LearnerError) as caught:
             door(f=f).call("1")

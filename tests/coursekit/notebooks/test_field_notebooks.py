@@ -41,8 +41,8 @@ def test_the_right_result(case, tmp_path, impatient, capfd):
         pytest.skip(f"the catalogue has no {case.needs} yet")
     for name, content in case.files.items():
         (tmp_path / name).write_text(content)
-    before = (os.getcwd(), list(sys.path), set(threading.enumerate()), sys.stdin)
     path = saved(tmp_path, case.build())
+    before = (os.getcwd(), list(sys.path), set(threading.enumerate()), sys.stdin)
     content = path.read_bytes()
     results = {result.id: result for result in check_notebook(path)}
     found = {number: result.status for number, result in results.items() if number in case.expected}
