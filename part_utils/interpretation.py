@@ -149,6 +149,47 @@ def feature_activations(
     return acts[..., 0] if isinstance(feature_idx, int) else acts
 
 
+class QuantileGroup(NamedTuple):
+    """Some of the tokens on which a latent fires: those of one range of strength."""
+
+    low: float
+    """The weakest activation of the group."""
+    high: float
+    """The strongest."""
+    indices: Int[Tensor, "n 2"]
+    """The (batch, seq) position of every token of the group, in random order."""
+    values: Float[Tensor, "n"]
+    """The activation there."""
+
+
+def quantile_groups(
+    acts: Float[Tensor, "batch seq"], n_groups: int = 4, seed: int = 0
+) -> list[QuantileGroup]:
+    """Divide the tokens on which a latent fires into groups of equal size, the strongest first.
+
+    Args:
+        acts: the latent's activations on a text.
+        n_groups: how many groups.
+        seed: where the random order within the groups comes from.
+
+    Raises:
+        ValueError: the latent fires on fewer tokens than there are groups.
+    """
+    indices = (acts > 0).nonzero()
+    if len(indices) < n_groups:
+        raise ValueError(
+            f"The latent fires on {len(indices)} tokens of this text, too few for {n_groups} groups; take more text."
+        )
+    order = acts[acts > 0].argsort(descending=True)
+    generator = torch.Generator().manual_seed(seed)
+    groups = []
+    for part in order.tensor_split(n_groups):
+        part = part[torch.randperm(len(part), generator=generator).to(part.device)]
+        values = acts[acts > 0][part]
+        groups.append(QuantileGroup(float(values.min()), float(values.max()), indices[part], values))
+    return groups
+
+
 class LogitEffect(NamedTuple):
     """What `feature_logit_effect` returns."""
 
@@ -337,6 +378,29 @@ def match_between_autoencoders(
     return Matches(best_cosine.indices, best_cosine.values, best_correlation.indices, best_correlation.values)
 
 
+class StrongestTokens:
+    """The k strongest activations of some latents so far, and where they are: `highest_activating_tokens`, for many
+    latents at once and for text that streams by.
+
+    A latent that fires on fewer tokens has zeros at the end.
+    """
+
+    def __init__(self, n_latents: int, k: int) -> None:
+        self.values = torch.zeros(n_latents, k)
+        self.positions = torch.zeros(n_latents, k, dtype=torch.long)
+
+    def add(
+        self, acts: Float[Tensor, "n_latents tokens"], positions: Int[Tensor, "n_latents tokens"]
+    ) -> None:
+        """Take in the next tokens: the latents' activations, and where in the text each of them is."""
+        k = self.values.shape[1]
+        values = torch.cat([self.values, acts], dim=1)
+        # Stable, so that among equals the first in the text stays first, however the text is cut.
+        order = values.argsort(dim=1, descending=True, stable=True)[:, :k]
+        self.values = values.gather(1, order)
+        self.positions = torch.cat([self.positions, positions], dim=1).gather(1, order)
+
+
 class TopActivations(NamedTuple):
     """The strongest activations of every latent of one instance on a text."""
 
@@ -358,16 +422,14 @@ def top_activations(
 ) -> TopActivations:
     """Go through the text once and keep the k strongest activations of every latent."""
     n_hidden_ae = autoencoder.cfg.n_hidden_ae
-    best = torch.zeros(n_hidden_ae, k)
-    positions = torch.zeros(n_hidden_ae, k, dtype=torch.long)
+    strongest = StrongestTokens(n_hidden_ae, k)
     fired = torch.zeros(n_hidden_ae)
     start = 0
     for rows in tokens.split(batch_rows):
         acts = encode(get_activations(rows, model), autoencoder, instance).mT.cpu()
         fired += (acts > 0).sum(dim=1)
-        values, places = torch.cat([best, acts], dim=1).topk(k, dim=1)
-        old = positions.gather(1, places.clamp(max=k - 1))
-        positions = torch.where(places < k, old, places - k + start)
-        best = values
+        # Sorting everything would take longer than all the rest.
+        values, places = acts.topk(min(k, acts.shape[1]), dim=1)
+        strongest.add(values, places + start)
         start += rows.numel()
-    return TopActivations(best, positions, fired / start)
+    return TopActivations(strongest.values, strongest.positions, fired / start)

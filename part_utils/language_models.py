@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 DATA = Path(__file__).parent / "data"
 _TEXT = (".json", ".md", ".txt")
-MLP_HOOK = "blocks.0.mlp.hook_post"
 SPLITS = ("train", "validation", "held_out")
 GELU_1L = "NeelNanda/GELU_1L512W_C4_Code"
 GELU_1L_AUTOENCODERS = "NeelNanda/sparse_autoencoder"

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from part_utils.fast.present_features import present_hidden_states
 from part_utils.fast.sparse_coding_loss import SparseCodingLoss
 from part_utils.hidden_states import all_hidden_states
+from part_utils.progress_bar import progress_bar
 from part_utils.resampling import dead_neurons, resample_advanced, resample_simple, reset_adam_state
 from part_utils.training import Schedule, TrainingLog, constant_lr, train
 
@@ -168,9 +167,7 @@ def train_on_toy_model(autoencoder: AutoEncoder, model: ToyModel, settings: ToyT
             **{name: weight.detach().clone() for name, weight in weights.items()},
         }
 
-    # Where it shows, TQDM_DISABLE can still turn it off, as the build of the notebooks does.
-    hidden = {} if settings.progress else {"disable": True}
-    bar = tqdm(total=settings.steps, file=sys.stdout, leave=False, mininterval=0.5, **hidden)
+    bar = progress_bar(settings.steps, show=settings.progress)
     try:
         return train(
             compute_loss,

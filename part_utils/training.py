@@ -1,7 +1,6 @@
 """The one training loop that toy models and autoencoders share."""
 
 import math
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -9,9 +8,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from part_utils.fast.adam import adam_step
+from part_utils.progress_bar import progress_bar
 
 Schedule = Callable[[int, int], float]
 
@@ -128,9 +127,7 @@ def train(
     optimizer = torch.optim.AdamW(parameters, lr=lr, weight_decay=weight_decay, fused=True)
     log = TrainingLog(max_records=max_records)
     with _seeded(seed, parameters), _threads(threads):
-        # Where it shows, TQDM_DISABLE can still turn it off, as the build of the notebooks does.
-        hidden = {} if progress else {"disable": True}
-        bar = tqdm(range(steps), file=sys.stdout, leave=False, mininterval=0.5, **hidden)
+        bar = progress_bar(show=progress, iterable=range(steps))
         for step in bar:
             step_lr = lr * lr_schedule(step, steps)
             for group in optimizer.param_groups:

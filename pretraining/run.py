@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,8 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from tqdm import tqdm
+
+from part_utils.progress_bar import progress_bar
 
 
 def matmul_rate(
@@ -130,9 +130,7 @@ class ProgressLog:
         write: bool,
     ) -> None:
         self.path, self.steps, self.every, self.tokens_per_step = path, steps, every, tokens_per_step
-        self.bar = tqdm(
-            total=steps, initial=first_step, file=sys.stdout, leave=False, mininterval=0.5, disable=not show
-        )
+        self.bar = progress_bar(steps, show=show, initial=first_step)
         self.since, self.since_step = time.perf_counter(), first_step
         self.write = write
 

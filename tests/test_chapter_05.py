@@ -10,7 +10,6 @@ from torch import Tensor
 from part_utils import interpretation
 from part_utils.activations import flatten_activations, get_activations
 from part_utils.autoencoder import AutoEncoder
-from part_utils.contexts import quantile_groups
 from part_utils.hypotheses import (
     DETECTIVE_LATENTS,
     first_rows,
@@ -18,6 +17,7 @@ from part_utils.hypotheses import (
     record_feature,
     score_hypothesis,
 )
+from part_utils.interpretation import quantile_groups
 from part_utils.language_models import TokenizedText, load_autoencoder, load_language_model, load_tokens
 from part_utils.steering import continue_text
 from part_utils.token_text import token_strings

@@ -7,14 +7,16 @@ import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from part_utils import palette
+
 Status = Literal["passed", "failed", "not_attempted", "error"]
 
 # Okabe and Ito's palette, which color-blind readers can tell apart; the sign carries the meaning as well.
 _LOOK: dict[str, tuple[str, str, str]] = {
-    "passed": ("✓", "#009E73", "correct"),
-    "failed": ("✗", "#D55E00", "not yet right"),
-    "error": ("!", "#D55E00", "stopped with an error"),
-    "not_attempted": ("○", "#888888", "not attempted yet"),
+    "passed": ("✓", palette.GREEN, "correct"),
+    "failed": ("✗", palette.VERMILION, "not yet right"),
+    "error": ("!", palette.VERMILION, "stopped with an error"),
+    "not_attempted": ("○", palette.LIGHT_GRAY, "not attempted yet"),
 }
 
 

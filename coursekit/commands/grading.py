@@ -48,14 +48,11 @@ def grade_command(
     again: Annotated[bool, typer.Option("--again", help="Grade what has not changed, too.")] = False,
 ) -> None:
     """Grade a chapter's submissions: scores to gradebook.db, a feedback page for each learner, grades.csv."""
-    import sys
-
-    from tqdm import tqdm
-
     from coursekit.grading.classroom import grade_class
     from coursekit.grading.job import Limits
+    from part_utils.progress_bar import progress_bar
 
-    with tqdm(file=sys.stdout, leave=False, mininterval=0.5, unit=" submissions", desc="grading") as bar:
+    with progress_bar(unit=" submissions", desc="grading") as bar:
         report = grade_class(
             submissions,
             chapter(number),

@@ -9,6 +9,7 @@ from typing import Any
 
 from coursekit.catalogue import chapter
 from coursekit.progress.store import ChapterProgress, load_progress, progress_of
+from part_utils import palette
 
 
 def chapter_card(number: str) -> ChapterCard:
@@ -56,7 +57,7 @@ class ChapterCard:
         pills = []
         for exercise in self.progress.chapter.exercises:
             done = exercise.id in self.progress.solved
-            color = "#009E73" if done else "#888888"
+            color = palette.GREEN if done else palette.LIGHT_GRAY
             label = f"{exercise.title}: {'solved' if done else 'open'}"
             pills.append(
                 f'<span title="{html.escape(label)}" style="border:1px solid {color};border-radius:1em;'
@@ -65,7 +66,7 @@ class ChapterCard:
             )
         first, second = map(html.escape, self._lines())
         return (
-            '<div style="border-left:4px solid #0072B2;padding:.4em .9em;margin:.2em 0;font-size:14px">'
+            f'<div style="border-left:4px solid {palette.BLUE};padding:.4em .9em;margin:.2em 0;font-size:14px">'
             f"<div><b>Your progress</b> · {first}</div>"
             f'<div style="margin:.3em 0">{"".join(pills)}</div><div style="opacity:.85">{second}</div></div>'
         )

@@ -5,7 +5,6 @@ rows it computes all latents of every instance, for the histogram of firing rate
 that are shown are read once more at the end, for what happens to the loss without the latent.
 """
 
-import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -13,22 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
-from einops import einsum
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from tqdm import tqdm
 
 from part_utils.activations import MLP_HOOK, flatten_activations
-from part_utils.autoencoder import AutoEncoder
+from part_utils.autoencoder import AutoEncoder, AutoEncoderConfig
 from part_utils.dashboard.reading import RESIDUAL_HOOK, Reader, reader_for
-from part_utils.dashboard.streaming import N_BINS, RunningCorrelation, RunningStatistics
-from part_utils.evaluation import (
-    Hooks,
-    LogFrequencyHistogram,
-    encode,
-    log_frequency_histogram,
-)
+from part_utils.dashboard.streaming import N_BINS, RunningCorrelation, RunningStatistics, RunningWords
+from part_utils.evaluation import LogFrequencyHistogram, encode, log_frequency_histogram
+from part_utils.interpretation import ablate_feature, feature_in_neuron_basis, feature_logit_effect
 from part_utils.language_models import TokenizedText
+from part_utils.progress_bar import progress_bar
 from part_utils.token_text import token_strings
 
 if TYPE_CHECKING:
@@ -55,6 +49,10 @@ class DashboardConfig:
     """Tokens shown after it."""
     n_logits: int = 10
     """Tokens named at either end of the direct effect on the logits."""
+    n_followers: int = 10
+    """Tokens named that most often come next."""
+    n_words: int = 24
+    """Tokens on which it fires most, to search for."""
     n_neurons: int = 12
     """Neurons named, the largest first."""
     n_similar: int = 5
@@ -135,6 +133,17 @@ class LatentStatistics:
     top_logits: list[tuple[int, float]]
     """Tokens, and what one unit of the latent adds to their logit, before the final LayerNorm's rescaling."""
     bottom_logits: list[tuple[int, float]]
+    ablation_logits: list[tuple[int, float]]
+    """Tokens, and what one unit of the latent adds to their logit, measured: by how much it falls without the latent,
+    mean over the top contexts."""
+    agreement: float | None
+    """Correlation over the vocabulary of the direct effect with the measured one."""
+    followers: list[tuple[int, float]]
+    """The tokens that most often came next, and the share of the latent's activation after which each did."""
+    n_favored: int
+    """How many of the followers are among the tokens that the direct effect favors most, twice as many as are shown."""
+    fires_on: list[tuple[int, float]]
+    """Tokens, and the latent's mean activation on them, as a share of its largest, the largest first."""
     neurons: list[tuple[int, float]]
     """Neurons and their (signed) entry in the latent's direction, the largest first."""
     n_half: int
@@ -146,6 +155,12 @@ class LatentStatistics:
     """Which share of the sum of the latent's activations lies on text of each label."""
     concentration: float
     """Kullback-Leibler divergence of `label_shares` from the labels' shares of the text, in bits."""
+
+    @property
+    def copied_neuron(self) -> int | None:
+        """The neuron that holds more than half of the direction's squared length, if one does."""
+        neuron, value = self.neurons[0]
+        return neuron if value**2 > 0.5 else None
 
 
 @dataclass(frozen=True)
@@ -210,36 +225,38 @@ def collect_statistics(
     wanted = torch.tensor(chosen)
     tokens, n_instances = text.tokens, autoencoder.cfg.n_instances
     running = RunningStatistics(len(chosen), len(text.label_names), cfg.n_top, cfg.per_group)
+    words = RunningWords(len(chosen), model.cfg.d_vocab)
     correlations = [RunningCorrelation(len(chosen), autoencoder.cfg.n_hidden_ae) for _ in range(n_instances)]
     stride = -(-len(tokens) // cfg.sample_rows)
     read = reader_for(model, tokens)
 
-    hidden = {} if progress else {"disable": True}
-    bar = tqdm(
-        total=len(tokens), desc="reading", unit="row", file=sys.stdout, leave=False, mininterval=0.5, **hidden
-    )
+    bar = progress_bar(len(tokens), show=progress, desc="reading", unit="row")
     for start in range(0, len(tokens), cfg.batch_rows):
         rows = slice(start, start + cfg.batch_rows)
         (h,) = read(tokens[rows], MLP_HOOK)
         acts = encode(h, autoencoder, instance, wanted).view(*h.shape[:2], -1)
-        running.add(acts.cpu(), text.labels[rows])
+        acts = acts.cpu()
+        running.add(acts, text.labels[rows])
+        words.add(acts, tokens[rows].cpu())
         sampled = torch.arange(start, start + len(h)) % stride == 0
         if sampled.any():
-            mine = flatten_activations(acts[sampled]).cpu()
+            mine = flatten_activations(acts[sampled])
             for other, correlation in enumerate(correlations):
                 correlation.add(mine, encode(h[sampled], autoencoder, other).cpu())
         bar.update(len(h))
     bar.close()
 
     contexts = choose_contexts(running, cfg)
-    shown = describe_contexts(contexts, chosen, text, model, autoencoder, instance, cfg, read)
+    shown, measured = describe_contexts(contexts, chosen, text, model, autoencoder, instance, cfg, read)
     frequencies = log_frequency_histogram(
         correlations[instance].fired_b / correlations[instance].n_tokens, n_bins=40
     )
-    weights = _from_weights(chosen, model, autoencoder, instance, cfg)
+    followers = words.followers(cfg.n_followers)
+    weights = _from_weights(chosen, model, autoencoder, instance, cfg, measured, followers)
+    fires_on = words.fires_on(cfg.n_words)
     similar = _similar(chosen, correlations, autoencoder, instance, cfg)
     label_shares = (running.label_tokens / running.n_tokens).double()
-    n_fired, largest = running.n_fired, running.best[:, 0]
+    n_fired, largest = running.n_fired, running.strongest.values[:, 0]
     result = {}
     for index, latent in enumerate(chosen):
         fired, total = int(n_fired[index]), running.total[index].item()
@@ -259,6 +276,8 @@ def collect_statistics(
             histogram_top=running.histograms.top[index].item(),
             top=groups[0],
             groups=groups[1:],
+            followers=followers[index],
+            fires_on=[(token, value / largest[index].item()) for token, value in fires_on[index]],
             similar=similar[index],
             label_shares=share.tolist(),
             concentration=concentration(share, label_shares, fired),
@@ -319,8 +338,9 @@ def choose_contexts(
     result = []
     counts = running.histograms.counts
     for index, top in enumerate(running.histograms.top.tolist()):
-        best = running.best_position[index][running.best[index] > 0]
-        values = running.best[index][: len(best)]
+        values = running.strongest.values[index]
+        best = running.strongest.positions[index][values > 0]
+        values = values[: len(best)]
         candidates, strengths, bins = running.random_order(index, exclude=best)
         groups = []
         high, low = (values[0].item(), values[-1].item()) if len(best) else (0.0, 0.0)
@@ -350,9 +370,17 @@ def describe_contexts(
     instance: int,
     cfg: DashboardConfig,
     read: Reader,
-) -> dict[_Key, Context]:
-    """Read the chosen rows again: tokens, activations and effects on the loss around each chosen position."""
+) -> tuple[dict[_Key, Context], Float[Tensor, "latents d_vocab"]]:
+    """Read the chosen rows again, around each chosen position, with and without the latent.
+
+    Returns:
+        Each context: tokens, activations, effects on the loss. And what one unit of each latent adds to the logits, by
+        ablation, mean over its top contexts; zeros where it has none.
+    """
     seq = text.tokens.shape[1]
+    measured = torch.zeros(len(latents), model.cfg.d_vocab)
+    n_measured = torch.zeros(len(latents))
+    top = {key for groups in contexts for key in groups[0][3]}
     by_row: dict[int, list[_Key]] = {}
     for key in sorted({key for groups in contexts for group in groups for key in group[3]}):
         by_row.setdefault(key[1] // seq, []).append(key)
@@ -376,10 +404,18 @@ def describe_contexts(
             mask[slice(*shown(key))] = True
         row_of = torch.tensor([index for index, _ in batch])
         latent_of = torch.tensor([latents[key[0]] for _, key in batch])
-        acts, effects = acts_and_loss_effects(
-            tokens, row_of, latent_of, window, model, autoencoder, instance, direction, read
+        peak_of = torch.tensor([key[1] % seq for _, key in batch])
+        effects = ablation_effects(
+            tokens, row_of, latent_of, peak_of, window, model, autoencoder, instance, direction, read
         )
-        for (index, key), its_acts, its_effects in zip(batch, acts.tolist(), effects.tolist(), strict=True):
+        strongest = [place for place, (_, key) in enumerate(batch) if key in top]
+        added = effects.logits[strongest].cpu()
+        where = torch.tensor([batch[place][1][0] for place in strongest], dtype=torch.long)
+        measured.index_add_(0, where, added)
+        n_measured.index_add_(0, where, added.any(dim=1).float())
+        for (index, key), its_acts, its_effects in zip(
+            batch, effects.acts.tolist(), effects.loss.tolist(), strict=True
+        ):
             row, place = rows[index], key[1] % seq
             first, end = shown(key)
             result[key] = Context(
@@ -391,31 +427,45 @@ def describe_contexts(
                 acts=its_acts[first:end],
                 loss_effects=[its_effects[i] if i < seq - 1 else None for i in range(first, end)],
             )
-    return result
+    return result, measured / n_measured.clamp_min(1)[:, None]
 
 
-def acts_and_loss_effects(
+@dataclass(frozen=True)
+class Effects:
+    """What `ablation_effects` returns."""
+
+    acts: Float[Tensor, "contexts seq"]
+    """The activations of each context's latent."""
+    loss: Float[Tensor, "contexts seq"]
+    """How much the loss on each next token rises without it, in nats."""
+    logits: Float[Tensor, "contexts d_vocab"]
+    """What one unit of the latent adds to each logit at the context's peak, measured by taking it away."""
+
+
+def ablation_effects(
     tokens: Int[Tensor, "batch seq"],
     row_of: Int[Tensor, "contexts"],
     latent_of: Int[Tensor, "contexts"],
+    peak_of: Int[Tensor, "contexts"],
     shown: Bool[Tensor, "contexts seq"],
     model: "TransformerBridge",
     autoencoder: AutoEncoder,
     instance: int,
     direction: Float[Tensor, "n_hidden_ae d_mlp"],
     read: Reader,
-) -> tuple[Float[Tensor, "contexts seq"], Float[Tensor, "contexts seq"]]:
-    """Of each context: the activations of its latent, and how much the loss on each next token rises without it.
+) -> Effects:
+    """Take away the latent of each context, as `ablate_feature` does, and see what changes.
 
-    The latent is set to zero, and the reconstruction error is kept: h becomes h - act * W_dec[latent]. In a
-    one-layer model that moves the residual stream at the same position by -act * W_dec[latent] @ W_out, and
-    nothing else has to be computed again but the final LayerNorm and the unembedding.
+    In a one-layer model that moves the residual stream at the same position by -act * W_dec[latent] @ W_out, and
+    nothing else has to be computed again but the final LayerNorm and the unembedding. Other models run as a whole.
 
     Args:
         tokens: rows of text.
         row_of: the row of each context.
         latent_of: the latent of each context.
-        shown: where the effect is wanted. Elsewhere, and where the latent does not fire, it is 0.
+        peak_of: the position that each context is about.
+        shown: where the effect is wanted. Elsewhere, where the latent does not fire, and where no token follows, it
+            is 0.
         model: the language model.
         autoencoder: the autoencoder.
         instance: which of its instances.
@@ -426,31 +476,38 @@ def acts_and_loss_effects(
     one_layer = model.cfg.n_layers == 1
     h, *rest = read(tokens, MLP_HOOK, *([RESIDUAL_HOOK] if one_layer else []))
     acts = encode(h, autoencoder, instance, some).view(*h.shape[:2], -1)[row_of, :, index]
-    effects = torch.zeros_like(acts)
-    context, place = ((acts[:, :-1] > 0) & shown[:, :-1].to(acts.device)).nonzero(as_tuple=True)
-    row = row_of.to(acts.device)[context]
-    following = tokens.to(acts.device)[row, place + 1]
-    if one_layer:
-        (residual,) = rest
-        W_out = model.blocks[0].mlp.W_out
-        for part in torch.arange(len(context), device=acts.device).split(1024):
-            at = row[part], place[part]
-            strength = acts[context[part], place[part], None]
-            without = residual[at] - strength * (direction[latent_of[context[part].cpu()]] @ W_out)
-            both = model.unembed(model.ln_final(torch.stack([residual[at], without])))
-            clean, ablated = -both.log_softmax(dim=-1)[:, torch.arange(len(part)), following[part]]
-            effects[context[part], place[part]] = ablated - clean
-        return acts, effects
-    for part in torch.arange(len(row_of)).split(len(tokens)):
-        rows = tokens[row_of[part]]
-        taken = einsum(
-            acts[part], direction[latent_of[part]], "contexts seq, contexts d_mlp -> contexts seq d_mlp"
-        )
-        hooks: Hooks = [(MLP_HOOK, lambda value, hook, taken=taken: value - taken)]
-        ablated = model.run_with_hooks(rows, return_type="logits", fwd_hooks=hooks)
-        difference = next_token_loss(ablated, rows) - next_token_loss(model(rows, return_type="logits"), rows)
-        effects[part, :-1] = difference * ((acts > 0) & shown.to(acts.device))[part, :-1]
-    return acts, effects
+    device = acts.device
+    tokens, row_of, latent_of, peak_of = (x.to(device) for x in (tokens, row_of, latent_of, peak_of))
+    wanted = (acts > 0) & shown.to(device)
+    wanted[:, -1] = False
+    loss = torch.zeros_like(acts)
+    logits = torch.zeros(len(row_of), model.cfg.d_vocab, device=device)
+    if not one_layer:
+        for latent in some.tolist():
+            for part in (latent_of == latent).nonzero().flatten().split(len(tokens)):
+                rows = tokens[row_of[part]]
+                clean = model(rows, return_type="logits")
+                change = ablate_feature(rows, model, autoencoder, latent, instance)
+                rise = next_token_loss(clean + change, rows) - next_token_loss(clean, rows)
+                loss[part, :-1] = rise * wanted[part, :-1]
+                at_peak = (torch.arange(len(part), device=device), peak_of[part])
+                strength = acts[part, peak_of[part], None]
+                logits[part] = -change[at_peak] / strength.clamp_min(1e-8) * wanted[part, peak_of[part], None]
+        return Effects(acts, loss, logits)
+    (residual,) = rest
+    written = direction[latent_of] @ model.blocks[0].mlp.W_out
+    context, place = wanted.nonzero(as_tuple=True)
+    for of, at in zip(context.split(1024), place.split(1024), strict=True):
+        strength = acts[of, at, None]
+        x = residual[row_of[of], at]
+        both = model.unembed(model.ln_final(torch.stack([x, x - strength * written[of]])))
+        clean, ablated = -both.log_softmax(dim=-1)[
+            :, torch.arange(len(of), device=device), tokens[row_of[of], at + 1]
+        ]
+        loss[of, at] = ablated - clean
+        peak = at == peak_of[of]
+        logits[of[peak]] = (both[0] - both[1])[peak] / strength[peak]
+    return Effects(acts, loss, logits)
 
 
 def next_token_loss(
@@ -467,29 +524,48 @@ def _from_weights(
     autoencoder: AutoEncoder,
     instance: int,
     cfg: DashboardConfig,
+    measured: Float[Tensor, "latents d_vocab"],
+    followers: list[list[tuple[int, float]]],
 ) -> list[dict[str, Any]]:
-    """What needs no text: the direct effect on the logits, and the latent's direction in the neuron basis."""
-    W_dec = autoencoder.normalize_and_return_W_dec()[instance]
-    to_logits = model.blocks[0].mlp.W_out @ model.W_U
+    """Return the direct effect on the logits, beside what ablation and text say, and the neurons of each latent."""
+    directions = autoencoder.normalize_and_return_W_dec()[instance, latents]
+    # Of one latent at a time, so that nobody brings the whole decoder to unit length for each.
+    with torch.random.fork_rng(devices=[]):
+        alone = AutoEncoder(AutoEncoderConfig(1, directions.shape[1], 1)).to(directions.device)
     result = []
-    for latent in latents:
-        effect = (W_dec[latent] @ to_logits).cpu()
-        k = min(cfg.n_logits, len(effect))
-        top, bottom = effect.topk(k), effect.topk(k, largest=False)
-        share, neurons = W_dec[latent].pow(2).sort(descending=True)
-        held = share.double().cumsum(dim=0) / share.double().sum()
-        neurons = neurons[: cfg.n_neurons]
+    for direction, change, follow in zip(directions, measured, followers, strict=True):
+        alone.W_dec[0, 0] = direction
+        k = min(cfg.n_logits, model.cfg.d_vocab)
+        effect, top, bottom = feature_logit_effect(model, alone, 0, k=k)
+        share, n_half, n_ninety = feature_in_neuron_basis(alone, 0)
+        neurons = share.argsort(descending=True)[: cfg.n_neurons]
+        effect, change = effect.cpu(), change.cpu()
+        ablation = change.topk(k).indices.tolist()
+        favored = set(effect.topk(min(2 * k, len(effect))).indices.tolist())
         result.append(
             {
-                "top_logits": list(zip(top.indices.tolist(), top.values.tolist(), strict=True)),
-                "bottom_logits": list(zip(bottom.indices.tolist(), bottom.values.tolist(), strict=True)),
-                "neurons": list(zip(neurons.tolist(), W_dec[latent, neurons].tolist(), strict=True)),
-                # As in `feature_in_neuron_basis`, which normalizes the whole decoder for each latent.
-                "n_half": int((held < 0.5 - 1e-6).sum()) + 1,
-                "n_ninety": int((held < 0.9 - 1e-6).sum()) + 1,
+                "top_logits": _entries(effect, top.tolist()),
+                "bottom_logits": _entries(effect, bottom.tolist()),
+                "ablation_logits": _entries(change, ablation) if change.any() else [],
+                "agreement": _correlation(effect, change),
+                "n_favored": sum(token in favored for token, _ in follow),
+                "neurons": _entries(direction, neurons.tolist()),
+                "n_half": n_half,
+                "n_ninety": n_ninety,
             }
         )
     return result
+
+
+def _entries(values: Float[Tensor, "n"], chosen: list[int]) -> list[tuple[int, float]]:
+    return [(index, values[index].item()) for index in chosen]
+
+
+def _correlation(a: Float[Tensor, "n"], b: Float[Tensor, "n"]) -> float | None:
+    """Pearson's correlation; None where one of the two does not change."""
+    a, b = a - a.mean(), b - b.mean()
+    length = a.norm() * b.norm()
+    return (a @ b / length).item() if length > 0 else None
 
 
 def _similar(
@@ -526,7 +602,14 @@ def _strings(latents: Iterable[LatentStatistics], model: "TransformerBridge") ->
     """The text of all tokens that are shown anywhere."""
     used: set[int] = set()
     for latent in latents:
-        used.update(token for token, _ in latent.top_logits + latent.bottom_logits)
+        lists = (
+            latent.top_logits,
+            latent.bottom_logits,
+            latent.ablation_logits,
+            latent.followers,
+            latent.fires_on,
+        )
+        used.update(token for tokens in lists for token, _ in tokens)
         for group in [latent.top, *latent.groups]:
             used.update(token for context in group.contexts for token in context.tokens)
     tokens = sorted(used)

@@ -8,6 +8,8 @@ from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from part_utils.interpretation import StrongestTokens
+
 # The number of bins of an activation histogram. At least half of them lie below the largest activation.
 N_BINS = 64
 SMALLEST_TOP = 2.0**-20
@@ -58,8 +60,7 @@ class RunningStatistics:
         self.by_label = torch.zeros(n, n_labels, dtype=torch.double)
         self.label_tokens = torch.zeros(n_labels, dtype=torch.long)
         self.histograms = Histograms(n)
-        self.best = torch.zeros(n, n_top)
-        self.best_position = torch.zeros(n, n_top, dtype=torch.long)
+        self.strongest = StrongestTokens(n, n_top)
         self.sample_latent = torch.zeros(0, dtype=torch.long)
         self.sample_position = torch.zeros(0, dtype=torch.long)
         self.sample_value = torch.zeros(0)
@@ -75,13 +76,10 @@ class RunningStatistics:
         self.n_tokens += batch * seq
         self.label_tokens += torch.bincount(labels.flatten(), minlength=len(self.label_tokens))
 
-        strongest, place = acts.max(dim=1)
+        # At most one token of each row: neighbors would show the same text again.
+        values, place = acts.max(dim=1)
         position = start + torch.arange(batch)[:, None] * seq + place
-        values = torch.cat([self.best, strongest.mT], dim=1)
-        positions = torch.cat([self.best_position, position.mT], dim=1)
-        # Stable, so that among equals the first in the text stays first, whatever the batches.
-        order = values.argsort(dim=1, descending=True, stable=True)[:, : self.best.shape[1]]
-        self.best, self.best_position = values.gather(1, order), positions.gather(1, order)
+        self.strongest.add(values.mT, position.mT)
 
         flat = rearrange(acts, "batch seq n -> (batch seq) n")
         token, latent = flat.nonzero(as_tuple=True)
@@ -92,7 +90,7 @@ class RunningStatistics:
         ).view(n, n_labels)
         self.by_label += by_label
         self.total += by_label.sum(dim=1)
-        self.histograms.add(latent, value, self.best[:, 0])
+        self.histograms.add(latent, value, self.strongest.values[:, 0])
         self._add_to_sample(latent, start + token, value)
 
     def _add_to_sample(
@@ -126,6 +124,42 @@ class RunningStatistics:
         mine = mine[scrambled(self.sample_position[mine]).argsort()]
         value = self.sample_value[mine]
         return self.sample_position[mine], value, self.histograms.bin(self.sample_latent[mine], value)
+
+
+class RunningWords:
+    """On which tokens some latents fire, and which tokens come next, weighted by the activation."""
+
+    def __init__(self, n: int, d_vocab: int) -> None:
+        self.n_seen = torch.zeros(d_vocab)
+        self.on, self.after = torch.zeros(2, n, d_vocab)
+
+    def add(self, acts: Float[Tensor, "batch seq n"], tokens: Int[Tensor, "batch seq"]) -> None:
+        """Take in the next rows of text: the activations of the latents, and the tokens."""
+        d_vocab = len(self.n_seen)
+        self.n_seen += torch.bincount(tokens.flatten(), minlength=d_vocab)
+        row, place, latent = acts.nonzero(as_tuple=True)
+        value = acts[row, place, latent]
+        self.on.view(-1).index_add_(0, latent * d_vocab + tokens[row, place], value)
+        followed = place < tokens.shape[1] - 1
+        following = tokens[row[followed], place[followed] + 1]
+        self.after.view(-1).index_add_(0, latent[followed] * d_vocab + following, value[followed])
+
+    def fires_on(self, k: int) -> list[list[tuple[int, float]]]:
+        """For each latent: the tokens with the largest mean activation, over all times that each stands in the text."""
+        return _largest(self.on / self.n_seen.clamp_min(1), k)
+
+    def followers(self, k: int) -> list[list[tuple[int, float]]]:
+        """For each latent: the most common next tokens, and the share of the activation before each of them."""
+        return _largest(self.after / self.after.sum(dim=1, keepdim=True).clamp_min(1e-12), k)
+
+
+def _largest(values: Float[Tensor, "n d_vocab"], k: int) -> list[list[tuple[int, float]]]:
+    """Of each row the k largest entries that are above zero."""
+    best = values.topk(min(k, values.shape[1]), dim=1)
+    return [
+        [(index, value) for index, value in zip(*row, strict=True) if value > 0]
+        for row in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+    ]
 
 
 class RunningCorrelation:

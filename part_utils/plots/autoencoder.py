@@ -12,7 +12,8 @@ from torch import Tensor
 
 from part_utils.autoencoder import AutoEncoder, encoder_decoder_similarity
 from part_utils.matching import feature_latent_similarity
-from part_utils.plots.theme import COLORS, GRAY, rounded, styled, with_alt
+from part_utils.palette import COLORS, GRAY
+from part_utils.plots.theme import rounded, styled, with_alt
 from part_utils.plots.toy_model import (
     _color,
     _need_2d,

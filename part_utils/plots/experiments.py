@@ -7,8 +7,9 @@ import plotly.graph_objects as go
 import torch
 from plotly.subplots import make_subplots
 
+from part_utils.palette import COLORS, GRAY
 from part_utils.phase_diagram import STATES, PhaseDiagram
-from part_utils.plots.theme import COLORS, GRAY, rounded, styled, with_alt
+from part_utils.plots.theme import rounded, styled, with_alt
 from part_utils.plots.toy_model import _arrow, _color, _need_2d, _square_axes, _unit_circle
 from part_utils.shrinkage import Shrinkage
 from part_utils.training import TrainingLog

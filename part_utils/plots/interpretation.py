@@ -9,8 +9,9 @@ from jaxtyping import Bool, Float
 from plotly.subplots import make_subplots
 from torch import Tensor
 
+from part_utils.palette import COLORS, FAINT, GRAY
 from part_utils.plots.text import visible
-from part_utils.plots.theme import COLORS, FAINT, GRAY, rounded, styled, with_alt
+from part_utils.plots.theme import rounded, styled, with_alt
 
 BLUE, ORANGE = COLORS[0], COLORS[1]
 MOST_POINTS = 600

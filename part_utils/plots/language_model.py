@@ -10,8 +10,9 @@ from plotly.subplots import make_subplots
 from torch import Tensor
 
 from part_utils.evaluation import SubstitutionLoss, log_frequency_histogram
+from part_utils.palette import COLORS, FAINT, GRAY
 from part_utils.plots.text import visible
-from part_utils.plots.theme import COLORS, FAINT, GRAY, rounded, styled, with_alt
+from part_utils.plots.theme import rounded, styled, with_alt
 from part_utils.shapes import check_shapes
 
 LATENTS_PER_BAR = 8

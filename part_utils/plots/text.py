@@ -14,9 +14,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from part_utils.language_models import TokenizedText
+from part_utils.palette import ORANGE, rgb
 from part_utils.token_text import token_strings
 
-HIGHLIGHT = (230, 159, 0)  # Okabe & Ito's orange, which text of either color can be read on
+HIGHLIGHT = rgb(ORANGE)  # text of either color can be read on it
 WEAKEST, STRONGEST = 0.10, 0.60
 # How control characters are written, which cannot be seen.
 HIDDEN = str.maketrans(

@@ -7,14 +7,9 @@ import torch
 from plotly.colors import sample_colorscale
 from torch import Tensor
 
+from part_utils.palette import COLORS, FAINT, GRAY
 from part_utils.plots.on_pages import show_on_pages
 
-# Okabe & Ito 2008, without the black, which a dark page would swallow.
-COLORS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#F0E442")
-GRAY = "#808080"
-FAINT = "rgba(128,128,128,0.25)"
-# Blue for negative, a light gray for zero, orange for positive. White would be a glaring block on a dark page.
-DIVERGING = ((0.0, "#0072B2"), (0.25, "#6FA0BE"), (0.5, "#C4C4C4"), (0.75, "#D49A6A"), (1.0, "#D55E00"))
 # The middle of viridis: its ends would be lost on a dark or a white page.
 SEQUENTIAL = tuple(
     (i / 8, color)

@@ -10,17 +10,8 @@ from plotly.colors import sample_colorscale
 from plotly.subplots import make_subplots
 from torch import Tensor
 
-from part_utils.plots.theme import (
-    COLORS,
-    DIVERGING,
-    FAINT,
-    GRAY,
-    MAX_WIDTH,
-    SEQUENTIAL,
-    rounded,
-    styled,
-    with_alt,
-)
+from part_utils.palette import COLORS, DIVERGING, FAINT, GRAY
+from part_utils.plots.theme import MAX_WIDTH, SEQUENTIAL, rounded, styled, with_alt
 from part_utils.shapes import check_shapes
 from part_utils.toy_model import compute_dimensionality, cosine_similarities
 from part_utils.training import TrainingLog

@@ -32,6 +32,9 @@ from part_utils.interpretation import (
     feature_activations,
     feature_in_neuron_basis,
     feature_logit_effect,
+    highest_activating_tokens,
+    match_between_autoencoders,
+    top_activations,
 )
 from part_utils.language_models import TokenizedText
 from part_utils.variants import TopKAutoEncoder
@@ -145,6 +148,67 @@ def test_weights_are_those_of_the_interpretation_module(statistics, model, autoe
         neuron, value = its.neurons[0]
         assert neuron == int(basis.share.argmax())
         assert value**2 == pytest.approx(basis.share.max().item(), rel=1e-5)
+
+
+def test_ablation_on_the_logits(statistics, model, autoencoder):
+    """What stands beside the direct effect: the ablation of chapter 4, over the strongest contexts."""
+    text = text_of()
+    for latent, its in statistics.latents.items():
+        difference = ablate_feature(text.tokens, model, autoencoder, latent, 1)
+        changes = [
+            -difference[c.row, c.start + c.peak] / c.acts[c.peak]
+            for c in its.top.contexts
+            if c.start + c.peak < text.tokens.shape[1] - 1
+        ]
+        if not changes:
+            assert its.ablation_logits == []
+            continue
+        mean = torch.stack(changes).mean(dim=0)
+        for token, value in its.ablation_logits:
+            assert value == pytest.approx(mean[token].item(), abs=1e-3, rel=1e-3)
+        direct = feature_logit_effect(model, autoencoder, latent, 1, k=10).effect
+        expected = torch.corrcoef(torch.stack([direct, mean]))[0, 1].item()
+        assert its.agreement == pytest.approx(expected, abs=1e-3)
+
+
+def test_followers_and_words(statistics, acts):
+    tokens = text_of().tokens
+    for index, latent in enumerate(LATENTS):
+        its, act = statistics.latents[latent], acts[..., index]
+        after = torch.zeros(17).index_add_(0, tokens[:, 1:].flatten(), act[:, :-1].flatten())
+        on = torch.zeros(17).index_add_(0, tokens.flatten(), act.flatten()) / tokens.flatten().bincount(
+            minlength=17
+        )
+        for token, share in its.followers:
+            assert share == pytest.approx((after[token] / after.sum()).item(), rel=1e-3)
+        assert [share for _, share in its.followers] == sorted((s for _, s in its.followers), reverse=True)
+        for token, strength in its.fires_on:
+            assert strength == pytest.approx((on[token] / act.max()).item(), rel=1e-3)
+        assert len(its.fires_on) == int((on > 0).sum())
+
+
+def test_strongest_tokens_are_those_of_the_exercise(model, autoencoder):
+    tokens = text_of().tokens
+    every = top_activations(tokens, model, autoencoder, 1, k=6, batch_rows=5)
+    for latent in LATENTS:
+        one = highest_activating_tokens(tokens, model, autoencoder, latent, 1, k=6)
+        torch.testing.assert_close(every.values[latent], one.values, rtol=1e-4, atol=1e-5)
+        fires = one.values > 0
+        flat = one.indices[:, 0] * tokens.shape[1] + one.indices[:, 1]
+        assert every.positions[latent][fires].tolist() == flat[fires].tolist()
+
+
+def test_streamed_correlation_is_that_of_the_exercise():
+    generator = torch.Generator().manual_seed(2)
+    a, b = torch.rand(50, 3, generator=generator), torch.rand(50, 4, generator=generator)
+    b[:, 1] = a[:, 2] + 0.1 * b[:, 1]
+    running = RunningCorrelation(3, 4)
+    for part_a, part_b in zip(a.split(13), b.split(13), strict=True):
+        running.add(part_a, part_b.clone())
+    best = running.correlation().max(dim=1)
+    matches = match_between_autoencoders(torch.eye(3), torch.eye(4)[:, :3], a, b)
+    assert best.indices.tolist() == matches.by_correlation.tolist()
+    torch.testing.assert_close(best.values, matches.correlation, rtol=1e-4, atol=1e-5)
 
 
 def test_similar_latents(statistics, model, autoencoder):

@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from part_utils.contexts import quantile_groups
+from part_utils.interpretation import quantile_groups
 
 
 def test_groups_cover_every_firing_token_once_from_strong_to_weak():
