@@ -512,6 +512,11 @@ def _how_wrong(actual: Tensor, expected: Tensor, axes: str, rtol: float, atol: f
     """What can be seen of a result that no known mistake explains."""
     if not actual.any():
         return "is 0 everywhere."
+    if expected.numel() == 1 and expected.any():
+        ratio = (actual.double() / expected.double()).item()
+        simple = next((n for n in (2, 3, 4) if _near(ratio, n) or _near(ratio, 1 / n)), None)
+        if simple:
+            return f"is {simple if ratio > 1 else f'1/{simple} of'}{' times' if ratio > 1 else ''} what it should be."
     factor = _common_factor(actual, expected)
     if factor is not None and agree(actual, factor * expected, rtol, atol):
         names = axis_names(axes, expected.ndim)
@@ -524,7 +529,7 @@ def _how_wrong(actual: Tensor, expected: Tensor, axes: str, rtol: float, atol: f
     if expected.numel() > 2 and agree(actual, expected + shift, rtol, atol):
         return f"is everywhere {abs(shift):.4g} too {'large' if shift > 0 else 'small'}."
     wrong = ~torch.isclose(actual.double(), expected.double(), rtol=1e-4, atol=1e-5)
-    where = _wrong_slices(wrong, axes)
+    where = _wrong_slices(wrong, (actual != 0) | (expected != 0), axes)
     zero = wrong & (actual == 0)
     if wrong.any() and torch.equal(wrong, zero) and not wrong.all():
         return f"is 0 {where[1] or 'in some places where it should not be'}, and right everywhere else."
@@ -541,13 +546,19 @@ def _how_wrong(actual: Tensor, expected: Tensor, axes: str, rtol: float, atol: f
     return "has the right shape but the wrong values."
 
 
-def _wrong_slices(wrong: Tensor, axes: str) -> tuple[str, str]:
-    """Where along an axis everything is right, and where it is wrong: ("for `instances` 0", "for `instances` 1, 2")."""
+def _wrong_slices(wrong: Tensor, counted: Tensor, axes: str) -> tuple[str, str]:
+    """Where along an axis everything is right, and where it is wrong: ("for `instances` 0", "for `instances` 1, 2").
+
+    Zeros that are right do not count: after a ReLU half of what is wrong can be 0.
+    """
     for axis, name in enumerate(axis_names(axes, wrong.ndim)):
         others = [other for other in range(wrong.ndim) if other != axis]
         bad = wrong.any(dim=others) if others else wrong
+        if not bad.any() or bad.all():
+            continue
         # A few wrong numbers here and there say nothing about an axis.
-        if bad.any() and not bad.all() and wrong.transpose(0, axis)[bad].double().mean() > 0.5:
+        inside = counted.transpose(0, axis)[bad]
+        if wrong.transpose(0, axis)[bad][inside].double().mean() > 0.5:
             return (
                 f"for `{name}` {_listed(~bad)}",
                 f"for `{name}` {_listed(bad)}",

@@ -79,6 +79,8 @@ def mistakes_in_result(expected: Tensor, axes: str) -> Iterator[tuple[str, Tenso
     yield "its logarithm is taken", expected.log()
     yield "the angle is taken of a cosine (`arccos`)", expected.clamp(-1, 1).arccos()
     yield "it is subtracted from 1", 1 - expected
+    yield "1 is added, and the sum is halved", (1 + expected) / 2
+    yield "a tanh is applied", expected.tanh()
     yield "its reciprocal is taken", 1 / expected
     yield "it is rounded to whole numbers", expected.round()
     yield "it is cut down to whole numbers", expected.trunc()
@@ -136,6 +138,7 @@ def _misread(name: str, x: Tensor, axes: Sequence[str]) -> Iterator[tuple[str, C
     yield f"`{name}` counts as 1 wherever it is not 0", lambda: (x != 0).to(x.dtype)
     yield f"`{name}` is rounded to whole numbers", x.round
     yield f"`{name}` is divided by the length of all of it", lambda: x / x.norm()
+    yield f"one mean of all of `{name}` is used", lambda: x.mean().expand_as(x)
     for axis, along in enumerate(axes):
         if x.shape[axis] > 1:
             yield from _misread_axis(name, x, axis, along)
@@ -187,8 +190,15 @@ def _misread_axis(name: str, x: Tensor, axis: int, along: str) -> Iterator[tuple
         f"only the largest `{name}` along `{along}` counts",
         lambda: torch.where(x == x.amax(axis, keepdim=True), x, 0),
     )
+    for count in range(2, min(size, 6)):
+        yield f"only the {count} largest `{name}` along `{along}` count", partial(_largest, x, axis, count)
     yield f"the first of `{along}` is left out of `{name}`", lambda: without(0)
     yield f"the last of `{along}` is left out of `{name}`", lambda: without(-1)
+
+
+def _largest(x: Tensor, axis: int, count: int) -> Tensor:
+    values, places = x.topk(count, dim=axis)
+    return torch.zeros_like(x).scatter(axis, places, values)
 
 
 def _one_for_all(x: Tensor, axis: int, index: int) -> Tensor:

@@ -20,7 +20,8 @@ def toy_model_calculate_loss(check: Check) -> None:
     for batch, instances, features in ((7, 3, 5), (11, 2, 3)):
         importance = check.uniform(instances, features, low=0.2, high=2.0)
         model = make_model(check, ToyModelConfig(instances, features), importance=importance)
-        out, x = check.uniform(batch, instances, features), check.sparse(batch, instances, features)
+        # Errors above 1 as well.
+        out, x = 2.5 * check.uniform(batch, instances, features), check.sparse(batch, instances, features)
         check.equal(
             check.method(model, "calculate_loss", out, x),
             weighted_loss(out, x, importance),

@@ -100,7 +100,7 @@ def _wrong_dimensionalities(W: Tensor) -> dict:
     )
     wrong |= {
         f"a number as large as {epsilon:g} is added to the denominator": _dimensionality(W, epsilon)
-        for epsilon in (0.1, 1e-2, 1e-3)
+        for epsilon in (1.0, 0.1, 1e-2, 1e-3)
     }
     wrong |= {
         "the axes of `hidden` and `features` are swapped": W.norm(dim=2) ** 2 / turned.pow(2).sum(2),

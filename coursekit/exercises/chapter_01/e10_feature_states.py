@@ -125,6 +125,8 @@ def _wrong_states(W: Tensor) -> dict:
         {
             "": lengths,
             "the squared length is compared with 0.5": lengths**2,
+            "the length is compared with 0.25 instead of 0.5": 2 * lengths,
+            "the length is compared with 1 instead of 0.5": lengths / 2,
             "it is not asked whether the feature is represented: the length is left out": lengths + 1,
             "the length is the sum of the absolute values": W.abs().sum(1),
         },
@@ -152,6 +154,7 @@ def _wrong_states(W: Tensor) -> dict:
             "the others that are not represented are left out of the sum": (
                 (overlaps - own) * (lengths >= SHORT)[:, None]
             ).sum(2),
+            "the sum is compared with 0.5 instead of 0.25": (overlaps - own).sum(2) / 2,
             "the root of the sum is taken": (overlaps - own).sum(2).clamp(min=0).sqrt(),
             "1 is subtracted for the feature itself, but its part of the sum is $|W_f|^2$": overlaps.sum(2)
             - 1,

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from coursekit.catalogue import exercise
-from coursekit.checking.claims import Alternative, Check, Mistake
+from coursekit.checking.claims import Alternative, Check, Mistake, Mistakes
 
 
 @exercise(
@@ -36,7 +36,7 @@ def sweep_settings(check: Check) -> None:
             outer[:, None].expand(-1, features),
             "instances features",
             f"every pair has an instance, with one probability for all features ({size})",
-            _wrong_probabilities(probabilities, importances, features) | {"the two are exchanged": varied},
+            {**_wrong_probabilities(probabilities, importances, features), "the two are exchanged": varied},
             what="`feature_probability`",
         )
         check.equal(
@@ -55,7 +55,7 @@ def _layout(probabilities: Tensor, importances: Tensor) -> tuple[Tensor, Tensor]
     return grid[0].flatten(), grid[1].flatten()
 
 
-def _wrong_probabilities(probabilities: Tensor, importances: Tensor, features: int) -> dict[str, Alternative]:
+def _wrong_probabilities(probabilities: Tensor, importances: Tensor, features: int) -> Mistakes:
     outer, _ = _layout(probabilities, importances)
     _, inner = _layout(importances, probabilities)
     last = torch.ones(len(outer), features)
@@ -69,6 +69,12 @@ def _wrong_probabilities(probabilities: Tensor, importances: Tensor, features: i
         "there is one instance for each probability, not for each pair": probabilities[:, None].expand(
             -1, features
         ),
+        "the probabilities are sorted by size; the order in which they are given stays": [
+            probabilities.sort(descending=down)
+            .values.repeat_interleave(len(outer) // len(probabilities))[:, None]
+            .expand(-1, features)
+            for down in (False, True)
+        ],
         "the pairs have two axes; the instances need a single one": outer.view(len(probabilities), -1),
         "sparsity is given ($1 - p$) instead of probability": 1 - outer[:, None].expand(-1, features),
     }

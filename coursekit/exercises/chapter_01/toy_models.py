@@ -45,6 +45,10 @@ LAST_ACTIVATION = {
     "a GELU is applied at the end instead of a ReLU": torch.nn.functional.gelu,
     "a softplus is applied at the end instead of a ReLU": torch.nn.functional.softplus,
     "a leaky ReLU is applied at the end instead of a ReLU": torch.nn.functional.leaky_relu,
+    "an ELU is applied at the end instead of a ReLU": torch.nn.functional.elu,
+    "a SiLU is applied at the end instead of a ReLU": torch.nn.functional.silu,
+    "a tanh is applied at the end instead of a ReLU": torch.tanh,
+    "a ReLU6 is applied at the end, which cuts off what is above 6": torch.nn.functional.relu6,
     "the values are cut down to lie between 0 and 1 at the end; a ReLU has no upper limit": lambda x: x.clamp(
         0, 1
     ),
@@ -61,6 +65,10 @@ HIDDEN = {
     "a tanh is applied on the hidden layer instead of a ReLU": torch.tanh,
     "a softplus is applied on the hidden layer instead of a ReLU": torch.nn.functional.softplus,
     "a leaky ReLU is applied on the hidden layer instead of a ReLU": torch.nn.functional.leaky_relu,
+    "an ELU is applied on the hidden layer instead of a ReLU": torch.nn.functional.elu,
+    "a SiLU is applied on the hidden layer instead of a ReLU": torch.nn.functional.silu,
+    "the hidden layer is squared after its ReLU": lambda h: h.relu() ** 2,
+    "the ReLU on the hidden layer has the wrong sign: it keeps what is negative": lambda h: (-h).relu(),
     "a ReLU6 is applied on the hidden layer, which cuts off what is above 6": torch.nn.functional.relu6,
     "the hidden layer is cut down to lie between 0 and 1; a ReLU has no upper limit": lambda h: h.clamp(0, 1),
 }
@@ -110,6 +118,13 @@ def check_output(
     mistakes |= variations(output, WEIGHTS, BIAS, LAST_ACTIVATION, middle)
     mistakes |= {
         "`b_final` is added to the input as well": lambda: from_inputs(x + b, W_in, W_out, b),
+        "the input is added to the output (a skip connection)": lambda: from_inputs(x, W_in, W_out, b + x),
+        "`b_final` is multiplied instead of added": lambda: (
+            output(WEIGHTS[""], "omitted", LAST_ACTIVATION["the ReLU at the end is missing"], middle[""]) * b
+        ).relu(),
+        "the way back is the pseudo-inverse of the way in": lambda: from_inputs(
+            x, W_in, torch.linalg.pinv(W_in), b
+        ),
         "only a feature's own direction counts: what it gets from other features is lost": lambda: torch.relu(
             x * (W_in * W_out.mT).sum(1) + b
         ),
@@ -220,6 +235,13 @@ def wrong_losses(out: Tensor, target: Tensor, importance: Tensor) -> dict:
             "the error is halved": lambda a, b: (a - b) ** 2 / 2,
             "only features that are present in `batch` count": lambda a, b: (a - b) ** 2 * (b != 0),
             "only features that are absent from `batch` count": lambda a, b: (a - b) ** 2 * (b == 0),
+            "both are squared before they are compared": lambda a, b: (a**2 - b**2) ** 2,
+            "`smooth_l1_loss` is taken, which is no square for large errors": (
+                lambda a, b: torch.nn.functional.smooth_l1_loss(a, b, reduction="none")
+            ),
+            "a Huber loss is taken, which is no square for large errors": (
+                lambda a, b: 2 * torch.nn.functional.smooth_l1_loss(a, b, reduction="none")
+            ),
         },
         {
             "": batch,
@@ -236,6 +258,18 @@ def wrong_losses(out: Tensor, target: Tensor, importance: Tensor) -> dict:
         "the batch is not reduced": weighted.mean(dim=2).sum(dim=1),
         "the root of the loss is taken": weighted.mean(dim=(0, 2)).sum().sqrt(),
         "the root of each instance's loss is taken": weighted.mean(dim=(0, 2)).sqrt().sum(),
+        "the importance is multiplied with `out`, not with the error": (
+            ((importance * out - target) ** 2).mean(dim=(0, 2)).sum()
+        ),
+        "the importance is multiplied with `batch`, not with the error": (
+            ((out - importance * target) ** 2).mean(dim=(0, 2)).sum()
+        ),
+        "the importance is added to the error instead of multiplied": (
+            (importance + (out - target) ** 2).mean(dim=(0, 2)).sum()
+        ),
+        "only instance 0 counts": weighted[:, 0].mean(),
+        "only the last instance counts": weighted[:, -1].mean(),
+        "only the first input of the batch counts": weighted[0].mean(dim=1).sum(),
         "only the largest error of the features counts": weighted.amax(dim=2).mean(dim=0).sum(),
         "it is divided by the sum of the importances": (
             weighted.mean(dim=(0, 2)) / importance.mean(dim=1)
@@ -366,6 +400,11 @@ def check_values_are_plausible(check: Check, x: Tensor, lowest: int = 0) -> None
         f"Every present feature is exactly {'1' if lowest == 0 else '1 or -1'}: it needs a random value, not only a "
         "yes or no.",
     )
+    common = values.mode().values
+    if 0.2 < share_of(values == common) < 0.999:
+        raise Mistake(
+            f"Very many features have the value {common:.3g}. Is an absent feature {common:.3g} instead of 0?"
+        )
     # One value for all rows of a feature is another mistake.
     different, in_a_column = len(values.unique()), len(x[:, 0, 0].unique())
     check.holds(
@@ -380,6 +419,8 @@ def check_values_are_plausible(check: Check, x: Tensor, lowest: int = 0) -> None
 def check_batch_is_not_repeated(check: Check, x: Tensor) -> None:
     if (x == x[:1]).all():
         raise Mistake("Every element of the batch is the same: the draw needs an axis for the batch.")
+    if len(x) > 2 and ((x[1:] >= x[:-1]).all() or (x[1:] <= x[:-1]).all()):
+        raise Mistake("The batch is sorted by value. Its elements should come as they are drawn.")
     present = x != 0
     if rarely(present != present[:1]) and share_of(present) not in (0.0, 1.0):
         raise Mistake(

@@ -8,7 +8,7 @@ from torch import Tensor
 from coursekit.catalogue import exercise
 from coursekit.checking.claims import Check, Mistake, shape_text
 from coursekit.checking.door import Handle, LearnerError
-from coursekit.checking.phrases import explained
+from coursekit.checking.phrases import explained, unit_rows
 from coursekit.exercises.chapter_02.autoencoders import AXES, PARAMETERS, SMALL, TIED, WIDE, shapes_of
 from part_utils.autoencoder import AutoEncoderConfig
 
@@ -145,6 +145,12 @@ def _check_parameter(
     columns = value if name == "W_dec" else value.mT
     if bool((columns == columns[:, :1]).all()):
         raise Mistake(f"`{name}` is the same for every latent, so that all of them would learn the same.")
+    units = unit_rows(columns)
+    if shape[-1] > 1 and shape[-2] > 1 and bool(((units @ units[:, :1].mT).abs() > 0.9999).all()):
+        raise Mistake(
+            f"All directions in `{name}` lie on one line: the numbers of a latent are copies of one another. Draw each "
+            "number on its own."
+        )
     if bool((value >= 0).all()) or bool((value <= 0).all()):
         raise Mistake(
             f"Every number in `{name}` has the same sign, so the directions all point the same way. Draw numbers "

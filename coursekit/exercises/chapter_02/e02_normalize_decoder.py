@@ -121,7 +121,7 @@ def _decoder_mistakes(weights: Mapping[str, Tensor], tied: bool) -> dict[str, Al
 
 
 def _check_returned_decoder(check: Check, cfg: AutoEncoderConfig) -> None:
-    weights = random_weights(check, cfg)
+    weights = _short_and_long(check, cfg)
     autoencoder = make_autoencoder(check, cfg, weights, target=None)
     with explained(
         {
@@ -190,8 +190,17 @@ def _check_decoder_gradient(check: Check, cfg: AutoEncoderConfig) -> None:
     )
 
 
-def _check_projected_decoder(check: Check, cfg: AutoEncoderConfig) -> None:
+def _short_and_long(check: Check, cfg: AutoEncoderConfig) -> dict[str, Tensor]:
+    """Weights with decoder rows that are shorter than 1 and others that are longer, in every instance."""
     weights = random_weights(check, cfg)
+    stored = decoder_of(weights)
+    for latent, length in ((0, 0.4), (1, 2.5)):
+        stored[:, latent] *= length / stored[:, latent].norm(dim=-1, keepdim=True)
+    return weights
+
+
+def _check_projected_decoder(check: Check, cfg: AutoEncoderConfig) -> None:
+    weights = _short_and_long(check, cfg)
     autoencoder = make_autoencoder(check, cfg, weights, target=None)
     optimizer = check.create(autoencoder, target=PARAMETERS)
     with explained(

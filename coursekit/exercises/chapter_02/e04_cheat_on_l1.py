@@ -161,6 +161,7 @@ def _check_cheat(
             "was scaled from the stored `W_dec`, but the autoencoder uses it at unit length": stored * factor,
             "was divided by `factor`; it has to grow": unit_rows(stored) / factor,
             "was multiplied with the square of `factor`": unit_rows(stored) * factor**2,
+            "was multiplied with the root of `factor`": unit_rows(stored) * factor**0.5,
         }.items():
             if agree(W_dec, wrong) and not agree(wrong, unit_rows(stored) * factor):
                 raise Mistake(f"The encoder is right, but the decoder {phrase}.", details)

@@ -34,6 +34,8 @@ def match_features(check: Check) -> None:
     _check_matches(check, W_toy[:1], W_dec[:1], "right for one instance")
     W_toy, W_dec = _features_and_latents(check, 1, 3, 5, conflict=False)
     _check_matches(check, W_toy[:2], W_dec[:2], "right for one feature")
+    W_toy = check.normal(2, 3, 1)
+    _check_matches(check, W_toy, -W_toy.mT + 0.1 * check.normal(2, 1, 3), "also where a pair is opposite")
     W_toy, W_dec = _features_and_latents(check, 5, 3, 7, conflict=False)
     found = check.tensor(check.call(1e-2 * W_toy, 1e-2 * W_dec))
     check.holds(
@@ -171,6 +173,12 @@ def _match_mistakes(W_toy: Tensor, W_dec: Tensor) -> dict[str, Alternative]:
         "axes of length 1 are dropped (`squeeze`); every axis stays": lambda: _matched(cosines).squeeze(),
         "not the similarity but its sum is returned": lambda: _matched(cosines).sum(-1),
         "the mean over the features is returned": lambda: _matched(cosines).mean(-1),
+        "the pairs are chosen by the distance of the directions as they are, not by their angle": lambda: (
+            _matched(-torch.cdist(W_toy.mT, W_dec), cosines)
+        ),
+        "the latents' numbers are returned instead of the similarities": lambda: _matched(
+            cosines, torch.arange(latents).expand_as(cosines).float()
+        ),
         "the similarities are in order of size, not in order of the features": lambda: (
             _matched(cosines).sort(dim=-1, descending=True).values
         ),

@@ -136,6 +136,7 @@ def _check_similarity(
         "the mean over the instances is returned": expected.mean(0),
         "the instances are added up": expected.sum(0),
         "it is 1 for every latent, which holds only for tied weights": torch.ones_like(expected),
+        "the distance of the two unit vectors is returned": (reads.mT - writes).norm(dim=-1),
         "it is 1 for a direction without length too": lambda: torch.where(expected == 0, 1.0, expected),
         "the encoder is compared with the decoder row that fits it best, not with its own": pairs.amax(-1),
         "the mean of every direction is subtracted first (a correlation)": torch.einsum(

@@ -92,6 +92,9 @@ def dead_neurons(check: Check) -> None:
     for steps, instances, latents, window in ((11, 2, 5, 3), (7, 3, 2, 1), (13, 2, 3, 13)):
         rates = check.sparse(steps, instances, latents, probability=0.4)
         rates[:, 0, 0] = 0.0
+        # One latent hardly fires, and in one step only.
+        rates[:, 1, 0] = 0.0
+        rates[steps // 2, 1, 0] = 1e-5
         check.equal(
             check.call_also("dead_share", rates, window),
             _share(rates, window),
@@ -137,6 +140,10 @@ def _wrong_shares(rates: Tensor, window: int) -> Mistakes:
         "each instance has its own number": dead.float().mean(2),
         "each latent has its own number": dead.float().mean(1),
         "the masks are returned, not their share": dead.float(),
+        "a share that is small but not zero counts as dead": [
+            (_windows(rates, window).mean(1) < limit).float().mean((1, 2)) for limit in (1e-4, 1e-3, 1e-2)
+        ],
+        "only the last window is looked at": _share(rates, window)[-1],
         "only instance 0 is counted": dead[:, 0].float().mean(1),
         "there is one number for the whole run": (rates == 0).all(0).float().mean(),
     }

@@ -422,7 +422,8 @@ def _check_distribution(
     ]
     fitting = {phrase: improbable(weights) for phrase, weights in candidates.items()}
     phrase = min(fitting, key=lambda phrase: fitting[phrase][1])
-    if fitting[phrase][0] > 1e-11:
+    # What is named has to fit well.
+    if fitting[phrase][0] > 1e-6:
         raise Mistake(f"The inputs are drawn with the wrong probabilities: {phrase}.", details)
     raise Mistake(
         "The inputs are drawn with the wrong probabilities. They shall be proportional to the squared `l2_loss` of the "

@@ -183,8 +183,12 @@ class TestEqual:
     def test_scalars(self, check):
         with pytest.raises(Mistake) as caught:
             check.equal(torch.tensor(1.0), torch.tensor(2.0), "", "", what="the loss")
-        assert message(caught) == "The loss has the right shape but the wrong values."
+        assert message(caught) == "The loss is 1/2 of what it should be."
         assert caught.value.details == ("expected 2, got 1",)
+        with pytest.raises(Mistake, match=r"The loss is 3 times what it should be\."):
+            check.equal(torch.tensor(6.0), torch.tensor(2.0), "", "", what="the loss")
+        with pytest.raises(Mistake, match="the right shape but the wrong values"):
+            check.equal(torch.tensor(1.7), torch.tensor(2.0), "", "", what="the loss")
 
 
 def test_agree_scales_with_the_largest_value():

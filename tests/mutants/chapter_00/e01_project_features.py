@@ -183,3 +183,43 @@ def one_linear_layer_each(features, W):
 def block_diagonal(features, W):
     instances, hidden, _ = W.shape
     return (features.flatten(1) @ torch.block_diag(*W).T).unflatten(1, (instances, hidden))
+
+
+@mutant("0.1", says="Your code raised RuntimeError")
+def features_matmul_W_transposed(features, W):
+    return features @ W.mT
+
+
+@mutant("0.1", says="index 0 of `features` along `batch` is used for all")
+def first_batch_for_all(features, W):
+    return torch.einsum("if,ihf->ih", features[0], W).expand(len(features), -1, -1)
+
+
+@mutant("0.1", says="Your result has the right shape but the wrong values")
+def max_over_features(features, W):
+    return (features[:, :, None] * W).amax(-1)
+
+
+@mutant("0.1", says="a softmax is taken over the axis `hidden`")
+def softmaxed(features, W):
+    return torch.einsum("bif,ihf->bih", features, W).softmax(-1)
+
+
+@mutant("0.1", says="is nearly right")
+def rounded(features, W):
+    return torch.einsum("bif,ihf->bih", features, W).round(decimals=1)
+
+
+@mutant("0.1", says="Your result is of type tuple")
+def tuple_returned(features, W):
+    return (torch.einsum("bif,ihf->bih", features, W),)
+
+
+@mutant("0.1", says="the sum of `features` over `features` is used for all")
+def wrong_letter(features, W):
+    return torch.einsum("bif,ihg->bih", features, W)
+
+
+@variant("0.1")
+def outer_then_sum(features, W):
+    return (features.unsqueeze(2) * W.unsqueeze(0)).sum(-1)

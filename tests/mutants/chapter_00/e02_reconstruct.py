@@ -160,3 +160,46 @@ def latent_by_latent(acts, W_dec):
 @variant("0.2")
 def in_double_precision(acts, W_dec):
     return torch.einsum("bij,ijk->bik", acts.double(), W_dec.double()).to(acts.dtype)
+
+
+@mutant("0.2", says="Your code raised RuntimeError")
+def acts_at_W(acts, W_dec):
+    return acts @ W_dec
+
+
+@mutant("0.2", says="`acts` is squared")
+def squared_acts(acts, W_dec):
+    return torch.einsum("bij,ijk->bik", acts**2, W_dec)
+
+
+@mutant("0.2", says="negative values are set to 0")
+def relu_at_the_end(acts, W_dec):
+    return torch.einsum("bij,ijk->bik", acts, W_dec).relu()
+
+
+@mutant("0.2", says="`acts` is divided by the sum of its absolute values along")
+def acts_normalized(acts, W_dec):
+    return torch.einsum("bij,ijk->bik", acts / acts.sum(-1, keepdim=True).clamp(min=1e-08), W_dec)
+
+
+@mutant("0.2", says="only the 2 largest `acts` along `n_hidden_ae` count")
+def top_two(acts, W_dec):
+    v, j = acts.topk(2, dim=-1)
+    return torch.einsum("bij,ijk->bik", torch.zeros_like(acts).scatter(-1, j, v), W_dec)
+
+
+@mutant("0.2", says="the sum over the axis `n_instances` is used for all of it")
+def sum_over_instances_kept(acts, W_dec):
+    return torch.einsum("bij,ijk->bk", acts, W_dec)[:, None].expand(-1, acts.shape[1], -1)
+
+
+@variant("0.2")
+def sparse_like(acts, W_dec):
+    return torch.stack(
+        [
+            torch.stack(
+                [sum((z * w for z, w in zip(row[i], W_dec[i], strict=False))) for i in range(len(W_dec))]
+            )
+            for row in acts
+        ]
+    )

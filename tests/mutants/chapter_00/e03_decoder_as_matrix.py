@@ -136,3 +136,18 @@ def reconstruct_of_unit_vectors(W_dec, instance):
 @variant("0.3")
 def through_numpy(W_dec, instance):
     return torch.from_numpy(W_dec.detach().numpy()[instance].T.copy())
+
+
+@mutant("0.3", says="the matrix is turned by 90 degrees instead of transposed")
+def flipped_transpose(W_dec, instance):
+    return W_dec[instance].T.flip(1)
+
+
+@mutant("0.3", says="an axis of size 1 is added in front")
+def with_instance_axis(W_dec, instance):
+    return W_dec[instance : instance + 1].mT
+
+
+@mutant("0.3", says="the matrix is turned by 90 degrees instead of transposed")
+def anti_transpose(W_dec, instance):
+    return W_dec[instance].T.flip(0)

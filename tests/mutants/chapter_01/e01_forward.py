@@ -238,3 +238,50 @@ def relu_by_hand(self, features):
         + self.b_final
     )
     return (out + out.abs()) / 2
+
+
+@mutant("1.1", says="an ELU is applied at the end instead of a ReLU")
+def elu(self, features):
+    h = torch.einsum("bif,ihf->bih", features, self.W)
+    return F.elu(torch.einsum("bih,ihf->bif", h, self.W) + self.b_final)
+
+
+@mutant("1.1", says="a SiLU is applied at the end instead of a ReLU")
+def silu(self, features):
+    h = torch.einsum("bif,ihf->bih", features, self.W)
+    return F.silu(torch.einsum("bih,ihf->bif", h, self.W) + self.b_final)
+
+
+@mutant("1.1", says="a tanh is applied at the end instead of a ReLU")
+def tanh_end(self, features):
+    h = torch.einsum("bif,ihf->bih", features, self.W)
+    return torch.tanh(torch.einsum("bih,ihf->bif", h, self.W) + self.b_final)
+
+
+@mutant("1.1", says="the input is added to the output")
+def residual(self, features):
+    h = torch.einsum("bif,ihf->bih", features, self.W)
+    return torch.relu(features + torch.einsum("bih,ihf->bif", h, self.W) + self.b_final)
+
+
+@mutant("1.1", says="`b_final` is multiplied instead of added")
+def bias_multiplied(self, features):
+    h = torch.einsum("bif,ihf->bih", features, self.W)
+    return torch.relu(torch.einsum("bih,ihf->bif", h, self.W) * self.b_final)
+
+
+@mutant("1.1", says="one mean of all of `b_final` is used")
+def mean_bias(self, features):
+    h = torch.einsum("bif,ihf->bih", features, self.W)
+    return torch.relu(torch.einsum("bih,ihf->bif", h, self.W) + self.b_final.mean())
+
+
+@mutant("1.1", says="Your code raised RuntimeError")
+def direct_gram(self, features):
+    return torch.relu(features @ (self.W.mT @ self.W) + self.b_final)
+
+
+@mutant("1.1", says="the way back is the pseudo-inverse of the way in")
+def pseudo_inverse_back(self, features):
+    h = torch.einsum("bif,ihf->bih", features, self.W)
+    return torch.relu(torch.einsum("bih,ifh->bif", h, torch.linalg.pinv(self.W)) + self.b_final)

@@ -334,3 +334,51 @@ def instance_by_instance(self, batch_size):
         ],
         dim=1,
     )
+
+
+@mutant("1.2", says="Very many features have the value 0.5")
+def absent_is_one_half(self, batch_size):
+    p = self.feature_probability
+    x = torch.rand(batch_size, *p.shape)
+    x[torch.rand(x.shape) > p] = 0.5
+    return x
+
+
+@mutant("1.2", says="Present values do not lie evenly between 0 and 1")
+def values_squared(self, batch_size):
+    p = self.feature_probability
+    return torch.rand(batch_size, *p.shape) ** 2 * (torch.rand(batch_size, *p.shape) < p)
+
+
+@mutant("1.2", says="Some values lie above 1")
+def value_plus_mask(self, batch_size):
+    p = self.feature_probability
+    return torch.rand(batch_size, *p.shape) + (torch.rand(batch_size, *p.shape) < p)
+
+
+@mutant("1.2", says="Features are present as often as when the probability is applied")
+def probability_squared(self, batch_size):
+    p = self.feature_probability
+    return torch.rand(batch_size, *p.shape) * (torch.rand(batch_size, *p.shape) < p**2)
+
+
+@mutant("1.2", says="Features are not present as often as their probability says")
+def at_most_one_feature(self, batch_size):
+    p = self.feature_probability
+    x = torch.rand(batch_size, *p.shape) * (torch.rand(batch_size, *p.shape) < p)
+    return torch.where(x == x.amax(-1, keepdim=True), x, 0)
+
+
+@mutant("1.2", says="The batch is sorted by value")
+def sorted_rows(self, batch_size):
+    p = self.feature_probability
+    x = torch.rand(batch_size, *p.shape) * (torch.rand(batch_size, *p.shape) < p)
+    return x.sort(dim=0).values
+
+
+@variant("1.2")
+def torch_distributions(self, batch_size):
+    p = self.feature_probability
+    return torch.distributions.Bernoulli(p).sample((batch_size,)) * torch.distributions.Uniform(0, 1).sample(
+        (batch_size, *p.shape)
+    )

@@ -200,3 +200,33 @@ def instance_by_instance(self, out, batch):
 def one_einsum(self, out, batch):
     d = out - batch
     return torch.einsum("bif,bif,if->", d, d, self.importance) / (d.shape[0] * d.shape[2])
+
+
+@mutant("1.3", says="The loss is 2 times what it should be")
+def times_batch(self, out, batch):
+    return (self.importance * (out - batch) ** 2).mean((0, 2)).sum() * 2
+
+
+@mutant("1.3", says="the importance is multiplied with `out`, not with the error")
+def importance_on_out(self, out, batch):
+    return ((self.importance * out - batch) ** 2).mean((0, 2)).sum()
+
+
+@mutant("1.3", says="the importance is added to the error instead of multiplied")
+def importance_plus(self, out, batch):
+    return (self.importance + (out - batch) ** 2).mean((0, 2)).sum()
+
+
+@mutant("1.3", says="`smooth_l1_loss` is taken, which is no square for large errors")
+def smooth_l1(self, out, batch):
+    return (self.importance * F.smooth_l1_loss(out, batch, reduction="none")).mean((0, 2)).sum()
+
+
+@mutant("1.3", says="only instance 0 counts")
+def first_instance_loss(self, out, batch):
+    return (self.importance * (out - batch) ** 2)[:, 0].mean()
+
+
+@mutant("1.3", says="an axis of size 1 is added in front")
+def keepdim_one(self, out, batch):
+    return (self.importance * (out - batch) ** 2).mean((0, 2)).sum(dim=0, keepdim=True)

@@ -231,3 +231,46 @@ def gram_over_lengths(W):
     gram = W.mT @ W
     length = gram.diagonal(dim1=1, dim2=2).sqrt()
     return (gram / (length[:, :, None] * length[:, None, :])).nan_to_num()
+
+
+@mutant("1.4", says="Your result is 0 for `features` 4, and right everywhere else")
+def loop_one_short(W):
+    n = W.shape[-1]
+    d = F.normalize(W, dim=1)
+    c = torch.zeros(len(W), n, n)
+    for f in range(n - 1):
+        c[:, f] = torch.einsum("ih,ihg->ig", d[:, :, f], d)
+    return c
+
+
+@mutant("1.4", says="it is subtracted from 1")
+def distance(W):
+    d = F.normalize(W, dim=1)
+    return 1 - d.mT @ d
+
+
+@mutant("1.4", says="1 is added, and the sum is halved")
+def half_shift(W):
+    d = F.normalize(W, dim=1)
+    return (1 + d.mT @ d) / 2
+
+
+@mutant("1.4", says="Your result is right for `instances` 0, and wrong for `instances` 1, 2")
+def first_and_own(W):
+    d = F.normalize(W, dim=1)
+    return torch.einsum("hf,ihg->ifg", d[0], d)
+
+
+@mutant("1.4", says="negative values are set to 0")
+def relu_cos(W):
+    d = F.normalize(W, dim=1)
+    return (d.mT @ d).relu()
+
+
+@variant("1.4")
+def cosine_by_law(W):
+    W = W.double()
+    n = W.norm(dim=1)
+    d = torch.cdist(W.mT, W.mT)
+    c = (n[:, :, None] ** 2 + n[:, None] ** 2 - d**2) / (2 * n[:, :, None] * n[:, None]).clamp(min=1e-30)
+    return torch.where((n[:, :, None] > 0) & (n[:, None] > 0), c, 0.0).float()

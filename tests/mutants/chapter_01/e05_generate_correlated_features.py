@@ -260,3 +260,27 @@ def stacked_and_flattened(self, batch_size, n_correlated_pairs):
     shape = (batch_size, self.cfg.n_instances, n_correlated_pairs)
     present = torch.bernoulli(self.feature_probability[:, :1].expand(shape))
     return torch.stack([torch.rand(shape) * present, torch.rand(shape) * present], dim=-1).flatten(-2)
+
+
+@mutant("1.5", says="Present values do not lie evenly between 0 and 1")
+def second_scaled(self, batch_size, n_correlated_pairs):
+    s = (batch_size, self.cfg.n_instances, n_correlated_pairs)
+    m = torch.rand(s) < self.feature_probability[:, :1]
+    a = torch.rand(s)
+    return torch.stack([a, a * torch.rand(s)], -1).mul(m[..., None]).flatten(2)
+
+
+@mutant("1.5", says="The two features of a pair are not always present together")
+def neighbors_chained(self, batch_size, n_correlated_pairs):
+    s = (batch_size, self.cfg.n_instances, 2 * n_correlated_pairs)
+    m = torch.rand(s) < self.feature_probability[:, :1]
+    m[..., 1:] = m[..., :-1].clone()
+    return torch.rand(s) * m
+
+
+@mutant("1.5", says="The pairs are laid out as halves")
+def interleaved_wrong(self, batch_size, n_correlated_pairs):
+    s = (batch_size, self.cfg.n_instances, n_correlated_pairs)
+    m = torch.rand(s) < self.feature_probability[:, :1]
+    m = m.repeat(1, 1, 2)
+    return torch.rand(m.shape) * m

@@ -340,3 +340,32 @@ def drawn_as_one_of_three(self, batch_size, n_anticorrelated_pairs):
     kind = torch.multinomial(weights, batch_size * n_anticorrelated_pairs, replacement=True)
     kind = kind.reshape(len(p), batch_size, n_anticorrelated_pairs).transpose(0, 1)
     return (torch.rand(*kind.shape, 2) * F.one_hot(kind, 3)[..., :2]).flatten(2)
+
+
+@mutant("1.6", says="With a probability of 0.7 in one instance your code draws something")
+def warns(self, batch_size, n):
+    p = self.feature_probability[:, :1].clamp(max=0.5)
+    u = torch.rand(batch_size, self.cfg.n_instances, n)
+    m = torch.stack([u < p, u > 1 - p], -1)
+    return (torch.rand(m.shape) * m).flatten(2)
+
+
+@mutant("1.6", says="Features are present as often as when p is the probability of the")
+def coin_only(self, batch_size, n):
+    p = self.feature_probability[:, :1]
+    if (p > 0.5).any():
+        raise ValueError("p > 0.5")
+    c = torch.rand(batch_size, self.cfg.n_instances, n) < 0.5
+    m = torch.rand(batch_size, self.cfg.n_instances, n) < p
+    m = torch.stack([m & c, m & ~c], -1)
+    return (torch.rand(m.shape) * m).flatten(2)
+
+
+@mutant("1.6", says="With a probability of 0.7 your code raises a RuntimeError")
+def raises_runtime(self, batch_size, n):
+    p = self.feature_probability[:, :1]
+    if (p > 0.5).any():
+        raise RuntimeError("p > 0.5")
+    u = torch.rand(batch_size, self.cfg.n_instances, n)
+    m = torch.stack([u < p, u > 1 - p], -1)
+    return (torch.rand(m.shape) * m).flatten(2)

@@ -88,7 +88,7 @@ def neurons_instance_by_instance(self, features):
     return torch.stack(outs, dim=1)
 
 
-@mutant("1.7", says="the right shape but the wrong values")
+@mutant("1.7", says="a ReLU6 is applied")
 def relu6_for_relu(self, features):
     hidden = torch.nn.functional.relu6(torch.einsum("bif,ihf->bih", features, self.W))
     return torch.nn.functional.relu6(torch.einsum("bih,ihf->bif", hidden, self.W) + self.b_final)
@@ -139,3 +139,27 @@ def hidden_detached(self, features):
 def clamp_and_matmul(self, features):
     hidden = (self.W @ features[..., None]).clamp(min=0)
     return ((self.W.mT @ hidden).squeeze(-1) + self.b_final).clamp(min=0)
+
+
+@mutant("1.7", says="Your result has the right shape but the wrong values")
+def relu_twice_bias_in_hidden(self, features):
+    h = (torch.einsum("bif,ihf->bih", features, self.W) + self.b_final.mean()).relu()
+    return torch.relu(torch.einsum("bih,ihf->bif", h, self.W) + self.b_final)
+
+
+@mutant("1.7", says="the hidden layer is squared after its ReLU")
+def squared_relu(self, features):
+    h = torch.einsum("bif,ihf->bih", features, self.W).relu() ** 2
+    return torch.relu(torch.einsum("bih,ihf->bif", h, self.W) + self.b_final)
+
+
+@mutant("1.7", says="the ReLU on the hidden layer has the wrong sign")
+def negative_relu(self, features):
+    h = (-torch.einsum("bif,ihf->bih", features, self.W)).relu()
+    return torch.relu(torch.einsum("bih,ihf->bif", h, self.W) + self.b_final)
+
+
+@mutant("1.7", says="an ELU is applied on the hidden layer instead of a ReLU")
+def elu_inside(self, features):
+    h = F.elu(torch.einsum("bif,ihf->bih", features, self.W))
+    return torch.relu(torch.einsum("bih,ihf->bif", h, self.W) + self.b_final)

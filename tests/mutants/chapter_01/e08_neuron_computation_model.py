@@ -235,7 +235,7 @@ class HalfAsWide(NeuronComputationModel):
         return (torch.rand(batch_size, *p.shape) - 0.5) * (torch.rand(batch_size, *p.shape) < p)
 
 
-@mutant("1.8", says="No value is negative")
+@mutant("1.8", says="between -1 and 1")
 class OneSignForTheBatch(NeuronComputationModel):
     def generate_batch(self, batch_size):
         sign = 1 if torch.rand(()) < 0.5 else -1
@@ -292,3 +292,23 @@ class SignsDrawnSeparately(NeuronComputationModel):
             .mean(dim=0)
             .sum()
         )
+
+
+@mutant("1.8", says="both are squared before they are compared")
+class LossSquaredTwice(NeuronComputationModel):
+    def calculate_loss(self, out, batch):
+        return (self.importance * (out**2 - batch**2) ** 2).mean((0, 2)).sum()
+
+
+@mutant("1.8", says="Present values do not lie evenly between -1 and 1")
+class NormalValues(NeuronComputationModel):
+    def generate_batch(self, batch_size):
+        p = self.feature_probability
+        return torch.randn(batch_size, *p.shape).clamp(-1, 1) * (torch.rand(batch_size, *p.shape) < p)
+
+
+@mutant("1.8", says="No gradient reaches `W2`")
+class DetachW2(NeuronComputationModel):
+    def forward(self, features):
+        h = torch.einsum("bif,ihf->bih", features, self.W1).relu()
+        return torch.relu(torch.einsum("bih,ifh->bif", h, self.W2.detach()) + self.b_final)

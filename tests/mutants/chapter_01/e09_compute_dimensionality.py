@@ -1,6 +1,7 @@
 """Answers to exercise 1.9: `compute_dimensionality`."""
 
 import einops
+import numpy as np
 import torch
 import torch.nn.functional as F
 
@@ -216,3 +217,43 @@ def out_of_the_gram_matrix(W):
     squared = gram.diagonal(dim1=1, dim2=2)
     D = squared**2 / gram.square().sum(dim=-1)
     return torch.where(squared > 0, D, 0.0)
+
+
+@mutant("1.9", says="the length in the numerator is not squared and the root of the")
+def sqrt_result(W):
+    d = F.normalize(W, dim=1)
+    return (W.square().sum(1) / (d.mT @ W).square().sum(-1)).nan_to_num().sqrt()
+
+
+@mutant("1.9", says="Your result has the right shape but the wrong values")
+def first_half_features(W):
+    d = F.normalize(W, dim=1)
+    o = (d.mT @ W).square()
+    return W.square().sum(1) / o[..., : W.shape[-1] // 2 + 1].sum(-1).clamp(min=1e-09)
+
+
+@mutant("1.9", says="Your result is right wherever it should not be 0, but not 0 where it")
+def zero_features_one(W):
+    d = F.normalize(W, dim=1)
+    return (W.square().sum(1) / (d.mT @ W).square().sum(-1)).nan_to_num(nan=1.0)
+
+
+@mutant("1.9", says="A feature whose column is zero gives NaN (0 divided by 0). Its")
+def zero_features_nan(W):
+    d = W / W.norm(dim=1, keepdim=True)
+    return W.square().sum(1) / (d.mT @ W).square().sum(-1)
+
+
+@mutant("1.9", says="a number as large as 1 is added to the denominator")
+def plus_one(W):
+    d = F.normalize(W, dim=1)
+    return W.square().sum(1) / (1 + (d.mT @ W).square().sum(-1))
+
+
+@variant("1.9")
+def np_version(W):
+    w = W.detach().numpy().astype(np.float64)
+    g = np.einsum("ihf,ihg->ifg", w, w)
+    d = np.einsum("iff->if", g)
+    with np.errstate(all="ignore"):
+        return torch.tensor(np.nan_to_num(d**2 / (g**2).sum(-1)), dtype=torch.float32)

@@ -195,3 +195,51 @@ def represented_plus_alone(W):
     others = overlap.sum(dim=-1) - W.square().sum(dim=1)
     represented = W.norm(dim=1) >= 0.5
     return represented.int() + (represented & (others <= 0.25)).int()
+
+
+@mutant("1.10", says="Your result is everywhere 0.1 too large")
+def a_tenth_too_large(W):
+    o = (F.normalize(W, dim=1).mT @ W).square()
+    others = o.sum(-1) - W.square().sum(1)
+    return torch.where(W.norm(dim=1) < 0.5, 0.0, torch.where(others > 0.25, 1.0, 2.0)) + 0.1
+
+
+@mutant("1.10", says="the sum is compared with 0.5 instead of 0.25")
+def threshold_half_for_share(W):
+    o = (F.normalize(W, dim=1).mT @ W).square()
+    others = o.sum(-1) - W.square().sum(1)
+    return torch.where(W.norm(dim=1) < 0.5, 0, torch.where(others > 0.5, 1, 2))
+
+
+@mutant("1.10", says="the length is compared with 0.25 instead of 0.5")
+def threshold_quarter_for_length(W):
+    o = (F.normalize(W, dim=1).mT @ W).square()
+    others = o.sum(-1) - W.square().sum(1)
+    return torch.where(W.norm(dim=1) < 0.25, 0, torch.where(others > 0.25, 1, 2))
+
+
+@mutant("1.10", says="Your result has the right shape but the wrong values")
+def dimensionality_half(W):
+    d = F.normalize(W, dim=1)
+    D = (W.square().sum(1) / (d.mT @ W).square().sum(-1)).nan_to_num()
+    return torch.where(W.norm(dim=1) < 0.5, 0, torch.where(D < 0.75, 1, 2))
+
+
+@variant("1.10")
+def with_loops(W):
+    out = torch.zeros(W.shape[0], W.shape[2], dtype=torch.int64)
+    for i in range(W.shape[0]):
+        for f in range(W.shape[2]):
+            w = W[i, :, f]
+            if w.norm() >= 0.5:
+                s = sum(float(w / w.norm() @ W[i, :, g]) ** 2 for g in range(W.shape[2]) if g != f)
+                out[i, f] = 1 if s > 0.25 else 2
+    return out
+
+
+@variant("1.10")
+def int8_states(W):
+    G = W.mT @ W
+    n2 = G.diagonal(dim1=1, dim2=2)
+    s = (G**2).sum(-1) / n2.clamp(min=1e-12) - n2
+    return (n2 >= 0.25).to(torch.int8) * (2 - (s > 0.25).to(torch.int8))

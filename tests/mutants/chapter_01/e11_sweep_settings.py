@@ -132,7 +132,7 @@ def a_grid_that_is_not_flat(probabilities, importances, n_features):
     return p, importance
 
 
-@mutant("1.11", says="it is sorted along the axis `instances`")
+@mutant("1.11", says="the probabilities are sorted by size")
 def every_number_once(probabilities, importances, n_features):
     settings = {(p, i) for p in probabilities.tolist() for i in importances.tolist()}
     settings = sorted(settings)
@@ -161,3 +161,26 @@ def cartesian_product(probabilities, importances, n_features):
     pairs = torch.cartesian_prod(probabilities, importances)
     ones = torch.ones(len(pairs), n_features - 1)
     return pairs[:, :1].expand(-1, n_features), torch.cat([ones, pairs[:, 1:]], dim=1)
+
+
+@mutant("1.11", says="`feature_probability` has the wrong shape")
+def first_row_only(p, i, n):
+    imp = torch.ones(len(i), n)
+    imp[:, -1] = i
+    return (p[0].expand(len(i), n), imp)
+
+
+@mutant("1.11", says="`probabilities` is reversed in `probabilities`")
+def reversed_order(p, i, n):
+    P = p.flip(0).repeat_interleave(len(i))[:, None].repeat(1, n)
+    imp = torch.ones_like(P)
+    imp[:, -1] = i.repeat(len(p))
+    return (P, imp)
+
+
+@mutant("1.11", says="the two are exchanged")
+def swapped_return(p, i, n):
+    P = p.repeat_interleave(len(i))[:, None].repeat(1, n)
+    imp = torch.ones_like(P)
+    imp[:, -1] = i.repeat(len(p))
+    return (imp, P)

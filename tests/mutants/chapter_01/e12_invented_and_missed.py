@@ -150,3 +150,22 @@ def what_is_left_was_missed(out, batch):
     error = (out - batch).square()
     invented = error.masked_fill(batch != 0, 0).sum(dim=2).mean(dim=0)
     return invented, error.sum(dim=2).mean(dim=0) - invented
+
+
+@mutant("1.12", says="the two parts are exchanged")
+def swapped(out, batch):
+    e, p = ((out - batch) ** 2, batch != 0)
+    return ((e * p).sum(-1).mean(0), (e * ~p).sum(-1).mean(0))
+
+
+@mutant("1.12", says="Return two tensors")
+def stacked(out, batch):
+    e, p = ((out - batch) ** 2, batch != 0)
+    return torch.stack([(e * ~p).sum(-1).mean(0), (e * p).sum(-1).mean(0)]).T
+
+
+@mutant("1.12", says="it is divided by the whole loss")
+def shares(out, batch):
+    e, p = ((out - batch) ** 2, batch != 0)
+    a, b = ((e * ~p).sum(-1).mean(0), (e * p).sum(-1).mean(0))
+    return (a / (a + b), b / (a + b))

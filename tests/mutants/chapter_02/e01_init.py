@@ -458,3 +458,55 @@ equivalent(
     "-1: 1 -> 2",
     "-1: 1 -> 0",
 )
+
+
+@mutant("2.1", says="`b_enc` is no parameter that takes gradients, so an optimizer would")
+class BiasesAreBuffers(nn.Module):
+    def __init__(self, cfg, device=None):
+        super().__init__()
+        self.cfg = cfg
+        n, i, h = (cfg.n_instances, cfg.n_input_ae, cfg.n_hidden_ae)
+        self.W_enc = nn.Parameter(torch.randn(n, i, h, device=device))
+        if not cfg.tied_weights:
+            self.W_dec = nn.Parameter(torch.randn(n, h, i, device=device))
+        self.register_buffer("b_enc", torch.zeros(n, h, device=device))
+        self.register_buffer("b_dec", torch.zeros(n, i, device=device))
+
+
+@mutant("2.1", says="The directions in `W_enc` start with a mean length of 2.03e-06, which")
+class TinyScale(nn.Module):
+    def __init__(self, cfg, device=None):
+        super().__init__()
+        self.cfg = cfg
+        n, i, h = (cfg.n_instances, cfg.n_input_ae, cfg.n_hidden_ae)
+        self.W_enc = nn.Parameter(1e-06 * torch.randn(n, i, h, device=device))
+        if not cfg.tied_weights:
+            self.W_dec = nn.Parameter(torch.randn(n, h, i, device=device))
+        self.b_enc = nn.Parameter(torch.zeros(n, h, device=device))
+        self.b_dec = nn.Parameter(torch.zeros(n, i, device=device))
+
+
+@mutant("2.1", says="`W_enc` is the same for every latent, so that all of them would learn")
+class LatentsTheSame(nn.Module):
+    def __init__(self, cfg, device=None):
+        super().__init__()
+        self.cfg = cfg
+        n, i, h = (cfg.n_instances, cfg.n_input_ae, cfg.n_hidden_ae)
+        self.W_enc = nn.Parameter(torch.randn(n, i, 1, device=device).repeat(1, 1, h))
+        if not cfg.tied_weights:
+            self.W_dec = nn.Parameter(torch.randn(n, h, i, device=device))
+        self.b_enc = nn.Parameter(torch.zeros(n, h, device=device))
+        self.b_dec = nn.Parameter(torch.zeros(n, i, device=device))
+
+
+@mutant("2.1", says="All directions in `W_enc` lie on one line")
+class InputDimensionsTheSame(nn.Module):
+    def __init__(self, cfg, device=None):
+        super().__init__()
+        self.cfg = cfg
+        n, i, h = (cfg.n_instances, cfg.n_input_ae, cfg.n_hidden_ae)
+        self.W_enc = nn.Parameter(torch.randn(n, 1, h, device=device).repeat(1, i, 1))
+        if not cfg.tied_weights:
+            self.W_dec = nn.Parameter(torch.randn(n, h, i, device=device))
+        self.b_enc = nn.Parameter(torch.zeros(n, h, device=device))
+        self.b_dec = nn.Parameter(torch.zeros(n, i, device=device))

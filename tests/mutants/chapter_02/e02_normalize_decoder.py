@@ -420,3 +420,44 @@ class RowByRow(_Both):
     def normalize_decoder(self):
         if hasattr(self, "W_dec"):
             self.W_dec.data = self.W_dec.data / self.W_dec.data.norm(dim=2, keepdim=True).clamp_min(1e-12)
+
+
+@mutant("2.2", says="`W_dec` after `normalize_decoder` is right for `n_hidden_ae` 0, 1,")
+class OneRowOnly(_Both):
+    @torch.no_grad()
+    def normalize_decoder(self):
+        if not self.cfg.tied_weights:
+            self.W_dec[:, :2] = F.normalize(self.W_dec[:, :2], dim=-1)
+
+
+@mutant("2.2", says="A row of zeros does not stay zero in `normalize_and_return_W_dec`")
+class ZeroRowRandom(_Both):
+    def normalize_and_return_W_dec(self):
+        W = self.W_enc.mT if self.cfg.tied_weights else self.W_dec
+        n = W.norm(dim=-1, keepdim=True)
+        return torch.where(n > 0, W / n.clamp(min=1e-08), torch.ones_like(W))
+
+
+@mutant("2.2", says="the absolute value is taken")
+class AbsRows(_Both):
+    def normalize_and_return_W_dec(self):
+        return super().normalize_and_return_W_dec().abs()
+
+
+@mutant("2.2", says="No gradient flows from `normalize_and_return_W_dec` back to `W_dec`")
+class DataInReturned(_Both):
+    def normalize_and_return_W_dec(self):
+        return F.normalize((self.W_enc.mT if self.cfg.tied_weights else self.W_dec).data, dim=-1)
+
+
+@mutant("2.2", says="`W_dec` takes gradients, so it can be changed in place only under")
+class NoGradForgotten(_Both):
+    def normalize_decoder(self):
+        if not self.cfg.tied_weights:
+            self.W_dec /= self.W_dec.norm(dim=-1, keepdim=True)
+
+
+@mutant("2.2", says="The decoder that `normalize_and_return_W_dec` returns is everywhere 2")
+class LengthTwo(_Both):
+    def normalize_and_return_W_dec(self):
+        return 2 * super().normalize_and_return_W_dec()

@@ -291,3 +291,37 @@ def with_a_loop(h, W_enc, b_enc, W_dec, b_dec):
         l1.append(z.norm(p=1, dim=1).mean())
         l2.append(F.mse_loss(z @ W_dec[i] + b_dec[i], h[:, i]))
     return torch.stack(l1), torch.stack(l2)
+
+
+@mutant("2.4", says="The encoder is right, but the decoder was multiplied with the root of")
+@torch.no_grad()
+def sqrt_each(a, factor):
+    return (a.W_enc / factor, a.b_enc / factor, a.normalize_and_return_W_dec() * factor**0.5)
+
+
+@mutant("2.4", says="`b_enc` has the wrong shape")
+@torch.no_grad()
+def returned_in_other_order(a, factor):
+    return (a.W_enc / factor, a.normalize_and_return_W_dec() * factor, a.b_enc / factor)
+
+
+@mutant("2.4", says="The result for `acts` with your weights is everywhere 4.17 times what")
+@torch.no_grad()
+def log_factor(a, factor):
+    import math
+
+    return (
+        a.W_enc / math.log(factor + 1),
+        a.b_enc / math.log(factor + 1),
+        a.normalize_and_return_W_dec() * math.log(factor + 1),
+    )
+
+
+@mutant("2.4", says="The result for `acts` with your weights is right for `n_instances` 0,")
+@torch.no_grad()
+def only_first_instance(a, factor):
+    W, b, D = (a.W_enc.clone(), a.b_enc.clone(), a.normalize_and_return_W_dec().clone())
+    W[0] /= factor
+    b[0] /= factor
+    D[0] *= factor
+    return (W, b, D)

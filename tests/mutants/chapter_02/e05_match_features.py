@@ -341,3 +341,60 @@ def latents_in_the_rows(W_toy, W_dec):
 
 
 equivalent("2.5", "only the shape of the slice counts", "(:, :, 0): 0 -> -1")
+
+
+@mutant("2.5", says="the pairs are chosen greedily, the best pair first")
+def best_first_greedy(W_toy, W_dec):
+    c = torch.einsum("ihf,ijh->ifj", F.normalize(W_toy, dim=1), F.normalize(W_dec, dim=2)).clone()
+    out = torch.zeros(c.shape[:2])
+    for i in range(len(c)):
+        for _ in range(min(c.shape[1:])):
+            f, j = divmod(int(c[i].argmax()), c.shape[2])
+            out[i, f] = c[i, f, j]
+            c[i, f] = -9
+            c[i, :, j] = -9
+    return out
+
+
+@mutant("2.5", says="the pairs are chosen by the distance of the directions as they are,")
+def pairs_by_distance(W_toy, W_dec):
+    c = torch.einsum("ihf,ijh->ifj", F.normalize(W_toy, dim=1), F.normalize(W_dec, dim=2))
+    d = torch.cdist(W_toy.mT, W_dec)
+    out = torch.zeros(c.shape[:2])
+    for i in range(len(c)):
+        r, k = linear_sum_assignment(d[i].numpy())
+        out[i, r] = c[i, r, k]
+    return out
+
+
+@mutant("2.5", says="the latents' numbers are returned instead of the similarities")
+def latent_numbers(W_toy, W_dec):
+    c = torch.einsum("ihf,ijh->ifj", F.normalize(W_toy, dim=1), F.normalize(W_dec, dim=2))
+    out = torch.zeros(c.shape[:2])
+    for i in range(len(c)):
+        r, k = linear_sum_assignment(-c[i].numpy())
+        out[i, r] = torch.tensor(k).float()
+    return out
+
+
+@mutant("2.5", says="the mean over the axis `n_features` is used for all of it")
+def sum_for_all(W_toy, W_dec):
+    c = torch.einsum("ihf,ijh->ifj", F.normalize(W_toy, dim=1), F.normalize(W_dec, dim=2))
+    out = torch.zeros(c.shape[:2])
+    for i in range(len(c)):
+        r, k = linear_sum_assignment(-c[i].numpy())
+        out[i, r] = c[i, r, k]
+    return out.mean(1, keepdim=True).expand_as(out)
+
+
+@variant("2.5")
+def padded_square(W_toy, W_dec):
+    c = torch.einsum("ihf,ijh->ifj", F.normalize(W_toy, dim=1), F.normalize(W_dec, dim=2))
+    out = []
+    for m in c:
+        n = max(m.shape)
+        sq = torch.full((n, n), -10.0)
+        sq[: m.shape[0], : m.shape[1]] = m
+        _r, k = linear_sum_assignment(sq.numpy(), maximize=True)
+        out.append(torch.tensor([m[f, k[f]] if k[f] < m.shape[1] else 0.0 for f in range(m.shape[0])]))
+    return torch.stack(out)

@@ -193,3 +193,20 @@ def best_decoder_row(autoencoder):
 def neighbor_latent(autoencoder):
     decoder = autoencoder.normalize_and_return_W_dec().roll(1, dims=1)
     return F.cosine_similarity(autoencoder.W_enc.mT, decoder, dim=-1)
+
+
+@mutant("2.6", says="the distance of the two unit vectors is returned")
+def euclid(a):
+    return (F.normalize(a.W_enc, dim=1).mT - a.normalize_and_return_W_dec()).norm(dim=-1)
+
+
+@mutant("2.6", says="Your result has the right shape but the wrong values")
+def half_of_inputs(a):
+    k = a.cfg.n_input_ae // 2 + 1
+    return F.cosine_similarity(a.W_enc.mT[..., :k], a.normalize_and_return_W_dec()[..., :k], dim=-1)
+
+
+@mutant("2.6", says="it is 1 for a direction without length too")
+def zero_is_one(a):
+    c = F.cosine_similarity(a.W_enc.mT, a.normalize_and_return_W_dec(), dim=-1)
+    return torch.where(c == 0, 1.0, c)

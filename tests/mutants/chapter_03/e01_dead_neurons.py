@@ -232,7 +232,7 @@ def padded_to_all_steps(frac_active, window):
     )
 
 
-@mutant("3.1", function="dead_share", says="only the last index of the axis `windows` is returned")
+@mutant("3.1", function="dead_share", says="only the last window is looked at")
 def last_window_only(frac_active, window):
     return (frac_active[-window:] == 0).all(dim=0).float().mean()
 
@@ -246,3 +246,52 @@ def with_max_pooling(frac_active, window):
 @variant("3.1")
 def sum_is_zero(frac_active_in_window):
     return ~(frac_active_in_window.sum(dim=0) > 0)
+
+
+@mutant("3.1", says="only the end of the window is looked at")
+def zero_in_last_two(x):
+    return (x[-2:] == 0).all(0)
+
+
+@mutant("3.1", says="The mask holds torch.uint8 values (its values would be right);")
+def ints(x):
+    return (x == 0).all(0).to(torch.uint8)
+
+
+@mutant("3.1", says="5 of 21 latents are judged wrongly")
+def below_mean(x):
+    return x.mean(0) < x.mean()
+
+
+@mutant("3.1", function="dead_share", says="a share that is small but not zero counts as dead")
+def rarely_is_dead(frac_active, window):
+    return torch.stack(
+        [
+            (frac_active[t : t + window].mean(0) < 0.01).float().mean()
+            for t in range(len(frac_active) - window + 1)
+        ]
+    )
+
+
+@mutant(
+    "3.1", function="dead_share", says="a latent counts as dead that is silent in *any* step of the window"
+)
+def per_latent_any(frac_active, window):
+    return torch.stack(
+        [
+            (frac_active[t : t + window] == 0).any(0).float().mean()
+            for t in range(len(frac_active) - window + 1)
+        ]
+    )
+
+
+@mutant(
+    "3.1", function="dead_share", says="along `steps` each place gets the `frac_active` of the one after it"
+)
+def starts_at_one(frac_active, window):
+    return torch.stack(
+        [
+            (frac_active[t : t + window] == 0).all(0).float().mean()
+            for t in range(1, len(frac_active) - window + 2)
+        ]
+    )

@@ -480,3 +480,81 @@ def everywhere_then_where(autoencoder, frac_active_in_window, neuron_resample_sc
 
 
 equivalent("3.2", "the new vectors have two axes, so that 1 is the last", "dim=-1: -1 -> 1")
+
+
+def _put(a, dead, v, scale=0.2, bias=True):
+    """Right with the right latents and vectors."""
+    a.W_enc.mT[dead] = scale * v
+    if not a.cfg.tied_weights:
+        a.W_dec[dead] = v
+    if bias:
+        a.b_enc[dead] = 0
+
+
+@mutant("3.2", says="In every new direction all numbers are equally large, and only their")
+@torch.no_grad()
+def signs_only(a, r, s=0.2):
+    dead = (r == 0).all(0)
+    _put(a, dead, F.normalize(torch.randn(int(dead.sum()), a.cfg.n_input_ae).sign(), dim=-1), s)
+
+
+@mutant("3.2", says="Some dead latents got the same vector (latents of the same number in")
+@torch.no_grad()
+def copies_living(a, r, s=0.2):
+    dead = (r == 0).all(0)
+    W = a.W_enc.mT.clone()
+    v = (
+        torch.stack(
+            [
+                W[i, int((~dead[i]).nonzero()[0]) if (~dead[i]).any() else 0]
+                for i in dead.nonzero()[:, 0].tolist()
+            ]
+        )
+        if dead.any()
+        else torch.zeros(0, a.cfg.n_input_ae)
+    )
+    _put(a, dead, F.normalize(v + 0.01 * torch.randn(v.shape), dim=-1), s)
+
+
+@mutant("3.2", says="The new directions favor the diagonals or the axes")
+@torch.no_grad()
+def squared_uniform(a, r, s=0.2):
+    dead = (r == 0).all(0)
+    v = torch.rand(int(dead.sum()), a.cfg.n_input_ae) * 2 - 1
+    _put(a, dead, F.normalize(v**3, dim=-1), s)
+
+
+@mutant("3.2", says="`b_dec` was changed")
+@torch.no_grad()
+def orthogonalized(a, r, s=0.2):
+    dead = (r == 0).all(0)
+    v = F.normalize(torch.randn(int(dead.sum()), a.cfg.n_input_ae), dim=-1)
+    _put(a, dead, v, s)
+    a.b_dec.zero_()
+
+
+@mutant("3.2", says="The encoder bias of the new latents is not 0")
+@torch.no_grad()
+def bias_minus(a, r, s=0.2):
+    dead = (r == 0).all(0)
+    _put(a, dead, F.normalize(torch.randn(int(dead.sum()), a.cfg.n_input_ae), dim=-1), s)
+    a.b_enc[dead] = -0.1
+
+
+@mutant("3.2", says="The new encoder columns have different lengths")
+@torch.no_grad()
+def keeps_old_encoder_length(a, r, s=0.2):
+    dead = (r == 0).all(0)
+    old = a.W_enc.mT[dead].norm(dim=-1, keepdim=True)
+    v = F.normalize(torch.randn(int(dead.sum()), a.cfg.n_input_ae), dim=-1)
+    _put(a, dead, v, s)
+    a.W_enc.mT[dead] = s * old * v
+
+
+@variant("3.2")
+@torch.no_grad()
+def box_muller(a, r, s=0.2):
+    dead = (r == 0).all(0)
+    n, d = (int(dead.sum()), a.cfg.n_input_ae)
+    g = torch.sqrt(-2 * torch.log(1 - torch.rand(n, d))) * torch.cos(2 * torch.pi * torch.rand(n, d))
+    _put(a, dead, g / g.norm(dim=-1, keepdim=True), s)

@@ -660,3 +660,94 @@ equivalent(
     "directions.norm(dim=-1, keepdim=True).clamp_min(1e-08): 1e-08 -> 2e-08",
     "directions.norm(dim=-1, keepdim=True).clamp_min(1e-08): 1e-08 -> 5e-09",
 )
+
+
+def _drawn_by(a, r, h, s, p=lambda l2: l2**2, bias=True, vec=None, n_alive=None):
+    """Right as it is; a wrong answer gives weights or a vector of its own."""
+    dead = (r == 0).all(0)
+    l2 = a(h).l2_loss
+    for i in range(len(dead)):
+        n = int(dead[i].sum())
+        if n == 0 or l2[:, i].sum() == 0:
+            continue
+        c = torch.multinomial(p(l2[:, i]), n, replacement=True)
+        v = F.normalize(h[c, i] - a.b_dec[i] if vec is None else vec(c, i), dim=-1)
+        al = a.W_enc[i][:, ~dead[i]].norm(dim=0)
+        m = al.mean() if len(al) else 1.0
+        a.W_enc[i].T[dead[i]] = s * m * v
+        if not a.cfg.tied_weights:
+            a.W_dec[i, dead[i]] = v
+        if bias:
+            a.b_enc[i, dead[i]] = 0
+
+
+@mutant("3.3", says="The inputs are drawn with the wrong probabilities")
+@torch.no_grad()
+def exp_weights(a, r, h, s=0.2):
+    _drawn_by(a, r, h, s, p=lambda l: l.exp())
+
+
+@mutant("3.3", says="The inputs are drawn with the wrong probabilities")
+@torch.no_grad()
+def rank_weights(a, r, h, s=0.2):
+    _drawn_by(a, r, h, s, p=lambda l: l.argsort().argsort().float() + 1)
+
+
+@mutant("3.3", says="The inputs are drawn with the wrong probabilities")
+@torch.no_grad()
+def above_mean_only(a, r, h, s=0.2):
+    _drawn_by(a, r, h, s, p=lambda l: l**2 * (l >= l.mean()))
+
+
+@mutant("3.3", says="The new directions are rows of `h + b_dec`")
+@torch.no_grad()
+def plus_b_dec(a, r, h, s=0.2):
+    _drawn_by(a, r, h, s, vec=lambda c, i: h[c, i] + a.b_dec[i])
+
+
+@mutant("3.3", says="The new directions are rows of `h` minus the mean of the batch, not")
+@torch.no_grad()
+def minus_mean_input(a, r, h, s=0.2):
+    _drawn_by(a, r, h, s, vec=lambda c, i: h[c, i] - h[:, i].mean(0))
+
+
+@mutant("3.3", says="The inputs are drawn with the wrong probabilities")
+@torch.no_grad()
+def next_input(a, r, h, s=0.2):
+    _drawn_by(a, r, h, s, vec=lambda c, i: h[(c + 1) % len(h), i] - a.b_dec[i])
+
+
+@mutant("3.3", says="The new directions are no rows of `h - b_dec`")
+@torch.no_grad()
+def mixed_inputs(a, r, h, s=0.2):
+    _drawn_by(a, r, h, s, vec=lambda c, i: h[c, i] + h[c.flip(0), i] - 2 * a.b_dec[i])
+
+
+@mutant("3.3", says="The new directions are rows of `b_dec - h`")
+@torch.no_grad()
+def opposite(a, r, h, s=0.2):
+    _drawn_by(a, r, h, s, vec=lambda c, i: a.b_dec[i] - h[c, i])
+
+
+@variant("3.3")
+@torch.no_grad()
+def searchsorted(a, r, h, s=0.2):
+    dead = (r == 0).all(0)
+    l2 = a(h).l2_loss.double() ** 2
+    for i, j in dead.nonzero().tolist():
+        if l2[:, i].sum() == 0:
+            continue
+        c = int(
+            torch.searchsorted(
+                l2[:, i].cumsum(0), torch.rand((), dtype=torch.float64) * l2[:, i].sum()
+            ).clamp(max=len(h) - 1)
+        )
+        v = h[c, i] - a.b_dec[i]
+        if v.norm() == 0:
+            continue
+        v = v / v.norm()
+        al = a.W_enc[i].norm(dim=0)[~dead[i]]
+        a.W_enc[i, :, j] = s * (al.mean() if len(al) else 1) * v
+        a.b_enc[i, j] = 0
+        if not a.cfg.tied_weights:
+            a.W_dec[i, j] = v

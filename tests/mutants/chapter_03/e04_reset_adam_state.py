@@ -333,3 +333,52 @@ def multiplied_with_a_mask(optimizer, autoencoder, resampled):
         mask = {"W_enc": alive[:, None, :], "W_dec": alive[:, :, None], "b_enc": alive}[name]
         for moment in ("exp_avg", "exp_avg_sq"):
             optimizer.state[parameter][moment].mul_(mask)
+
+
+def _reset_named(
+    o,
+    a,
+    res,
+    names=("W_enc", "b_enc", "W_dec"),
+    ms=("exp_avg", "exp_avg_sq"),
+    f=lambda t, m: t.masked_fill_(m, 0),
+):
+    """Right as it is; a wrong answer resets less, or to something else."""
+    for n in names:
+        p = getattr(a, n, None)
+        if p is None or p not in o.state:
+            continue
+        m = {"W_enc": res[:, None], "b_enc": res, "W_dec": res[..., None]}[n]
+        for k in ms:
+            f(o.state[p][k], m.expand(p.shape))
+
+
+@mutant("3.4", says="`exp_avg` of `W_enc` is not 0 everywhere for the resampled latents")
+@torch.no_grad()
+def halves(o, a, res):
+    _reset_named(o, a, res, f=lambda t, m: t.mul_(torch.where(m, 0.5, 1.0)))
+
+
+@mutant("3.4", says="`exp_avg_sq` of `W_enc` was set to 1 for the resampled latents, not")
+@torch.no_grad()
+def sq_to_one(o, a, res):
+    _reset_named(o, a, res, ms=("exp_avg",))
+    _reset_named(o, a, res, ms=("exp_avg_sq",), f=lambda t, m: t.masked_fill_(m, 1))
+
+
+@mutant("3.4", says="`exp_avg` of `W_enc` is not 0 everywhere for the resampled latents")
+@torch.no_grad()
+def nearly_zero(o, a, res):
+    _reset_named(o, a, res, f=lambda t, m: t.copy_(torch.where(m, 0.001 * torch.randn(t.shape), t)))
+
+
+@mutant("3.4", says="The state of `b_enc` was kept")
+@torch.no_grad()
+def no_bias(o, a, res):
+    _reset_named(o, a, res, names=("W_enc", "W_dec"))
+
+
+@mutant("3.4", says="The first moment, `exp_avg`, was kept")
+@torch.no_grad()
+def only_sq(o, a, res):
+    _reset_named(o, a, res, ms=("exp_avg_sq",))
