@@ -101,7 +101,7 @@ def feature_logit_effect(check: Check) -> None:
         }
         found = check.call(model_handle, autoencoder_handle, latent, instance, k)
         effect, top, bottom = fields(check, found, "effect, top, bottom")
-        effect = check.tensor(effect, "`effect`")
+        effect = check.tensor(effect, "`effect`").to(expected.dtype)
         if effect.shape == expected.shape:
             # Softmax does not see a constant that is added to all logits.
             effect, shown = effect - effect.mean(), expected - expected.mean()

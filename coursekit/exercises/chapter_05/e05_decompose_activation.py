@@ -153,7 +153,11 @@ def _check_active(features: Any, acts: Tensor, others: Tensor, expected: Tensor)
         raise Mistake(
             "`features` is a mask; expected the numbers of the latents that fire, the most active first."
         )
-    if isinstance(features, Tensor) and features.is_floating_point() and features.numel():
+    if (
+        isinstance(features, Tensor)
+        and (features.is_floating_point() or features.is_complex())
+        and features.numel()
+    ):
         said = " (these are their activations)" if agree(features, acts[expected]) else ""
         raise Mistake(
             f"`features` should hold the numbers of the latents{said}, but holds {features.dtype} values."
