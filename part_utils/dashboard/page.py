@@ -1,5 +1,6 @@
 """The dashboard as one HTML page that needs nothing but itself."""
 
+import json
 from collections.abc import Iterable
 from html import escape
 from pathlib import Path
@@ -18,6 +19,7 @@ from part_utils.dashboard.panels import (
     one_line,
     panel_css,
     percent,
+    plain_html,
 )
 from part_utils.dashboard.statistics import (
     DashboardConfig,
@@ -59,7 +61,7 @@ class Dashboard:
         return path
 
     def _repr_html_(self) -> str:
-        return framed(self.html(), _title(self.statistics))
+        return framed(self.html(), _title(self.statistics), instead=plain_html(self.statistics))
 
     def __repr__(self) -> str:
         return f"<Dashboard of {len(self.statistics.latents)} latents of {instance_name(self.statistics.instance)}>"
@@ -151,6 +153,7 @@ def page_html(statistics: DashboardStatistics) -> str:
         about=escape(about),
         style=panel_css() + (STATIC / "page.css").read_text(encoding="utf-8"),
         items="\n".join(_item(statistics, latent) for latent in statistics.latents),
+        n_copies=sum(its.copied_neuron is not None for its in statistics.latents.values()),
         templates="\n".join(
             f"<template id=latent-{latent}>{latent_panel_html(statistics, latent)}</template>"
             for latent in statistics.latents
@@ -170,8 +173,14 @@ def _item(statistics: DashboardStatistics, latent: int) -> str:
     else:
         peaks = "  ".join(one_line(string) for string in common_peaks(statistics, latent))
         what = f"<span class='what code'>{peaks}</span>"
+    copy = its.copied_neuron is not None
+    mark = f"<abbr title='copies neuron {its.copied_neuron}'>n</abbr>" if copy else ""
+    words = {statistics.strings[token]: round(strength, 3) for token, strength in its.fires_on}
     return (
         f"<li><a href='#latent-{latent}' data-latent={latent} data-rate={its.rate:.3g}"
-        f" data-concentration={its.concentration:.3f}><span class=n>{latent}</span>{what}"
+        f" data-concentration={its.concentration:.3f} data-favored={len(its.favored)}{' data-copy' * copy}"
+        f" data-words='{escape(json.dumps(words, ensure_ascii=True))}'"
+        f" tabindex={0 if latent == next(iter(statistics.latents)) else -1}>"
+        f"<span class=n>{mark}{latent}</span>{what}"
         f"<span class=rate>{percent(its.rate)}</span></a></li>"
     )

@@ -4,6 +4,7 @@ import math
 from collections import Counter
 from html import escape
 from pathlib import Path
+from string import Template
 
 from part_utils.dashboard.statistics import (
     Context,
@@ -12,6 +13,7 @@ from part_utils.dashboard.statistics import (
     LatentStatistics,
     SimilarLatent,
 )
+from part_utils.palette import BLUE, GREEN, ORANGE, SKY, VERMILION, rgb
 from part_utils.plots.text import HIDDEN
 
 STATIC = Path(__file__).parent / "static"
@@ -24,15 +26,25 @@ VISIBLE = HIDDEN | str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "\n": 
 
 def panel_css() -> str:
     """Return the style of what `latent_panel_html` returns; it touches nothing outside `.latent`."""
-    return (STATIC / "panels.css").read_text(encoding="utf-8")
+    style = Template((STATIC / "panels.css").read_text(encoding="utf-8"))
+    colors = {"blue": BLUE, "sky": SKY, "orange": ORANGE, "vermilion": VERMILION, "green": GREEN}
+    channels = {f"{name}_rgb": " ".join(map(str, rgb(color))) for name, color in colors.items()}
+    return style.substitute(colors, **channels)
 
 
-def framed(page: str, title: str) -> str:
-    """Return a page inside another one. A notebook's styles for tables and lists do not reach into it."""
+def framed(page: str, title: str, instead: str = "") -> str:
+    """Return a page inside another one. A notebook's styles for tables and lists do not reach into it.
+
+    Args:
+        page: the whole page.
+        title: what it is, for those who do not see it.
+        instead: HTML without scripts and styles, shown where frames are taken out, as in a notebook that one does not
+            trust and on GitHub. They leave what stands between a frame's tags; a browser that shows the frame hides it.
+    """
     inside = page.replace("&", "&amp;").replace('"', "&quot;")
     return (
         f'<iframe title="{escape(title)}" srcdoc="{inside}" loading="lazy" '
-        'style="width: 100%; height: 46rem; border: 1px solid #8886; border-radius: 6px"></iframe>'
+        f'style="width: 100%; height: 46rem; border: 1px solid #8886; border-radius: 6px">{instead}</iframe>'
     )
 
 
@@ -55,18 +67,26 @@ def latent_panel_html(statistics: DashboardStatistics, latent: int) -> str:
     its = statistics.latents[latent]
     name = f" <span class=name>{escape(its.name)}</span>" if its.name else ""
     panels = [
+        _panel("Neurons", _neurons(its)),
         _panel("Firing rate", _rate(statistics, its)),
         _panel("Activations", _activations(its)),
         _panel("Where it fires", _labels(statistics, its), "wide"),
-        _panel("Direct effect on the logits", _logits(statistics, its)),
-        _panel("Neurons", _neurons(its)),
         _panel("Similar latents", _similar(statistics, its), "wide"),
     ]
+    # First what one comes for: the text and the logits. A laptop's screen holds both.
     return (
         f"<article class=latent data-latent={latent}>"
-        f"<h2>Latent {latent}{name}</h2>{_facts(statistics, its)}"
-        f"<div class=panels>{''.join(panels)}</div>{_contexts(statistics, its)}</article>"
+        f"<h2>Latent {latent}{name}{_copy(its)}</h2>{_facts(statistics, its)}"
+        f"{_strongest(statistics, its)}{_panel('What comes next', _logits(statistics, its), 'effects')}"
+        f"{_contexts(statistics, its)}<div class=panels>{''.join(panels)}</div></article>"
     )
+
+
+def _copy(its: LatentStatistics) -> str:
+    if its.copied_neuron is None:
+        return ""
+    share = percent(its.neurons[0][1] ** 2)
+    return f" <span class=copy>copies neuron {its.copied_neuron} ({share} of its direction)</span>"
 
 
 def percent(share: float) -> str:
@@ -203,21 +223,50 @@ def _lift(share: float, text: float) -> str:
 
 
 def _logits(statistics: DashboardStatistics, its: LatentStatistics) -> str:
-    largest = max(abs(value) for _, value in its.top_logits + its.bottom_logits) or 1.0
+    # In units that mean something: what the latent adds where it is at its largest.
+    full = its.largest or 1.0
 
-    def rows(tokens: list[tuple[int, float]], kind: str) -> str:
-        return "".join(
+    def effects(title: str, kind: str, tokens: list[tuple[int, float]]) -> str:
+        largest = max((abs(value) for _, value in tokens), default=1.0) or 1.0
+        rows = "".join(
             f"<tr><td class='tok {kind}' style='--s:{min(abs(value) / largest, 1):.2f}'>"
-            f"{one_line(statistics.strings[token])}</td><td>{value:+.2f}</td></tr>"
+            f"{one_line(statistics.strings[token])}</td><td>{value * full:+.2f}</td></tr>"
             for token, value in tokens
         )
+        return f"<table><caption>{title}</caption>{rows}</table>"
 
-    return (
-        "<div class=two><table><caption>more likely</caption>"
-        f"{rows(its.top_logits, 'up')}</table><table><caption>less likely</caption>"
-        f"{rows(its.bottom_logits, 'down')}</table></div>"
-        "<p>Next tokens, through the weights alone: logits per unit of activation, before the final LayerNorm.</p>"
+    most = max((share for _, share in its.followers), default=1.0)
+    followed = "".join(
+        f"<tr><td class='tok seen' style='--s:{share / most:.2f}'>"
+        f"{one_line(statistics.strings[token])}</td><td>{'✓' if token in its.favored else ''}</td>"
+        f"<td>{percent(share)}</td></tr>"
+        for token, share in its.followers
     )
+    measured = (
+        effects("ablation: falls without it", "up", its.ablation_logits)
+        if its.ablation_logits
+        else "<p>No ablation: it never fires before a next token.</p>"
+    )
+    return (
+        f"<div class=four><table><caption>what really came next</caption>{followed}</table>"
+        f"{effects('direct effect: more likely', 'up', its.top_logits)}{measured}"
+        f"{effects('direct effect: less likely', 'down', its.bottom_logits)}</div>"
+        f"<p>{_agreement(its)} Logits, for the latent at its largest activation: the direct effect through the weights"
+        " alone, before the final LayerNorm; the ablation in the largest contexts. ✓: among those favored most.</p>"
+    )
+
+
+def _agreement(its: LatentStatistics) -> str:
+    told = []
+    if its.followers:
+        n, k = len(its.followers), 2 * len(its.top_logits)
+        told.append(
+            f"<strong>{len(its.favored)} of the {n} most common next tokens are among the {k} that the direct effect"
+            " favors most.</strong>"
+        )
+    if its.agreement is not None:
+        told.append(f"Over all tokens, ablation and direct effect correlate by {_two(its.agreement)}.")
+    return " ".join(told)
 
 
 def _neurons(its: LatentStatistics) -> str:
@@ -276,10 +325,16 @@ def _two(value: float) -> str:
     return f"{round(value, 2) + 0.0:.2f}".replace("-", "−")
 
 
-def _contexts(statistics: DashboardStatistics, its: LatentStatistics) -> str:
+def _strongest(statistics: DashboardStatistics, its: LatentStatistics) -> str:
     if not its.n_fired:
         return "<p class=silent>It fires on no token of this text, so there is nothing to show.</p>"
     top = _group(statistics, its, its.top, "Largest activations", "at most one from each row of text")
+    return f"<div class=contexts>{top}</div>"
+
+
+def _contexts(statistics: DashboardStatistics, its: LatentStatistics) -> str:
+    if not its.n_fired:
+        return ""
     parts = []
     for index, group in enumerate(its.groups):
         note = f"{group.n_tokens:,} token{'s' if group.n_tokens != 1 else ''}"
@@ -288,6 +343,7 @@ def _contexts(statistics: DashboardStatistics, its: LatentStatistics) -> str:
         elif group.n_tokens > len(group.contexts):
             note += f", {len(group.contexts)} of them at random"
         title = f"Activation {group.low:.2g} to {group.high:.2g}"
+        title += f" ({group.low / its.largest:.0%} to {group.high / its.largest:.0%} of its largest)"
         if index == 0 and len(its.groups) == 1:
             title = "All activations"
         parts.append(_group(statistics, its, group, title, note))
@@ -295,7 +351,7 @@ def _contexts(statistics: DashboardStatistics, its: LatentStatistics) -> str:
         "<p>Underlined: without the latent, the loss on the next token rises (line) or falls (dots) by"
         f" {LARGE_EFFECT} nats or more.</p>"
     )
-    return f"<div class=contexts>{top}{''.join(parts)}{legend}</div>"
+    return f"<div class=contexts>{''.join(parts)}{legend}</div>"
 
 
 def _group(
@@ -336,3 +392,34 @@ def common_peaks(statistics: DashboardStatistics, latent: int, n: int = 3) -> li
     contexts = statistics.latents[latent].top.contexts
     counted = Counter(statistics.strings[context.tokens[context.peak]] for context in contexts)
     return [string for string, _ in counted.most_common(n)]
+
+
+def plain_html(statistics: DashboardStatistics, n_latents: int = 12, n_contexts: int = 3) -> str:
+    """Return the essence of a dashboard without a script, a style or a frame, for places that take these out."""
+    parts = []
+    for latent, its in list(statistics.latents.items())[:n_latents]:
+        lines = "".join(
+            f"<li>{context.acts[context.peak]:.2f}: <code>{_words(statistics, context.tokens[: context.peak])}"
+            f"<b>[{_words(statistics, context.tokens[context.peak : context.peak + 1])}]</b>"
+            f"{_words(statistics, context.tokens[context.peak + 1 :])}</code></li>"
+            for context in its.top.contexts[:n_contexts]
+        )
+        lists = (("Favors", its.top_logits), ("What really came next", its.followers))
+        told = "<br>".join(
+            f"{what}: "
+            + ", ".join(f"<code>{one_line(statistics.strings[token])}</code>" for token, _ in tokens[:8])
+            for what, tokens in lists
+            if tokens
+        )
+        name = f", {escape(its.name)}" if its.name else ""
+        parts.append(
+            f"<p><b>Latent {latent}{name}</b>: fires on {percent(its.rate)} of the tokens.<br>{told}</p>"
+            f"<ul>{lines}</ul>"
+        )
+    left = len(statistics.latents) - n_latents
+    more = f"<p>And {left} more latents.</p>" if left > 0 else ""
+    return f"<p>Trust the notebook, or run this cell, to see the whole page.</p>{''.join(parts)}{more}"
+
+
+def _words(statistics: DashboardStatistics, tokens: list[int]) -> str:
+    return "".join(visible(statistics.strings[token]).replace("<br>", "") for token in tokens)

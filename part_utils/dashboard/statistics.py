@@ -140,8 +140,9 @@ class LatentStatistics:
     """Correlation over the vocabulary of the direct effect with the measured one."""
     followers: list[tuple[int, float]]
     """The tokens that most often came next, and the share of the latent's activation after which each did."""
-    n_favored: int
-    """How many of the followers are among the tokens that the direct effect favors most, twice as many as are shown."""
+    favored: list[int]
+    """Those of the followers that are among the tokens which the direct effect favors most, twice as many as are
+    shown."""
     fires_on: list[tuple[int, float]]
     """Tokens, and the latent's mean activation on them, as a share of its largest, the largest first."""
     neurons: list[tuple[int, float]]
@@ -548,7 +549,7 @@ def _from_weights(
                 "bottom_logits": _entries(effect, bottom.tolist()),
                 "ablation_logits": _entries(change, ablation) if change.any() else [],
                 "agreement": _correlation(effect, change),
-                "n_favored": sum(token in favored for token, _ in follow),
+                "favored": [token for token, _ in follow if token in favored],
                 "neurons": _entries(direction, neurons.tolist()),
                 "n_half": n_half,
                 "n_ninety": n_ninety,

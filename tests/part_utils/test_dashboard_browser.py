@@ -118,12 +118,121 @@ def test_search(opened: Opened, statistics: DashboardStatistics) -> None:
 
 
 def test_sort(opened: Opened, statistics: DashboardStatistics) -> None:
-    for key in ("rate", "concentration"):
+    values = {
+        "rate": lambda its: its.rate,
+        "concentration": lambda its: its.concentration,
+        "favored": lambda its: len(its.favored),
+    }
+    for key, value in values.items():
         opened.page.select_option("#sort", key)
-        expected = sorted(LATENTS, key=lambda latent: -getattr(statistics.latents[latent], key))
+        expected = sorted(LATENTS, key=lambda latent: -value(statistics.latents[latent]))
         assert opened.listed() == expected
     opened.page.select_option("#sort", "latent")
     assert opened.listed() == LATENTS
+
+
+def test_search_ranks_by_how_strongly_a_latent_fires(opened: Opened, statistics: DashboardStatistics) -> None:
+    def strength(latent: int) -> float:
+        its = statistics.latents[latent]
+        return max(
+            (
+                share if statistics.strings[token] == " word3" else share / 2
+                for token, share in its.fires_on
+                if " word3" in statistics.strings[token]
+            ),
+            default=0.0,
+        )
+
+    opened.page.fill("#search", " word3")
+    listed = [latent for latent in opened.listed() if strength(latent)]
+    assert listed
+    assert listed == sorted(listed, key=lambda latent: (-strength(latent), latent))
+    assert opened.listed()[: len(listed)] == listed
+    # With the space only tokens that begin with one are the word.
+    opened.page.fill("#search", "3word")
+    assert opened.listed() == []
+
+
+def test_copies_of_neurons_say_so_and_can_be_hidden(
+    browser: Browser, statistics: DashboardStatistics, tmp_path: Path
+) -> None:
+    its = statistics.latents[3]
+    copy = replace(its, neurons=[(5, 0.9), *its.neurons[1:]])
+    assert copy.copied_neuron == 5
+    plain = {
+        latent: replace(other, neurons=[(0, 0.5), *other.neurons[1:]])
+        for latent, other in statistics.latents.items()
+    }
+    altered = replace(statistics, latents={**plain, 3: copy})
+    opened = Opened(browser, Dashboard(altered).save(tmp_path / "page.html"))
+    page = opened.page
+    page.click("#list a[data-latent='3']")
+    assert "copies neuron 5 (81 %" in page.inner_text("h2")
+    page.check("#copies")
+    assert opened.listed() == [0, 7, 12]
+    assert opened.shown() == 0
+    page.fill("#search", "3")
+    assert opened.listed()[0] == 3  # asked for by its number, it is shown
+    page.context.close()
+
+
+def test_the_list_and_the_contexts_are_one_tab_stop_each(opened: Opened) -> None:
+    page = opened.page
+    stops = "all => all.filter(e => e.tabIndex === 0).length"
+    page.focus("#search")
+    for _ in range(6):
+        if page.evaluate("document.activeElement.closest('#list') !== null"):
+            break
+        page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.dataset.latent") == "0"
+    for key, latent in (("ArrowDown", 3), ("End", 12), ("ArrowUp", 7), ("Home", 0)):
+        page.keyboard.press(key)
+        assert opened.shown() == latent
+        assert page.evaluate("document.activeElement.dataset.latent") == str(latent)
+        assert page.eval_on_selector_all("#list a", stops) == 1
+        assert page.eval_on_selector_all(".ctx", stops) == 1
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.classList.contains('ctx')")
+    page.keyboard.press("ArrowDown")
+    assert page.eval_on_selector_all(".ctx", stops) == 1
+
+
+def test_texts_and_logits_are_on_the_first_screen(
+    browser: Browser, statistics: DashboardStatistics, tmp_path: Path
+) -> None:
+    its = statistics.latents[0]
+    # As many as the default shows.
+    full = replace(its, top=replace(its.top, contexts=(its.top.contexts * 12)[:12]))
+    path = Dashboard(replace(statistics, latents={0: full})).save(tmp_path / "page.html")
+    opened = Opened(browser, path, viewport={"width": 1280, "height": 900})
+    for selector in (".contexts .ctx >> nth=11", ".effects .four"):
+        box = opened.page.locator(selector).bounding_box()
+        assert box is not None
+        assert box["y"] + box["height"] <= 900
+    # No card is stretched to the height of its neighbor.
+    empty = opened.page.eval_on_selector_all(
+        ".panel",
+        """all => all.map(panel => panel.getBoundingClientRect().bottom
+                                   - panel.lastElementChild.getBoundingClientRect().bottom)""",
+    )
+    assert max(empty) < 20
+    opened.page.context.close()
+
+
+def test_where_frames_are_taken_out_the_essence_stays(
+    browser: Browser, statistics: DashboardStatistics, tmp_path: Path
+) -> None:
+    """As JupyterLab does in a notebook that is not trusted, and GitHub always."""
+    frame = Dashboard(statistics)._repr_html_()
+    inside = frame[frame.index(">", frame.rindex("style=")) + 1 : frame.rindex("</iframe>")]
+    outer = tmp_path / "notebook.html"
+    outer.write_text(f"<!doctype html><meta charset=utf-8>{inside}", "utf-8")
+    opened = Opened(browser, outer)
+    assert "Latent 7, the seventh heaven" in opened.page.inner_text("body")
+    assert "What really came next" in opened.page.inner_text("body")
+    tags = opened.page.eval_on_selector_all("body *", "all => [...new Set(all.map(e => e.localName))]")
+    assert set(tags) <= {"p", "b", "br", "ul", "li", "code"}
+    opened.page.context.close()
 
 
 def test_pointing_at_a_token(opened: Opened, statistics: DashboardStatistics) -> None:

@@ -1,13 +1,14 @@
 "use strict";
 (() => {
   const byId = (id) => document.getElementById(id);
-  const main = byId("main"), list = byId("list"), search = byId("search"), sort = byId("sort");
+  const main = byId("main"), list = byId("list"), search = byId("search"), sort = byId("sort"), copies = byId("copies");
   const tip = byId("tip"), live = byId("live"), found = byId("found");
   const items = [...list.children].map((element) => {
     const link = element.firstElementChild;
     return {
       element, link, latent: Number(link.dataset.latent), rate: Number(link.dataset.rate),
-      concentration: Number(link.dataset.concentration), text: null,
+      concentration: Number(link.dataset.concentration), favored: Number(link.dataset.favored),
+      copy: "copy" in link.dataset, words: Object.entries(JSON.parse(link.dataset.words)), text: null,
     };
   });
   let shown = items, current = null;
@@ -29,17 +30,34 @@
     return item.text;
   }
 
+  // How strongly a latent fires on a word: the largest over the tokens that are the word (a space at the start counts),
+  // and half of it for tokens that only contain it. 0 if it is just somewhere in the texts, -1 if it is nowhere.
+  function score(item, query, words) {
+    if (String(item.latent) === query.trim()) return Infinity;
+    let strength = 0;
+    for (const [word, share] of item.words) {
+      if (word === words) strength = Math.max(strength, share);
+      else if (word.toLowerCase() === query) strength = Math.max(strength, 0.9 * share);
+      else if (word.toLowerCase().includes(query)) strength = Math.max(strength, 0.5 * share);
+    }
+    if (strength > 0) return strength;
+    return textOf(item).includes(query) || textOf(item).includes(query.trim()) ? 0 : -1;
+  }
+
   function update() {
-    const query = search.value.replace(/^#/, "").toLowerCase();
-    const key = sort.value;
-    const matches = query.trim() === "" ? items : items.filter((item) =>
-      String(item.latent) === query.trim() || textOf(item).includes(query) ||
-      textOf(item).includes(query.trim()));
-    const exact = (item) => (String(item.latent) === query.trim() ? 1 : 0);
-    shown = [...matches].sort((a, b) => exact(b) - exact(a) ||
-      (key === "latent" ? a.latent - b.latent : b[key] - a[key] || a.latent - b.latent));
+    const words = search.value.replace(/^#/, ""), query = words.toLowerCase();
+    const key = sort.value, searching = query.trim() !== "";
+    const scores = new Map(items.map((item) => [item, searching ? score(item, query, words) : 0]));
+    shown = items.filter((item) => scores.get(item) >= 0 && !(copies.checked && item.copy && scores.get(item) < Infinity));
+    // Equal scores give the order that was chosen. Infinity - Infinity is no number, so nothing is subtracted here.
+    const compare = (a, b) => (a === b ? 0 : a < b ? 1 : -1);
+    shown.sort((a, b) => compare(scores.get(a), scores.get(b)) ||
+      (key === "latent" ? 0 : b[key] - a[key]) || a.latent - b.latent);
     list.replaceChildren(...shown.map((item) => item.element));
-    found.textContent = query.trim() === "" ? "" : shown.length + (shown.length === 1 ? " latent" : " latents");
+    const firing = shown.filter((item) => scores.get(item) > 0).length;
+    found.textContent = !searching && !copies.checked ? "" :
+      shown.length + (shown.length === 1 ? " latent" : " latents") +
+      (searching && firing > 0 && firing < shown.length ? ", " + firing + " of them fire on it" : "");
     if (shown.length && !shown.includes(current)) show(shown[0]);
     else if (current) bringIntoList(current.link);
   }
@@ -47,11 +65,17 @@
   function show(item) {
     if (!item) return;
     hideTip();
-    if (current) current.link.removeAttribute("aria-current");
+    // The list is one stop of the Tab key, and so are the contexts; arrows move inside.
+    if (current) {
+      current.link.removeAttribute("aria-current");
+      current.link.tabIndex = -1;
+    }
     current = item;
     item.link.setAttribute("aria-current", "true");
+    item.link.tabIndex = 0;
     bringIntoList(item.link);
     main.replaceChildren(byId("latent-" + item.latent).content.cloneNode(true));
+    [...main.querySelectorAll(".ctx")].forEach((context, index) => { context.tabIndex = index ? -1 : 0; });
     // A page inside a notebook has no address of its own.
     if (location.protocol !== "about:") history.replaceState(null, "", "#latent-" + item.latent);
   }
@@ -71,7 +95,8 @@
   function describe(token) {
     const act = token.dataset.a, loss = token.dataset.l;
     if (act === undefined) return "does not fire here";
-    const line = "activation " + Number(act).toFixed(2);
+    const line = "activation " + Number(act).toFixed(2) + ", " +
+      Math.round(100 * Number(token.style.getPropertyValue("--a"))) + " % of its largest";
     if (loss === undefined) return line + "\nthe text ends here";
     const change = Math.abs(Number(loss)).toFixed(3);
     return line + "\nwithout it, the loss on the next token " +
@@ -116,7 +141,11 @@
     } else if (event.key === "ArrowUp" || event.key === "ArrowDown") {
       const contexts = [...main.querySelectorAll(".ctx")];
       const next = contexts[contexts.indexOf(context) + (event.key === "ArrowUp" ? -1 : 1)];
-      if (next) next.focus();
+      if (next) {
+        context.tabIndex = -1;
+        next.tabIndex = 0;
+        next.focus();
+      }
     } else if (event.key === "Enter" || event.key === " ") {
       context.classList.toggle("open");
       moveTo(context, tokens[now]);
@@ -147,7 +176,7 @@
       }
       return;
     }
-    if (target === sort) return;
+    if (target === sort || target === copies) return;
     const context = target.closest(".ctx");
     let handled = true;
     if (context && keyInContext(event, context)) handled = true;
@@ -156,6 +185,8 @@
       search.select();
     } else if (event.key === "j" || event.key === "ArrowRight" || (event.key === "ArrowDown" && list.contains(target))) step(1);
     else if (event.key === "k" || event.key === "ArrowLeft" || (event.key === "ArrowUp" && list.contains(target))) step(-1);
+    else if (event.key === "Home" && list.contains(target)) show(shown[0]);
+    else if (event.key === "End" && list.contains(target)) show(shown[shown.length - 1]);
     else handled = false;
     if (handled) event.preventDefault();
     if (handled && list.contains(target) && current) current.link.focus({ preventScroll: true });
@@ -189,6 +220,7 @@
   });
   search.addEventListener("input", update);
   sort.addEventListener("change", update);
+  copies.addEventListener("change", update);
   byId("previous").addEventListener("click", () => step(-1));
   byId("next").addEventListener("click", () => step(1));
   window.addEventListener("hashchange", () => show(itemOf(Number(location.hash.slice(8)))));
