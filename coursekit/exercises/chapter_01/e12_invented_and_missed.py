@@ -21,7 +21,7 @@ def invented_and_missed(check: Check) -> None:
     for batch, instances, features in ((13, 3, 5), (7, 2, 11), (3, 1, 4)):
         x = check.sparse(batch, instances, features, probability=0.4)
         # Of what is present some is hardly there.
-        x = torch.where(check.uniform(*x.shape) < 0.2, 0.004 * x, x)
+        x = torch.where((check.uniform(*x.shape) < 0.2) & (x > 0), 0.001 + 0.003 * x, x)
         x[0] = 0.0  # an input in which nothing is present
         out = check.uniform(batch, instances, features) * (check.uniform(batch, instances, features) < 0.6)
         returned = check.call(out, x)

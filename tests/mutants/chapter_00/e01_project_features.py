@@ -223,3 +223,15 @@ def wrong_letter(features, W):
 @variant("0.1")
 def outer_then_sum(features, W):
     return (features.unsqueeze(2) * W.unsqueeze(0)).sum(-1)
+
+
+@variant("0.1")
+def with_tensordot(features, W):
+    return torch.stack(
+        [torch.tensordot(features[:, i], W[i], dims=([1], [1])) for i in range(W.shape[0])]
+    ).movedim(0, 1)
+
+
+@variant("0.1")
+def numpy_einsum(features, W):
+    return torch.from_numpy(np.einsum("bif,ihf->bih", features.numpy(), W.numpy()))

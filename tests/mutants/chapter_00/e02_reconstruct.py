@@ -203,3 +203,8 @@ def sparse_like(acts, W_dec):
             for row in acts
         ]
     )
+
+
+@variant("0.2")
+def transposed_bmm(acts, W_dec):
+    return torch.bmm(W_dec.mT, acts.permute(1, 2, 0)).permute(2, 0, 1)

@@ -151,3 +151,8 @@ def with_instance_axis(W_dec, instance):
 @mutant("0.3", says="the matrix is turned by 90 degrees instead of transposed")
 def anti_transpose(W_dec, instance):
     return W_dec[instance].T.flip(0)
+
+
+@variant("0.3")
+def conj_transpose(W_dec, instance):
+    return W_dec[instance].H

@@ -285,3 +285,20 @@ def direct_gram(self, features):
 def pseudo_inverse_back(self, features):
     h = torch.einsum("bif,ihf->bih", features, self.W)
     return torch.relu(torch.einsum("bih,ifh->bif", h, torch.linalg.pinv(self.W)) + self.b_final)
+
+
+@variant("1.1")
+def with_linear(self, features):
+    return torch.stack(
+        [
+            F.relu(F.linear(F.linear(features[:, i], self.W[i]), self.W[i].T, self.b_final[i]))
+            for i in range(len(self.W))
+        ],
+        1,
+    )
+
+
+@variant("1.1")
+def maximum_of_zero(self, features):
+    h = (self.W * features[:, :, None, :]).sum(-1)
+    return torch.maximum((h[..., None] * self.W).sum(2) + self.b_final, torch.zeros(1))

@@ -382,3 +382,18 @@ def torch_distributions(self, batch_size):
     return torch.distributions.Bernoulli(p).sample((batch_size,)) * torch.distributions.Uniform(0, 1).sample(
         (batch_size, *p.shape)
     )
+
+
+@variant("1.2")
+def dropout_rescaled(self, batch_size):
+    p = self.feature_probability
+    values = torch.empty(batch_size, *p.shape).uniform_()
+    mask = torch.bernoulli(p.unsqueeze(0).repeat(batch_size, 1, 1))
+    return values.masked_fill(mask == 0, 0)
+
+
+@variant("1.2")
+def relu_of_one_draw(self, batch_size):
+    p = self.feature_probability
+    u = torch.rand(batch_size, *p.shape, dtype=torch.float64)
+    return (1 - u / p).clamp(min=0).nan_to_num(0).float()

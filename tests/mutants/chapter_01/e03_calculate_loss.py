@@ -230,3 +230,15 @@ def first_instance_loss(self, out, batch):
 @mutant("1.3", says="an axis of size 1 is added in front")
 def keepdim_one(self, out, batch):
     return (self.importance * (out - batch) ** 2).mean((0, 2)).sum(dim=0, keepdim=True)
+
+
+@variant("1.3")
+def vector_dot(self, out, batch):
+    w = self.importance.flatten()
+    d = (out - batch).flatten(1)
+    return (d.square() @ w).sum() / (out.shape[0] * out.shape[2])
+
+
+@variant("1.3")
+def mse_times(self, out, batch):
+    return out.shape[1] * F.mse_loss(out * self.importance.sqrt(), batch * self.importance.sqrt())

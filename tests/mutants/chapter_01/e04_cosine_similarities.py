@@ -274,3 +274,11 @@ def cosine_by_law(W):
     d = torch.cdist(W.mT, W.mT)
     c = (n[:, :, None] ** 2 + n[:, None] ** 2 - d**2) / (2 * n[:, :, None] * n[:, None]).clamp(min=1e-30)
     return torch.where((n[:, :, None] > 0) & (n[:, None] > 0), c, 0.0).float()
+
+
+@variant("1.4")
+def double_division(W):
+    n = torch.linalg.vector_norm(W, dim=1)
+    g = torch.einsum("ihf,ihg->ifg", W, W)
+    s = torch.where(n > 0, 1 / n.clamp(min=1e-20), 0)
+    return s[:, :, None] * g * s[:, None]

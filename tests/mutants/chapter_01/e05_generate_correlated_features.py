@@ -1,6 +1,7 @@
 """Answers to exercise 1.5: `ToyModel.generate_correlated_features`."""
 
 import einops
+import numpy as np
 import torch
 
 from tests.mutants import equivalent, mutant, variant
@@ -284,3 +285,22 @@ def interleaved_wrong(self, batch_size, n_correlated_pairs):
     m = torch.rand(s) < self.feature_probability[:, :1]
     m = m.repeat(1, 1, 2)
     return torch.rand(m.shape) * m
+
+
+@variant("1.5")
+def numpy_pairs(self, batch_size, n_correlated_pairs):
+    rng = np.random.default_rng()
+    n = self.cfg.n_instances
+    p = self.feature_probability[:, :1].numpy()
+    present = rng.random((batch_size, n, n_correlated_pairs)) < p
+    values = rng.random((batch_size, n, n_correlated_pairs, 2))
+    return torch.from_numpy((values * present[..., None]).reshape(batch_size, n, -1)).float()
+
+
+@variant("1.5")
+def pair_by_pair(self, batch_size, n_correlated_pairs):
+    columns = []
+    for _ in range(n_correlated_pairs):
+        m = torch.rand(batch_size, self.cfg.n_instances) < self.feature_probability[:, 0]
+        columns += [torch.rand(m.shape) * m, torch.rand(m.shape) * m]
+    return torch.stack(columns, dim=-1)

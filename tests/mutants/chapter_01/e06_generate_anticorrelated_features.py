@@ -369,3 +369,25 @@ def raises_runtime(self, batch_size, n):
     u = torch.rand(batch_size, self.cfg.n_instances, n)
     m = torch.stack([u < p, u > 1 - p], -1)
     return (torch.rand(m.shape) * m).flatten(2)
+
+
+@variant("1.6")
+def coin_and_double(self, batch_size, n_anticorrelated_pairs):
+    p = self.feature_probability[:, :1]
+    if bool((2 * p > 1).any()):
+        raise ValueError(f"p = {p.max().item()} is above 1/2")
+    shape = (batch_size, self.cfg.n_instances, n_anticorrelated_pairs)
+    one = torch.bernoulli((2 * p).expand(shape))
+    which = torch.randint(0, 2, shape)
+    return (torch.stack([one * which, one * (1 - which)], -1) * torch.rand(*shape, 2)).flatten(2)
+
+
+@variant("1.6")
+def reuse_of_the_draw(self, batch_size, n_anticorrelated_pairs):
+    p = self.feature_probability[:, :1]
+    if p.max() > 0.5:
+        raise ValueError("too large")
+    u = torch.rand(batch_size, self.cfg.n_instances, n_anticorrelated_pairs, dtype=torch.float64)
+    first = torch.where(u < p, u / p, 0)
+    second = torch.where((u >= p) & (u < 2 * p), (u - p) / p, 0)
+    return einops.rearrange(torch.stack([first, second], -1), "b i n two -> b i (n two)").float()

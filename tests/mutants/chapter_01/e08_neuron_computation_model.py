@@ -312,3 +312,15 @@ class DetachW2(NeuronComputationModel):
     def forward(self, features):
         h = torch.einsum("bif,ihf->bih", features, self.W1).relu()
         return torch.relu(torch.einsum("bih,ifh->bif", h, self.W2.detach()) + self.b_final)
+
+
+@variant("1.8")
+class UniformAndMask(NeuronComputationModel):
+    def generate_batch(self, batch_size):
+        p = self.feature_probability
+        return torch.empty(batch_size, *p.shape).uniform_(-1, 1) * torch.bernoulli(
+            p.expand(batch_size, *p.shape)
+        )
+
+    def calculate_loss(self, out, batch):
+        return ToyModel.calculate_loss(self, out, torch.sqrt(batch**2))

@@ -257,3 +257,11 @@ def np_version(W):
     d = np.einsum("iff->if", g)
     with np.errstate(all="ignore"):
         return torch.tensor(np.nan_to_num(d**2 / (g**2).sum(-1)), dtype=torch.float32)
+
+
+@variant("1.9")
+def with_cosines(W):
+    c = F.normalize(W, dim=1).mT @ F.normalize(W, dim=1)
+    n2 = W.square().sum(1)
+    den = (c.square() * n2[:, None]).sum(-1)
+    return n2 / den.clamp(min=1e-20) * (n2 > 0)

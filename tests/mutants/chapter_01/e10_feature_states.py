@@ -243,3 +243,15 @@ def int8_states(W):
     n2 = G.diagonal(dim1=1, dim2=2)
     s = (G**2).sum(-1) / n2.clamp(min=1e-12) - n2
     return (n2 >= 0.25).to(torch.int8) * (2 - (s > 0.25).to(torch.int8))
+
+
+@variant("1.10")
+def bool_arithmetic(W):
+    n = W.norm(dim=1)
+    c = F.cosine_similarity(W[:, :, :, None], W[:, :, None], dim=1)
+    o = (c * n[:, None]).square()
+    o = o.masked_fill(torch.eye(W.shape[-1], dtype=torch.bool), 0).sum(-1)
+    s = torch.full(n.shape, 2)
+    s[o > 0.25] = 1
+    s[n < 0.5] = 0
+    return s

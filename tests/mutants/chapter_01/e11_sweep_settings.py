@@ -184,3 +184,11 @@ def swapped_return(p, i, n):
     imp = torch.ones_like(P)
     imp[:, -1] = i.repeat(len(p))
     return (imp, P)
+
+
+@variant("1.11")
+def itertools_product(p, i, n):
+    import itertools
+
+    rows = list(itertools.product(p.tolist(), i.tolist()))
+    return (torch.tensor([[a] * n for a, _ in rows]), torch.tensor([[1.0] * (n - 1) + [b] for _, b in rows]))

@@ -1,6 +1,7 @@
 """Answers to exercise 1.12: `invented_and_missed`."""
 
 import torch
+from torch.nn import functional as F
 
 from tests.mutants import equivalent, mutant, variant
 
@@ -169,3 +170,20 @@ def shares(out, batch):
     e, p = ((out - batch) ** 2, batch != 0)
     a, b = ((e * ~p).sum(-1).mean(0), (e * p).sum(-1).mean(0))
     return (a / (a + b), b / (a + b))
+
+
+@variant("1.12")
+def with_einsum(out, batch):
+    e = (out - batch).square()
+    a = (batch == 0).to(e.dtype)
+    return (torch.einsum("bif,bif->i", e, a) / len(out), torch.einsum("bif,bif->i", e, 1 - a) / len(out))
+
+
+@variant("1.12")
+def as_a_list(out, batch):
+    e = F.mse_loss(out, batch, reduction="none")
+    m = batch > 0
+    return [
+        torch.stack([(e[:, i] * ~m[:, i]).sum(1).mean() for i in range(e.shape[1])]),
+        torch.stack([(e[:, i] * m[:, i]).sum(1).mean() for i in range(e.shape[1])]),
+    ]

@@ -510,3 +510,36 @@ class InputDimensionsTheSame(nn.Module):
             self.W_dec = nn.Parameter(torch.randn(n, h, i, device=device))
         self.b_enc = nn.Parameter(torch.zeros(n, h, device=device))
         self.b_dec = nn.Parameter(torch.zeros(n, i, device=device))
+
+
+@variant("2.1")
+class KaimingInit(nn.Module):
+    def __init__(self, cfg, device=None):
+        super().__init__()
+        self.cfg = cfg
+        self.W_enc = nn.Parameter(
+            torch.empty(cfg.n_instances, cfg.n_input_ae, cfg.n_hidden_ae, device=device)
+        )
+        nn.init.kaiming_uniform_(self.W_enc)
+        if not cfg.tied_weights:
+            self.W_dec = nn.Parameter(
+                torch.empty(cfg.n_instances, cfg.n_hidden_ae, cfg.n_input_ae, device=device)
+            )
+            nn.init.xavier_normal_(self.W_dec)
+        self.b_enc = nn.Parameter(torch.zeros(cfg.n_instances, cfg.n_hidden_ae).to(device))
+        self.b_dec = nn.Parameter(torch.zeros(cfg.n_instances, cfg.n_input_ae).to(device))
+
+
+@variant("2.1")
+class ToAtTheEnd(nn.Module):
+    def __init__(self, cfg, device=None):
+        super().__init__()
+        self.cfg = cfg
+        n, i, h = (cfg.n_instances, cfg.n_input_ae, cfg.n_hidden_ae)
+        shapes = {"W_enc": (n, i, h), "b_enc": (n, h), "b_dec": (n, i)} | (
+            {} if cfg.tied_weights else {"W_dec": (n, h, i)}
+        )
+        for name, shape in shapes.items():
+            value = torch.zeros(shape) if name[0] == "b" else F.normalize(torch.randn(shape), dim=-1)
+            setattr(self, name, nn.Parameter(value))
+        self.to(device)

@@ -461,3 +461,28 @@ class NoGradForgotten(_Both):
 class LengthTwo(_Both):
     def normalize_and_return_W_dec(self):
         return 2 * super().normalize_and_return_W_dec()
+
+
+@variant("2.2")
+class WithClampAndData(AutoEncoder):
+    def normalize_and_return_W_dec(self):
+        W = self.W_enc.mT if self.cfg.tied_weights else self.W_dec
+        return W / W.norm(dim=-1, keepdim=True).clamp(min=1e-12)
+
+    def normalize_decoder(self):
+        if not self.cfg.tied_weights:
+            self.W_dec.data /= self.W_dec.data.norm(dim=-1, keepdim=True).clamp(min=1e-12)
+
+
+@variant("2.2")
+class SquaresAndRsqrt(AutoEncoder):
+    def normalize_and_return_W_dec(self):
+        W = einops.rearrange(self.W_enc, "n i h -> n h i") if self.cfg.tied_weights else self.W_dec
+        return W * torch.rsqrt(W.square().sum(-1, keepdim=True) + 1e-20)
+
+    @torch.no_grad()
+    def normalize_decoder(self):
+        if self.cfg.tied_weights:
+            return
+        for i in range(self.cfg.n_instances):
+            self.W_dec[i] = self.normalize_and_return_W_dec()[i]

@@ -325,3 +325,11 @@ def only_first_instance(a, factor):
     b[0] /= factor
     D[0] *= factor
     return (W, b, D)
+
+
+@variant("2.4")
+@torch.no_grad()
+def inverse(a, factor):
+    k = 1.0 / factor
+    W_enc, b_enc = (torch.mul(a.W_enc, k), torch.mul(a.b_enc, k))
+    return [W_enc, b_enc, torch.div(a.normalize_and_return_W_dec(), k)]

@@ -398,3 +398,17 @@ def padded_square(W_toy, W_dec):
         _r, k = linear_sum_assignment(sq.numpy(), maximize=True)
         out.append(torch.tensor([m[f, k[f]] if k[f] < m.shape[1] else 0.0 for f in range(m.shape[0])]))
     return torch.stack(out)
+
+
+@variant("2.5")
+def brute_force(W_toy, W_dec):
+    import itertools
+
+    c = torch.einsum("ihf,ijh->ifj", F.normalize(W_toy, dim=1), F.normalize(W_dec, dim=2))
+    f, j = c.shape[1:]
+    out = torch.zeros(len(c), f)
+    for i in range(len(c)):
+        m = torch.cat([c[i], torch.full((f, max(0, f - j)), -5.0)], 1)
+        best = max(itertools.permutations(range(m.shape[1]), f), key=lambda p: m[range(f), p].sum().item())
+        out[i] = torch.tensor([m[k, p].item() if p < j else 0.0 for k, p in enumerate(best)])
+    return out

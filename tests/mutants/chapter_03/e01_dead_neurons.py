@@ -295,3 +295,14 @@ def starts_at_one(frac_active, window):
             for t in range(1, len(frac_active) - window + 2)
         ]
     )
+
+
+@variant("3.1")
+def count_nonzero(x):
+    return torch.count_nonzero(x, dim=0) == 0
+
+
+@variant("3.1", function="dead_share")
+def cumsum_counts(frac_active, window):
+    c = torch.cat([torch.zeros(1, *frac_active.shape[1:]), (frac_active > 0).float().cumsum(0)])
+    return (c[window:] == c[:-window]).float().mean((1, 2))

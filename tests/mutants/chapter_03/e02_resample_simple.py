@@ -558,3 +558,16 @@ def box_muller(a, r, s=0.2):
     n, d = (int(dead.sum()), a.cfg.n_input_ae)
     g = torch.sqrt(-2 * torch.log(1 - torch.rand(n, d))) * torch.cos(2 * torch.pi * torch.rand(n, d))
     _put(a, dead, g / g.norm(dim=-1, keepdim=True), s)
+
+
+@variant("3.2")
+@torch.no_grad()
+def normal_all_then_index(a, r, s=0.2):
+    d = r.sum(0) == 0
+    v = torch.randn_like(a.W_enc.mT)
+    v /= v.norm(dim=2, keepdim=True)
+    a.W_enc.data.mT[d] = s * v[d]
+    if hasattr(a, "W_dec") and a.W_dec is not None:
+        a.W_dec.data[d] = v[d]
+    a.b_enc.data[d] = 0.0
+    return d

@@ -751,3 +751,22 @@ def searchsorted(a, r, h, s=0.2):
         a.b_enc[i, j] = 0
         if not a.cfg.tied_weights:
             a.W_dec[i, j] = v
+
+
+@variant("3.3")
+@torch.no_grad()
+def categorical(a, r, h, s=0.2):
+    dead = (r == 0).all(0)
+    l2 = a(h).l2_loss
+    for i in range(dead.shape[0]):
+        js = dead[i].nonzero().flatten()
+        if not len(js) or not l2[:, i].any():
+            continue
+        c = torch.distributions.Categorical(probs=l2[:, i] ** 2 / (l2[:, i] ** 2).sum()).sample((len(js),))
+        v = F.normalize(h[c, i] - a.b_dec[i], dim=1)
+        alive = a.W_enc[i, :, ~dead[i]]
+        m = alive.norm(dim=0).mean() if alive.numel() else torch.tensor(1.0)
+        a.W_enc[i, :, js] = (s * m * v).T
+        a.b_enc[i, js] = 0
+        if not a.cfg.tied_weights:
+            a.W_dec[i, js] = v

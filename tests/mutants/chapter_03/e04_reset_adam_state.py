@@ -382,3 +382,18 @@ def no_bias(o, a, res):
 @torch.no_grad()
 def only_sq(o, a, res):
     _reset_named(o, a, res, ms=("exp_avg_sq",))
+
+
+@variant("3.4")
+@torch.no_grad()
+def param_groups(o, a, res):
+    for g in o.param_groups:
+        for p in g["params"]:
+            s = o.state.get(p)
+            if not s:
+                continue
+            for k in ("exp_avg", "exp_avg_sq"):
+                if p is a.W_enc:
+                    s[k].transpose(1, 2)[res] = 0
+                elif p is a.b_enc or p is getattr(a, "W_dec", None):
+                    s[k][res] = 0
