@@ -28,17 +28,32 @@ class FiringLatents(NamedTuple):
     """The same tokens as text."""
     acts: Float[Tensor, "seq n_hidden_ae"]
     """The activation of every latent on every token; on BOS all are set to 0."""
+    shares: Float[Tensor, "seq n_hidden_ae"]
+    """The same as shares of what counts as each latent's full strength; the activations, if none was named."""
 
     def strongest(self, k: int = 5) -> list[int]:
-        """Return the latents that fire most strongly anywhere in the sentence, the strongest first."""
-        return self.acts.amax(dim=0).topk(k).indices.tolist()
+        """Return the latents that fire most strongly anywhere in the sentence, by their shares, the strongest first."""
+        return self.shares.amax(dim=0).topk(k).indices.tolist()
 
 
 @torch.no_grad()
 def firing_latents(
-    sentence: str, model: "TransformerBridge", autoencoder: AutoEncoder, instance: int = 0
+    sentence: str,
+    model: "TransformerBridge",
+    autoencoder: AutoEncoder,
+    instance: int = 0,
+    largest: Float[Tensor, "n_hidden_ae"] | None = None,
 ) -> FiringLatents:
     """Find out which latents fire on each token of a sentence.
+
+    Args:
+        sentence: the text.
+        model: the language model.
+        autoencoder: the autoencoder.
+        instance: of which instance the latents are.
+        largest: each latent's largest activation on some text, such as `top_activations(...).values[:, 0]`. Then
+            latents are compared by how much of it they reach, since some are large always. One that is larger here
+            than there reaches all of it.
 
     Raises:
         ValueError: the sentence is empty, or longer than the model's context.
@@ -48,7 +63,11 @@ def firing_latents(
     # The model has no text before BOS to go by, so what fires there says nothing about the sentence.
     acts[0] = 0
     words = token_strings(tokens[0], model.tokenizer)
-    return FiringLatents(tokens, words, acts)
+    if largest is None:
+        return FiringLatents(tokens, words, acts, acts)
+    return FiringLatents(
+        tokens, words, acts, acts / largest.to(acts).maximum(acts.amax(dim=0)).clamp_min(1e-8)
+    )
 
 
 class NextToken(NamedTuple):
@@ -58,6 +77,11 @@ class NextToken(NamedTuple):
     """By the model as it is."""
     after: Float[Tensor, "d_vocab"]
     """With the latent's direction added."""
+
+    @property
+    def moved(self) -> float:
+        """Which share of the probability steering has moved from some tokens to others (total variation distance)."""
+        return (self.after - self.before).clamp_min(0).sum().item()
 
     def table(self, model: "TransformerBridge", k: int = 6) -> str:
         """Return the most probable tokens without and with steering, side by side."""

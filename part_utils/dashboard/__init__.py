@@ -8,7 +8,7 @@
 """
 
 from part_utils.dashboard.page import Dashboard, make_dashboard
-from part_utils.dashboard.panels import framed, latent_panel_html, panel_css
+from part_utils.dashboard.panels import framed, latent_panel_html, panel_css, plain_html
 from part_utils.dashboard.statistics import DashboardConfig, DashboardStatistics, collect_statistics
 
 __all__ = [
@@ -20,4 +20,5 @@ __all__ = [
     "latent_panel_html",
     "make_dashboard",
     "panel_css",
+    "plain_html",
 ]

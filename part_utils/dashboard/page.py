@@ -28,6 +28,7 @@ from part_utils.dashboard.statistics import (
     collect_statistics,
 )
 from part_utils.files import write_atomically
+from part_utils.kept_latents import KeptLatents
 from part_utils.language_models import (
     TokenizedText,
     load_autoencoder,
@@ -93,7 +94,8 @@ def make_dashboard(
         max_rows: use only so many rows of the text, evenly spaced.
         output: also write the page to this file.
         cfg: how much of everything the page shows.
-        names: names of latents; those of the bundled encoder-A, if left out.
+        names: names of latents. If left out, those of the bundled encoder-A, and those that you keep in
+            `kept_latents.json` in the working folder, as the feature browser writes it.
         progress: show a progress bar.
 
     Returns:
@@ -109,9 +111,12 @@ def make_dashboard(
     if autoencoder is None:
         name = model if isinstance(model, str) else "bundled"
         autoencoder = load_autoencoder(name)
-        if names is None and instance == 0:
-            names = load_latent_names(name)
+        given = load_latent_names(name) if instance == 0 else {}
+    else:
+        given = {}
     chosen = check_latents(latents, autoencoder, instance)
+    if names is None:
+        names = {**given, **KeptLatents(autoencoder, instance).names}
     if isinstance(model, str):
         model = load_language_model(model)
     if text is None:

@@ -1,27 +1,38 @@
-"""Choose a latent, or search for one, and see its panels."""
+"""Search for a latent, or write a text and see which fire on it; look at its panels, give it a name and keep it."""
 
 import os
 from collections import Counter
+from collections.abc import Callable
 from html import escape
 from typing import TYPE_CHECKING, Any
 
 from IPython.display import HTML
 
 from part_utils.autoencoder import AutoEncoder
-from part_utils.dashboard import DashboardConfig, collect_statistics, framed, latent_panel_html, panel_css
+from part_utils.dashboard import (
+    DashboardConfig,
+    collect_statistics,
+    framed,
+    latent_panel_html,
+    panel_css,
+    plain_html,
+)
 from part_utils.interpretation import top_activations
+from part_utils.kept_latents import KeptLatents
 from part_utils.language_models import TokenizedText
-from part_utils.plots.text import visible
+from part_utils.plots.text import display_activations, visible
+from part_utils.steering import firing_latents
 from part_utils.token_text import token_strings
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
 N_FOUND = 30
+N_DRAWN = 6
 
 
 class LatentIndex:
-    """On which words every latent fires most, to search in.
+    """On which words every latent fires most, to search in, and how strongly at most.
 
     One pass over the text for all latents.
     """
@@ -51,7 +62,13 @@ class LatentIndex:
             Counter(word for word, fired in zip(words[row * k : (row + 1) * k], firing, strict=True) if fired)
             for row, firing in enumerate(fires)
         ]
-        self.rates = top.rates
+        self.strengths: list[Counter[str]] = []
+        for row, values in enumerate(top.values.tolist()):
+            strengths: Counter[str] = Counter()
+            for word, value in zip(words[row * k : (row + 1) * k], values, strict=True):
+                strengths[word] += value / max(values[0], 1e-8)
+            self.strengths.append(strengths)
+        self.rates, self.largest = top.rates, top.values[:, 0]
 
     def search(self, query: str) -> list[int]:
         """Return the latents that a query names or describes, the best first.
@@ -65,16 +82,19 @@ class LatentIndex:
         number = query.strip()
         if number.isdecimal() and len(number) < 10 and int(number) < len(self.words):
             return [int(number)]
-        scores = [
-            (
-                sum(n for word, n in words.items() if word == query)
-                + 0.5 * sum(n for word, n in words.items() if query != word and query in word),
-                -latent,
-            )
-            for latent, words in enumerate(self.words)
-        ]
-        found = sorted((score for score in scores if score[0] > 0), reverse=True)
-        return [-latent for _, latent in found[:N_FOUND]]
+        scores = []
+        for latent, strengths in enumerate(self.strengths):
+            # Among as many of its strongest tokens, the more of its full strength the better.
+            score = (self._weighed(self.words[latent], query), self._weighed(strengths, query))
+            if score[0] > 0:
+                scores.append((*score, -latent))
+        return [-latent for *_, latent in sorted(scores, reverse=True)[:N_FOUND]]
+
+    @staticmethod
+    def _weighed(words: Counter[str], query: str) -> float:
+        """Add up what stands beside the words that are the query, and half of it for those that contain it."""
+        inside = sum(n for word, n in words.items() if query != word and query in word)
+        return words[query] + 0.5 * inside
 
     def nothing_found(self, query: str) -> str:
         """Say why a query has no answer."""
@@ -94,12 +114,16 @@ def panels(
     model: "TransformerBridge",
     autoencoder: AutoEncoder,
     instance: int = 0,
+    name: str | None = None,
 ) -> HTML:
     """Return the dashboard's panels of one latent, as an output of a cell."""
     few = DashboardConfig(n_top=8, per_group=3, sample_rows=32)
-    statistics = collect_statistics([latent], text, model, autoencoder, instance, cfg=few, progress=False)
+    names = {latent: name} if name else None
+    statistics = collect_statistics(
+        [latent], text, model, autoencoder, instance, cfg=few, names=names, progress=False
+    )
     page = f"<style>body {{ margin: 0 }}{panel_css()}</style>{latent_panel_html(statistics, latent)}"
-    return HTML(f"<div>{framed(page, f'latent {latent}')}</div>")
+    return HTML(f"<div>{framed(page, f'latent {latent}', instead=plain_html(statistics))}</div>")
 
 
 def feature_browser(
@@ -109,7 +133,11 @@ def feature_browser(
     instance: int = 0,
     start: str = "",
 ) -> Any:
-    """Return a search field and a list of latents above the panels of the one that is chosen.
+    """Return a search field, a field for a text of your own and a list of latents above the panels of the chosen one.
+
+    The list holds what was searched for, or the latents that fire on your own text, by how much of their largest
+    activation they reach. Latents that you keep, with a name, are written to `kept_latents.json` beside the notebook;
+    pages that `make_dashboard` makes there show the names.
 
     Args:
         text: where to look for contexts; a few hundred rows, so that an answer takes a second or two.
@@ -130,45 +158,171 @@ def feature_browser(
         raise ValueError(f"{index.nothing_found(start)} Or start with another word or number.")
     if os.environ.get("COURSE_STATIC") == "1":
         return panels(found[0], text, model, autoencoder, instance)
-    import ipywidgets as widgets
+    return _Browser(index, found, text, model, autoencoder, instance, start).view
 
-    query = widgets.Text(
-        value=start,
-        placeholder="a word that the latent fires on, or its number",
-        description="search",
-        continuous_update=False,
-        layout=widgets.Layout(width="420px"),
-    )
-    choice = widgets.Select(
-        options=[(index.describe(latent), latent) for latent in found],
-        description="latents",
-        rows=6,
-        layout=widgets.Layout(width="640px"),
-    )
-    message = widgets.HTML()
-    view = widgets.HTML()
-    seen: dict[int, str] = {}
 
-    def show() -> None:
-        latent = choice.value
+class _Browser:
+    """The widgets, and what happens when one of them changes."""
+
+    def __init__(
+        self,
+        index: LatentIndex,
+        found: list[int],
+        text: TokenizedText,
+        model: "TransformerBridge",
+        autoencoder: AutoEncoder,
+        instance: int,
+        start: str,
+    ) -> None:
+        import ipywidgets as widgets
+
+        self.index, self.instance = index, instance
+        self.text, self.model, self.autoencoder = text, model, autoencoder
+        self.kept = KeptLatents(autoencoder, instance)
+        self.seen: dict[tuple[int, str | None], str] = {}
+        wide, half = widgets.Layout(width="640px"), widgets.Layout(width="420px")
+        self.query = widgets.Text(
+            value=start,
+            placeholder="a word that the latent fires on, or its number",
+            description="search",
+            continuous_update=False,
+            layout=half,
+        )
+        self.own = widgets.Textarea(
+            placeholder="your own text: which latents fire on it?",
+            description="your text",
+            continuous_update=False,
+            rows=2,
+            layout=wide,
+        )
+        self.choice = widgets.Select(
+            options=self._described(found), description="latents", rows=6, layout=wide
+        )
+        self.colored, self.message, self.panels = widgets.HTML(), widgets.HTML(), widgets.HTML()
+        self.name = widgets.Text(
+            placeholder="what you call it", description="name", continuous_update=False, layout=half
+        )
+        keep, drop = widgets.Button(description="keep"), widgets.Button(description="drop")
+        self.list = widgets.Dropdown(description="kept", layout=half)
+        self.view = widgets.VBox(
+            [
+                self.query,
+                self.own,
+                self.colored,
+                self.choice,
+                widgets.HBox([self.name, keep]),
+                widgets.HBox([self.list, drop]),
+                self.message,
+                self.panels,
+            ]
+        )
+        self.query.observe(lambda change: self.search(), names="value")
+        self.own.observe(lambda change: self.read(), names="value")
+        self.choice.observe(lambda change: self.show(self.choice.value), names="value")
+        self.list.observe(lambda change: self.show(self.list.value), names="value")
+        keep.on_click(lambda button: self.keep())
+        drop.on_click(lambda button: self.drop())
+        self.shown: int | None = None
+        self._list_kept()
+        self.show(found[0])
+
+    def search(self) -> None:
+        """List what the query finds."""
+        found = self.index.search(self.query.value)
+        if not found:
+            self._say(self.index.nothing_found(self.query.value))
+            return
+        self.colored.value = ""
+        self._offer(self._described(found))
+
+    def read(self) -> None:
+        """List the latents that fire on the learner's own text, above the text colored by the strongest."""
+        if not self.own.value.strip():
+            self.colored.value = ""
+            return
+        try:
+            fired = firing_latents(
+                self.own.value, self.model, self.autoencoder, self.instance, self.index.largest
+            )
+        except ValueError as error:
+            self._say(str(error))
+            return
+        shares, places = fired.shares.max(dim=0)
+        found = [latent for latent in fired.strongest(min(N_FOUND, len(shares))) if shares[latent] > 0]
+        if not found:
+            self._say("No latent fires on this text.")
+            return
+        options = []
+        for latent in found:
+            word = visible(fired.words[int(places[latent])]).replace(" ", "␣")
+            options.append(
+                (
+                    f"{shares[latent]:4.0%} of its largest, on {word}   {self._described([latent])[0][0]}",
+                    latent,
+                )
+            )
+        drawn = found[:N_DRAWN]
+        labels = [f"{latent} {self.kept.names.get(latent, '')}".strip() for latent in drawn]
+        self.colored.value = display_activations(fired.words, fired.acts[:, drawn], labels).data or ""
+        self._offer(options)
+
+    def show(self, latent: int | None) -> None:
+        """Show the panels of a latent."""
         if latent is None:
             return
-        if latent not in seen:
-            message.value = f"reading the text for latent {latent} …"
-            seen[latent] = panels(latent, text, model, autoencoder, instance).data or ""
-        message.value = ""
-        view.value = seen[latent]
+        self.shown = latent
+        name = self.kept.names.get(latent)
+        self.name.value = name or ""
+        if (latent, name) not in self.seen:
+            self._say(f"reading the text for latent {latent} …")
+            page = panels(latent, self.text, self.model, self.autoencoder, self.instance, name)
+            self.seen[latent, name] = page.data or ""
+        self._say("")
+        self.panels.value = self.seen[latent, name]
 
-    def search() -> None:
-        found = index.search(query.value)
-        if found:
-            choice.options = [(index.describe(latent), latent) for latent in found]
-            choice.value = found[0]
-            show()
-        else:
-            message.value = escape(index.nothing_found(query.value))
+    def keep(self) -> None:
+        """Keep the latent that is shown, under the name that was typed."""
+        if self.shown is None:
+            return
+        if not self.name.value.strip():
+            self._say(f"Latent {self.shown} has no name yet: type one, then keep it.")
+            return
+        self._change(lambda latent: self.kept.keep(latent, self.name.value))
 
-    query.observe(lambda change: search(), names="value")
-    choice.observe(lambda change: show(), names="value")
-    show()
-    return widgets.VBox([query, choice, message, view])
+    def drop(self) -> None:
+        """Keep the latent that is shown no longer."""
+        self._change(self.kept.drop)
+
+    def _change(self, change: Callable[[int], None]) -> None:
+        assert self.shown is not None
+        latent = self.shown
+        try:
+            change(latent)
+        except (ValueError, OSError) as error:
+            self._say(str(error))
+            return
+        self._list_kept()
+        self.show(latent)
+
+    def _list_kept(self) -> None:
+        options = [(f"{latent}  {name}", latent) for latent, name in self.kept.names.items()]
+        with self.list.hold_trait_notifications():
+            self.list.options = [(f"{len(options)} latents" if options else "none yet", None), *options]
+            self.list.value = None
+
+    def _offer(self, options: list[tuple[str, int]]) -> None:
+        self._say("")
+        before = self.choice.value
+        self.choice.options = options
+        self.choice.value = options[0][1]
+        if self.choice.value == before:  # nobody is told then
+            self.show(before)
+
+    def _described(self, latents: list[int]) -> list[tuple[str, int]]:
+        return [
+            (f"{self.index.describe(latent)}   {self.kept.names.get(latent, '')}".rstrip(), latent)
+            for latent in latents
+        ]
+
+    def _say(self, sentence: str) -> None:
+        self.message.value = escape(sentence)

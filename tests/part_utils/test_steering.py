@@ -28,10 +28,24 @@ def test_firing_latents_are_those_of_the_autoencoder(bundled):
     assert found.acts.amax(dim=0).argsort(descending=True)[:3].tolist() == strongest
 
 
+def test_latents_are_compared_by_how_much_of_their_largest_activation_they_reach(bundled):
+    model, autoencoder = bundled
+    acts = steering.firing_latents(SENTENCE, model, autoencoder).acts
+    largest = 2 * acts.amax(dim=0)
+    first, second, third = acts.amax(dim=0).topk(3).indices.tolist()
+    largest[third] *= 0.6
+    largest[first] *= 0.1  # larger here than there: all of it, and no more
+    found = steering.firing_latents(SENTENCE, model, autoencoder, largest=largest)
+    assert found.strongest(2) == [first, third]
+    assert found.shares[:, [first, third, second]].amax(dim=0).tolist() == pytest.approx([1, 1 / 1.2, 0.5])
+    torch.testing.assert_close(found.acts, acts)
+
+
 def test_no_strength_changes_nothing_and_strength_adds_the_direction(bundled):
     model, autoencoder = bundled
     same = steering.steered_next_token(SENTENCE, model, autoencoder, 5, strength=0.0)
     torch.testing.assert_close(same.before, same.after)
+    assert same.moved == pytest.approx(0, abs=1e-4)
     steered = steering.steered_next_token(SENTENCE, model, autoencoder, 5, strength=4.0)
     torch.testing.assert_close(steered.before, same.before)
     assert steered.after.sum().item() == pytest.approx(1, abs=1e-4)
@@ -43,6 +57,7 @@ def test_no_strength_changes_nothing_and_strength_adds_the_direction(bundled):
         )[0, -1].softmax(dim=-1)
     torch.testing.assert_close(steered.after, expected)
     assert (steered.after - steered.before).abs().sum() > 0.01
+    assert steered.moved == pytest.approx((steered.after - steered.before).abs().sum().item() / 2, abs=1e-4)
     assert len(steered.table(model, k=4).splitlines()) == 5
 
 
