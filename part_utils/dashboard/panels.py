@@ -252,7 +252,8 @@ def _logits(statistics: DashboardStatistics, its: LatentStatistics) -> str:
         f"{effects('direct effect: more likely', 'up', its.top_logits)}{measured}"
         f"{effects('direct effect: less likely', 'down', its.bottom_logits)}</div>"
         f"<p>{_agreement(its)} Logits, for the latent at its largest activation: the direct effect through the weights"
-        " alone, before the final LayerNorm; the ablation in the largest contexts. ✓: among those favored most.</p>"
+        " alone, before the final LayerNorm; the ablation in the largest contexts, less the mean over all tokens."
+        " ✓: among those favored most.</p>"
     )
 
 

@@ -135,7 +135,7 @@ class LatentStatistics:
     bottom_logits: list[tuple[int, float]]
     ablation_logits: list[tuple[int, float]]
     """Tokens, and what one unit of the latent adds to their logit, measured: by how much it falls without the latent,
-    mean over the top contexts."""
+    mean over the top contexts, less the mean over all tokens."""
     agreement: float | None
     """Correlation over the vocabulary of the direct effect with the measured one."""
     followers: list[tuple[int, float]]
@@ -541,6 +541,8 @@ def _from_weights(
         share, n_half, n_ninety = feature_in_neuron_basis(alone, 0)
         neurons = share.argsort(descending=True)[: cfg.n_neurons]
         effect, change = effect.cpu(), change.cpu()
+        # A constant on all logits changes no prediction, and an ablation moves it: LayerNorm is scaled anew.
+        change = change - change.mean()
         ablation = change.topk(k).indices.tolist()
         favored = set(effect.topk(min(2 * k, len(effect))).indices.tolist())
         result.append(

@@ -122,7 +122,10 @@ def panels(
     statistics = collect_statistics(
         [latent], text, model, autoencoder, instance, cfg=few, names=names, progress=False
     )
-    page = f"<style>body {{ margin: 0 }}{panel_css()}</style>{latent_panel_html(statistics, latent)}"
+    page = (
+        f"<style>body {{ margin: 0 }} .compact .latent {{ padding: .8rem 1rem }}{panel_css()}</style>"
+        f"<div class=compact>{latent_panel_html(statistics, latent)}</div>"
+    )
     return HTML(f"<div>{framed(page, f'latent {latent}', instead=plain_html(statistics))}</div>")
 
 
@@ -307,7 +310,7 @@ class _Browser:
     def _list_kept(self) -> None:
         options = [(f"{latent}  {name}", latent) for latent, name in self.kept.names.items()]
         with self.list.hold_trait_notifications():
-            self.list.options = [(f"{len(options)} latents" if options else "none yet", None), *options]
+            self.list.options = [(f"{len(options)} kept" if options else "none yet", None), *options]
             self.list.value = None
 
     def _offer(self, options: list[tuple[str, int]]) -> None:

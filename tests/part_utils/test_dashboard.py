@@ -164,6 +164,7 @@ def test_ablation_on_the_logits(statistics, model, autoencoder):
             assert its.ablation_logits == []
             continue
         mean = torch.stack(changes).mean(dim=0)
+        mean -= mean.mean()
         for token, value in its.ablation_logits:
             assert value == pytest.approx(mean[token].item(), abs=1e-3, rel=1e-3)
         direct = feature_logit_effect(model, autoencoder, latent, 1, k=10).effect
