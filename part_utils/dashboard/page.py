@@ -180,7 +180,9 @@ def _item(statistics: DashboardStatistics, latent: int) -> str:
         what = f"<span class='what code'>{peaks}</span>"
     copy = its.copied_neuron is not None
     mark = f"<abbr title='copies neuron {its.copied_neuron}'>n</abbr>" if copy else ""
-    words = {statistics.strings[token]: round(strength, 3) for token, strength in its.fires_on}
+    words: dict[str, float] = {}
+    for token, strength in its.fires_on:  # the largest first, which stays where two tokens have the same text
+        words.setdefault(statistics.strings[token], round(strength, 3))
     return (
         f"<li><a href='#latent-{latent}' data-latent={latent} data-rate={its.rate:.3g}"
         f" data-concentration={its.concentration:.3f} data-favored={len(its.favored)}{' data-copy' * copy}"
