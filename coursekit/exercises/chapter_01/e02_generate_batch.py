@@ -12,7 +12,7 @@ from coursekit.exercises.chapter_01.independence import (
     check_no_value_twice,
     check_rows_are_independent,
 )
-from coursekit.exercises.chapter_01.toy_models import (
+from coursekit.exercises.chapter_01.samples import (
     DRAWS,
     check_batch_is_not_repeated,
     check_independence,
@@ -21,10 +21,10 @@ from coursekit.exercises.chapter_01.toy_models import (
     check_values_are_even,
     check_values_are_plausible,
     drawn_batch,
-    make_model,
     share_of,
     wrong_shares,
 )
+from coursekit.exercises.chapter_01.toy_models import make_model
 from part_utils.toy_model import ToyModelConfig
 
 

@@ -11,7 +11,7 @@ from coursekit.exercises.chapter_01.independence import (
     check_no_value_twice,
     check_rows_are_independent,
 )
-from coursekit.exercises.chapter_01.toy_models import (
+from coursekit.exercises.chapter_01.samples import (
     check_batch_is_not_repeated,
     check_independence,
     check_pair_shares,

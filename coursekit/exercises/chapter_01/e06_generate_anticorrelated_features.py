@@ -15,7 +15,7 @@ from coursekit.exercises.chapter_01.independence import (
     check_no_value_twice,
     check_rows_are_independent,
 )
-from coursekit.exercises.chapter_01.toy_models import (
+from coursekit.exercises.chapter_01.samples import (
     check_batch_is_not_repeated,
     check_independence,
     check_pair_shares,
@@ -23,10 +23,10 @@ from coursekit.exercises.chapter_01.toy_models import (
     check_values_are_even,
     check_values_are_plausible,
     drawn_pairs,
-    make_model,
     rarely,
     share_text,
 )
+from coursekit.exercises.chapter_01.toy_models import make_model
 from part_utils.toy_model import ToyModelConfig
 
 

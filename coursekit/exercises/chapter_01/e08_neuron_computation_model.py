@@ -9,23 +9,25 @@ from coursekit.catalogue import exercise
 from coursekit.checking.claims import Check, Mistake
 from coursekit.checking.door import Handle
 from coursekit.exercises.chapter_01.independence import check_no_value_twice, check_rows_are_independent
-from coursekit.exercises.chapter_01.toy_models import (
-    AXES,
+from coursekit.exercises.chapter_01.samples import (
     DRAWS,
     check_batch_is_not_repeated,
     check_independence,
-    check_output,
     check_repeated_values,
     check_second_batch,
     check_values_are_even,
     check_values_are_plausible,
     drawn_batch,
+    share_of,
+    wrong_shares,
+)
+from coursekit.exercises.chapter_01.toy_models import (
+    AXES,
+    check_output,
     make_model,
     output_gradients,
-    share_of,
     weighted_loss,
     wrong_losses,
-    wrong_shares,
 )
 from part_utils.toy_model import ToyModelConfig
 

@@ -130,6 +130,7 @@ def _match_mistakes(W_toy: Tensor, W_dec: Tensor) -> dict[str, Alternative]:
     wrong_dec_axis = torch.einsum("ihf,ilh->ifl", unit_rows(W_toy, 1), unit_rows(W_dec, 1))
     features, latents = cosines.shape[1:]
     mistakes: dict[str, Alternative] = {
+        "negative similarities are set to 0": lambda: _matched(cosines).clamp(min=0),
         "each feature takes its best latent, even if another feature has it already (not one to one)": cosines.amax(
             -1
         ),

@@ -54,6 +54,8 @@ def dead_neurons(check: Check) -> None:
             "the axis of the latents is lost": dead.all(-1),
             "the axis of the window is kept: each step is looked at on its own": rates == 0,
             "the two axes are exchanged": dead.mT,
+            "a latent counts as dead that fires less often than the average one": rates.mean(0)
+            < rates.mean(),
             "only the first and the last step of the window are looked at": (rates[0] == 0)
             & (rates[-1] == 0),
         }
@@ -126,6 +128,12 @@ def _wrong_shares(rates: Tensor, window: int) -> Mistakes:
         "a latent counts as dead only if it is so in every instance": dead.all(1).float().mean(1),
         "a latent that is dead in one instance counts as dead in every instance": dead.any(1).float().mean(1),
         "a window is one step too short": lambda: _share(rates, window - 1),
+        "the windows begin at step 1 instead of 0": torch.cat(
+            [
+                _share(rates, window)[1:],
+                (rates[len(rates) - window + 1 :] == 0).all(0).float().mean().reshape(1),
+            ]
+        ),
         "the windows do not overlap: each begins where the last one ended": _share(rates, window)[::window],
         "a latent counts as dead that is silent in *any* step of the window": silent.any(1)
         .float()
@@ -168,9 +176,13 @@ def _check_mask(
     if found.shape == dead.shape and torch.equal(found, dead):
         check.holds(True, claim, "")
         return
-    for phrase, masks in mistakes.items():
-        if any(torch.equal(found, mask) for mask in ([masks] if isinstance(masks, Tensor) else masks)):
-            raise Mistake(f"Your mask is what comes out when {phrase}.")
+    fitting = [
+        phrase
+        for phrase, masks in mistakes.items()
+        if any(torch.equal(found, mask) for mask in ([masks] if isinstance(masks, Tensor) else masks))
+    ]
+    if fitting:
+        raise Mistake(f"Your mask is what comes out when {', or when '.join(fitting[:2])}.")
     if found.shape != dead.shape:
         raise Mistake(
             "Your mask has the wrong shape: expected "

@@ -141,7 +141,7 @@ def clamp_and_matmul(self, features):
     return ((self.W.mT @ hidden).squeeze(-1) + self.b_final).clamp(min=0)
 
 
-@mutant("1.7", says="Your result has the right shape but the wrong values")
+@mutant("1.7", says="wrong")
 def relu_twice_bias_in_hidden(self, features):
     h = (torch.einsum("bif,ihf->bih", features, self.W) + self.b_final.mean()).relu()
     return torch.relu(torch.einsum("bih,ihf->bif", h, self.W) + self.b_final)

@@ -170,7 +170,7 @@ def first_row_only(p, i, n):
     return (p[0].expand(len(i), n), imp)
 
 
-@mutant("1.11", says="`probabilities` is reversed in `probabilities`")
+@mutant("1.11", says="`feature_probability` is what comes out when")
 def reversed_order(p, i, n):
     P = p.flip(0).repeat_interleave(len(i))[:, None].repeat(1, n)
     imp = torch.ones_like(P)

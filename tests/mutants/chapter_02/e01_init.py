@@ -473,7 +473,7 @@ class BiasesAreBuffers(nn.Module):
         self.register_buffer("b_dec", torch.zeros(n, i, device=device))
 
 
-@mutant("2.1", says="The directions in `W_enc` start with a mean length of 2.03e-06, which")
+@mutant("2.1", says="which is too short to train from")
 class TinyScale(nn.Module):
     def __init__(self, cfg, device=None):
         super().__init__()

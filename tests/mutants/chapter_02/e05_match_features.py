@@ -244,7 +244,7 @@ def by_absolute_cosine(W_toy, W_dec):
     return result
 
 
-@mutant("2.5", says="negative values are set to 0")
+@mutant("2.5", says="negative similarities are set to 0")
 def negative_ones_left_out(W_toy, W_dec):
     cosines = torch.einsum("ihf,ijh->ifj", F.normalize(W_toy, dim=1), F.normalize(W_dec, dim=2))
     result = torch.zeros(cosines.shape[:2])

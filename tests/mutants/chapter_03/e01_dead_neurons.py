@@ -258,7 +258,7 @@ def ints(x):
     return (x == 0).all(0).to(torch.uint8)
 
 
-@mutant("3.1", says="5 of 21 latents are judged wrongly")
+@mutant("3.1", says="less often than the average one")
 def below_mean(x):
     return x.mean(0) < x.mean()
 
@@ -285,9 +285,7 @@ def per_latent_any(frac_active, window):
     )
 
 
-@mutant(
-    "3.1", function="dead_share", says="along `steps` each place gets the `frac_active` of the one after it"
-)
+@mutant("3.1", function="dead_share", says="the windows begin at step 1 instead of 0")
 def starts_at_one(frac_active, window):
     return torch.stack(
         [

@@ -498,7 +498,7 @@ def signs_only(a, r, s=0.2):
     _put(a, dead, F.normalize(torch.randn(int(dead.sum()), a.cfg.n_input_ae).sign(), dim=-1), s)
 
 
-@mutant("3.2", says="Some dead latents got the same vector (latents of the same number in")
+@mutant("3.2", says="got the same vector")
 @torch.no_grad()
 def copies_living(a, r, s=0.2):
     dead = (r == 0).all(0)
@@ -513,7 +513,7 @@ def copies_living(a, r, s=0.2):
         if dead.any()
         else torch.zeros(0, a.cfg.n_input_ae)
     )
-    _put(a, dead, F.normalize(v + 0.01 * torch.randn(v.shape), dim=-1), s)
+    _put(a, dead, F.normalize(v + 0.0001 * torch.randn(v.shape), dim=-1), s)
 
 
 @mutant("3.2", says="The new directions favor the diagonals or the axes")

@@ -684,7 +684,7 @@ def _drawn_by(a, r, h, s, p=lambda l2: l2**2, bias=True, vec=None, n_alive=None)
 @mutant("3.3", says="The inputs are drawn with the wrong probabilities")
 @torch.no_grad()
 def exp_weights(a, r, h, s=0.2):
-    _drawn_by(a, r, h, s, p=lambda l: l.exp())
+    _drawn_by(a, r, h, s, p=lambda l: l.clamp(max=30).exp())
 
 
 @mutant("3.3", says="The inputs are drawn with the wrong probabilities")
