@@ -1,7 +1,6 @@
 """The frontier: how much each kind of autoencoder loses at a given number of latents, and reading it at equal L0."""
 
 import json
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -136,7 +135,7 @@ def at_equal_l0(
     Between two measured points the value lies on a straight line over the logarithm of L0.
 
     Args:
-        l0: where it was measured, all different and above 0, in any order.
+        l0: where it was measured: two points or more, all different and above 0, in any order.
         value: what was measured there, such as the FVU.
         wanted: the L0 to read at.
 
@@ -152,9 +151,6 @@ def at_equal_l0(
         raise ValueError(
             f"L0 {wanted:g} was not measured: the points go from {l0[0]:g} to {l0[-1]:g}. Read inside of that."
         )
-    after = int((l0 < wanted).sum().clamp(1, len(l0) - 1)) if len(l0) > 1 else 0
-    if after == 0:
-        return value[0]
-    left, right = l0[after - 1].log(), l0[after].log()
-    share = (math.log(wanted) - left) / (right - left)
-    return value[after - 1] + share * (value[after] - value[after - 1])
+    left = int((l0[1:-1] < wanted).sum())
+    share = (wanted / l0[left]).log() / (l0[left + 1] / l0[left]).log()
+    return value[left] + share * (value[left + 1] - value[left])

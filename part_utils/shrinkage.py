@@ -5,10 +5,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
 
+from part_utils.autoencoder import AutoEncoder
 from part_utils.hidden_states import hidden_states
 from part_utils.matching import feature_latent_similarity
 from part_utils.recovery import RECOVERED, repeat_model, train_and_measure
+from part_utils.tensors import SMALLEST_NORM
 from part_utils.toy_model import ToyModel
 
 
@@ -28,6 +32,27 @@ class Shrinkage:
     """Sum of the latents over sum of the features' lengths, on all inputs with one feature; 1 is no shrinkage."""
 
 
+def shrinkage(
+    acts: Float[Tensor, "batch n_instances n_features"],
+    strength: Float[Tensor, "batch n_instances n_features"],
+    present: Bool[Tensor, "batch n_instances n_features"],
+) -> Float[Tensor, "n_instances n_features"]:
+    """Measure how much of every feature's strength its latent gives back.
+
+    Args:
+        acts: of every feature's own latent, how strongly it fires.
+        strength: how long the feature's part of the input is; it can have any value where the feature is absent.
+        present: where the feature is there.
+
+    Returns:
+        The latent, summed over the inputs in which the feature is present, divided by the strength, summed over the
+        same inputs. 1 is no shrinkage. A feature that is present in no input has 0.
+    """
+    given_back = torch.where(present, acts, 0).sum(dim=0)
+    true = torch.where(present, strength, 0).sum(dim=0)
+    return given_back / true.clamp_min(SMALLEST_NORM)
+
+
 def predicted_shortfall(l1_coeff: float, n_input_ae: int) -> float:
     """Say by how much a latent ends below the length of its feature.
 
@@ -35,7 +60,12 @@ def predicted_shortfall(l1_coeff: float, n_input_ae: int) -> float:
 
         (s - z)^2 / n_input_ae + l1_coeff * z
 
-    and its derivative is zero at z = s - l1_coeff * n_input_ae / 2.
+    Args:
+        l1_coeff: the weight of the penalty.
+        n_input_ae: the size of one input.
+
+    Returns:
+        s - z, where z has the smallest loss (and is not negative there).
     """
     return l1_coeff * n_input_ae / 2
 
@@ -75,3 +105,26 @@ def _measure(model: ToyModel, l1_coeff: float, settings: dict[str, Any]) -> Shri
         silent=1 - firing.sum().item() / max(int(alone.sum()), 1),
         kept=(latent[alone].sum() / length[alone].sum()).item(),
     )
+
+
+@torch.no_grad()
+def shrinkage_on(
+    world: ToyModel, autoencoder: AutoEncoder, n_inputs: int = 10_000
+) -> tuple[Float[Tensor, "n_instances n_features"], Bool[Tensor, "n_instances n_features"]]:
+    """Measure `shrinkage` for every feature of a toy model whose directions are orthogonal.
+
+    A feature's own latent is the one whose decoder row is most like its direction.
+
+    Args:
+        world: where inputs come from, drawn from the global generator.
+        autoencoder: with as many instances as the world.
+        n_inputs: how many.
+
+    Returns:
+        The shrinkage, and which features were found: those whose latent is at a cosine similarity above 0.95.
+    """
+    features = world.generate_batch(n_inputs)
+    acts = autoencoder(hidden_states(world, features)).acts
+    best = feature_latent_similarity(world.W, autoencoder.normalize_and_return_W_dec()).max(dim=-1)
+    matched = acts.gather(-1, best.indices.expand(n_inputs, -1, -1))
+    return shrinkage(matched, features * world.W.norm(dim=1), features > 0), best.values > RECOVERED

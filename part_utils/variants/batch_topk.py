@@ -62,7 +62,7 @@ def above_threshold(
     Returns:
         The latents: the pre-activation itself where a latent fires, 0 elsewhere.
     """
-    return torch.where(pre_acts >= threshold.unsqueeze(-1), torch.relu(pre_acts), 0)
+    return torch.where(pre_acts >= threshold.unsqueeze(-1), pre_acts, 0)
 
 
 class BatchTopKAutoEncoder(AutoEncoder):
@@ -107,7 +107,7 @@ class BatchTopKAutoEncoder(AutoEncoder):
     ) -> Float[Tensor, "batch n_instances n_hidden_ae"]:
         """Return the latents: chosen in the batch while training, by the threshold afterwards."""
         if not self.training:
-            return above_threshold(pre_acts, self.threshold)
+            return above_threshold(torch.relu(pre_acts), self.threshold)
         now = threshold_for_inference(pre_acts, self.k)
         mean = torch.lerp(now, self.threshold, self.MEMORY)
         self.threshold.copy_(torch.where(self.threshold < 0, now, mean))  # -1: nothing was seen so far

@@ -1,7 +1,5 @@
 """JumpReLU: a latent fires above a threshold of its own, which is learned."""
 
-from typing import Any
-
 import einops
 import torch
 from jaxtyping import Bool, Float
@@ -22,52 +20,28 @@ def near_threshold(
     return ((pre_acts - threshold).abs() < bandwidth / 2) / bandwidth
 
 
-class JumpReLU(torch.autograd.Function):
-    """`JumpReLU.apply(pre_acts, threshold, bandwidth)`: pre_acts where they are above the threshold, 0 elsewhere.
+def jumprelu(
+    pre_acts: Float[Tensor, "batch n_instances n_hidden_ae"],
+    threshold: Float[Tensor, "n_instances n_hidden_ae"],
+    bandwidth: float,
+) -> Float[Tensor, "batch n_instances n_hidden_ae"]:
+    """Let every latent fire that is above its threshold, with a gradient for the threshold.
 
-    The function jumps at the threshold and is flat in the threshold everywhere else, so its true gradient with respect
-    to the threshold is 0 nearly everywhere. The straight-through gradient takes in its place what the threshold does to
-    the mean over many inputs: raising it by a small d silences the inputs between threshold and threshold + d, each of
-    which gave up about `threshold`. The share of the inputs that lie there is estimated with `near_threshold`.
+    The gradient with respect to `pre_acts` is the true one: 1 where a latent fires, 0 elsewhere. With respect to a
+    threshold it is the straight-through one: `-threshold * near_threshold(pre_acts, threshold, bandwidth)`, summed over
+    the batch.
+
+    Args:
+        pre_acts: what the encoder computes.
+        threshold: above what each latent fires.
+        bandwidth: how wide the kernel of the gradient is.
+
+    Returns:
+        The latents: the pre-activation itself where it is above the threshold, 0 elsewhere.
     """
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        pre_acts: Float[Tensor, "batch n_instances n_hidden_ae"],
-        threshold: Float[Tensor, "n_instances n_hidden_ae"],
-        bandwidth: float,
-    ) -> Float[Tensor, "batch n_instances n_hidden_ae"]:
-        """Return `pre_acts` where they are above `threshold`, and 0 elsewhere.
-
-        Args:
-            ctx: takes along what `backward` needs.
-            pre_acts: what the encoder computes.
-            threshold: one for each latent.
-            bandwidth: how wide the kernel of the gradient is.
-        """
-        ctx.save_for_backward(pre_acts, threshold)
-        ctx.bandwidth = bandwidth
-        return torch.where(pre_acts > threshold, pre_acts, 0)
-
-    @staticmethod
-    def backward(
-        ctx: Any, gradient: Float[Tensor, "batch n_instances n_hidden_ae"]
-    ) -> tuple[
-        Float[Tensor, "batch n_instances n_hidden_ae"], Float[Tensor, "n_instances n_hidden_ae"], None
-    ]:
-        """Return the gradients with respect to `pre_acts` and `threshold`; the bandwidth has none.
-
-        The one of `pre_acts` is exact: 1 times `gradient` where the latent fires, 0 elsewhere. The one of `threshold`
-        is `-threshold * near_threshold(...)` times `gradient`, summed over the batch.
-        """
-        pre_acts, threshold = ctx.saved_tensors
-        kernel = near_threshold(pre_acts, threshold, ctx.bandwidth)
-        return (
-            torch.where(pre_acts > threshold, gradient, 0),
-            -(threshold * kernel * gradient).sum(dim=0),
-            None,
-        )
+    # threshold - threshold.detach() is 0 and adds nothing but a gradient.
+    slope = (threshold * near_threshold(pre_acts, threshold, bandwidth)).detach()
+    return torch.where(pre_acts > threshold, pre_acts, 0) - slope * (threshold - threshold.detach())
 
 
 def l0_with_gradient(
@@ -77,18 +51,19 @@ def l0_with_gradient(
 ) -> Float[Tensor, "batch n_instances"]:
     """Count the latents that fire, with a gradient for the threshold.
 
+    Its gradient with respect to a threshold is `-near_threshold(pre_acts, threshold, bandwidth)`, summed over the
+    batch; with respect to `pre_acts` it has none.
+
     Args:
         pre_acts: what the encoder computes.
         threshold: above what each latent fires.
         bandwidth: how wide the kernel of the gradient is.
 
     Returns:
-        How many latents of every input and instance are above their threshold. Its gradient with respect to a
-        threshold is `-near_threshold(...)`, summed over the batch; with respect to `pre_acts` it has none.
+        How many latents of every input and instance are above their threshold.
     """
-    # near_threshold has no gradient, so the difference adds nothing but a gradient: it is 0.
-    kernel = near_threshold(pre_acts, threshold, bandwidth).detach()
-    fires = (pre_acts > threshold).to(pre_acts.dtype) - kernel * (threshold - threshold.detach())
+    slope = near_threshold(pre_acts, threshold, bandwidth).detach()
+    fires = (pre_acts > threshold).to(pre_acts.dtype) - slope * (threshold - threshold.detach())
     return fires.sum(dim=-1)
 
 
@@ -101,7 +76,7 @@ class JumpReLUAutoEncoder(AutoEncoder):
         loss            = mean (h - h_reconstructed)^2 + l1_coeff * (number of latents that fire)
 
     The penalty counts, so it does not matter how strongly a latent fires, and nothing shrinks it. Thresholds are
-    learned with the straight-through gradients of `JumpReLU` and `l0_with_gradient`. A BatchTopK autoencoder (Bussmann
+    learned with the straight-through gradients of `jumprelu` and `l0_with_gradient`. A BatchTopK autoencoder (Bussmann
     et al. 2024) that is trained is one of these: with one threshold for all latents, at which k fire on average.
     """
 
@@ -133,7 +108,7 @@ class JumpReLUAutoEncoder(AutoEncoder):
         self, pre_acts: Float[Tensor, "batch n_instances n_hidden_ae"]
     ) -> Float[Tensor, "batch n_instances n_hidden_ae"]:
         """Return the pre-activations that are positive and above their threshold, zero elsewhere."""
-        return torch.relu(JumpReLU.apply(pre_acts, self.threshold, self.bandwidth))
+        return torch.relu(jumprelu(pre_acts, self.threshold, self.bandwidth))
 
     def forward(self, h: Float[Tensor, "batch n_instances n_input_ae"]) -> AutoEncoderOutput:
         """Encode and decode, with the count of the latents that fire as the penalty (see the class).

@@ -33,7 +33,7 @@ def matryoshka_loss(
     Returns:
         The errors of all prefixes, added up, for every input and instance.
     """
-    total = torch.zeros(h.shape[:2], dtype=h.dtype, device=h.device)
+    errors = []
     for m in prefixes:
         rebuilt = b_dec + einops.einsum(
             acts[..., :m],
@@ -41,8 +41,8 @@ def matryoshka_loss(
             "batch n_instances n_hidden_ae, n_instances n_hidden_ae n_input_ae"
             " -> batch n_instances n_input_ae",
         )
-        total = total + (h - rebuilt).pow(2).mean(dim=-1)
-    return total
+        errors.append((h - rebuilt).pow(2).mean(dim=-1))
+    return torch.stack(errors).sum(dim=0)
 
 
 class MatryoshkaAutoEncoder(BatchTopKAutoEncoder):

@@ -11,7 +11,7 @@ from part_utils.variants import (
     TopKAutoEncoder,
 )
 from part_utils.variants.batch_topk import above_threshold, batch_topk, threshold_for_inference
-from part_utils.variants.jumprelu import JumpReLU, l0_with_gradient
+from part_utils.variants.jumprelu import jumprelu, l0_with_gradient
 from part_utils.variants.matryoshka import matryoshka_loss
 from part_utils.variants.topk import topk
 
@@ -104,7 +104,7 @@ def test_straight_through_gradients_are_those_of_the_mean_over_many_inputs() -> 
         (after - before) / (2 * step)
         for after, before in zip(means(threshold + step), means(threshold - step), strict=True)
     ]
-    for function, slope in ((JumpReLU.apply, slopes[0]), (l0_with_gradient, slopes[1])):
+    for function, slope in ((jumprelu, slopes[0]), (l0_with_gradient, slopes[1])):
         at = threshold.clone().requires_grad_()
         (function(pre_acts, at, bandwidth).sum() / len(pre_acts)).backward()
         torch.testing.assert_close(at.grad, slope, rtol=0.03, atol=0)
