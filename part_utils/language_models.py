@@ -20,7 +20,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from part_utils.autoencoder import AutoEncoder, AutoEncoderConfig
+from part_utils.autoencoder import AutoEncoder
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -207,6 +207,8 @@ def load_autoencoder(
         weights = {key: torch.stack([part[key] for part in parts]) for key in parts[0]}
     else:
         return _load_from_path(name, run).to(device)
+    from part_utils.formats.ours import autoencoder_from_weights
+
     return autoencoder_from_weights(weights).to(device)
 
 
@@ -237,24 +239,6 @@ def load_latent_names(name: str = "bundled") -> dict[int, str]:
         return {}
     names = json.loads(verified(DATA / "latent_names.json").read_text(encoding="utf-8"))
     return {int(latent): name for latent, name in names.items()}
-
-
-@torch.no_grad()
-def autoencoder_from_weights(weights: dict[str, Tensor]) -> AutoEncoder:
-    """Return an `AutoEncoder` from `W_enc`, `W_dec`, `b_enc`, `b_dec` with a leading instance axis, of any precision.
-
-    Decoder rows of another length than 1 are rescaled, with the inverse on the encoder's side, so that
-    the reconstruction stays the same.
-    """
-    n_instances, n_input_ae, n_hidden_ae = weights["W_enc"].shape
-    autoencoder = AutoEncoder(AutoEncoderConfig(n_instances, n_input_ae, n_hidden_ae))
-    weights = {key: value.float() for key, value in weights.items()}
-    lengths = weights["W_dec"].norm(dim=-1).clamp_min(1e-8)
-    autoencoder.W_enc.copy_(weights["W_enc"] * lengths[:, None, :])
-    autoencoder.b_enc.copy_(weights["b_enc"] * lengths)
-    autoencoder.W_dec.copy_(weights["W_dec"] / lengths[:, :, None])
-    autoencoder.b_dec.copy_(weights["b_dec"])
-    return autoencoder
 
 
 def _load_bundled_model(device: str) -> TransformerBridge:

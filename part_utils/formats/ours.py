@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -114,13 +116,27 @@ def load_stacked(path: Path) -> AutoEncoder:
     for instance in range(*sizes):
         alone = {name: tensor[instance] for name, tensor in floats.items()}
         check_sizes(Weights("relu" if k is None else "topk", **alone, k=None if k is None else int(k)), path)
-    cfg = AutoEncoderConfig(*floats["W_enc"].shape)
-    autoencoder = AutoEncoder(cfg) if k is None else TopKAutoEncoder(cfg, int(k))
-    lengths = floats["W_dec"].norm(dim=-1).clamp_min(SMALLEST_NORM)
-    autoencoder.W_enc.copy_(floats["W_enc"] * lengths[:, None, :])
-    autoencoder.b_enc.copy_(floats["b_enc"] * lengths)
-    autoencoder.W_dec.copy_(floats["W_dec"] / lengths[:, :, None])
-    autoencoder.b_dec.copy_(floats["b_dec"])
+    if k is None:
+        return autoencoder_from_weights(floats)
+    return autoencoder_from_weights(floats, partial(TopKAutoEncoder, k=int(k)))
+
+
+@torch.no_grad()
+def autoencoder_from_weights(
+    weights: dict[str, Tensor], make: Callable[[AutoEncoderConfig], AutoEncoder] = AutoEncoder
+) -> AutoEncoder:
+    """Return an autoencoder from `W_enc`, `W_dec`, `b_enc`, `b_dec` with a leading instance axis, of any precision.
+
+    Decoder rows of another length than 1 are rescaled, with the inverse on the encoder's side, so that
+    the reconstruction stays the same.
+    """
+    weights = {name: weight.float() for name, weight in weights.items()}
+    autoencoder = make(AutoEncoderConfig(*weights["W_enc"].shape))
+    lengths = weights["W_dec"].norm(dim=-1).clamp_min(SMALLEST_NORM)
+    autoencoder.W_enc.copy_(weights["W_enc"] * lengths[:, None, :])
+    autoencoder.b_enc.copy_(weights["b_enc"] * lengths)
+    autoencoder.W_dec.copy_(weights["W_dec"] / lengths[:, :, None])
+    autoencoder.b_dec.copy_(weights["b_dec"])
     return autoencoder
 
 
