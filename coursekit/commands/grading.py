@@ -73,8 +73,8 @@ def grade_command(
         mistake = f"{row.mistake} ({row.mistake_count}×)" if row.mistake else ""
         table.add_row(f"{row.exercise_id} {escape(row.title)}", share, str(row.attempted), escape(mistake))
     console.print(table)
-    for student, problem in report.problems.items():
-        console.print(f"{escape(student)}: {escape(problem)}", highlight=False, soft_wrap=True)
+    for student, remark in (*report.problems.items(), *report.notes.items()):
+        console.print(f"{escape(student)}: {escape(remark)}", highlight=False, soft_wrap=True)
     if report.missing:
         names = escape(", ".join(report.missing))
         console.print(f"In the class list, and nothing handed in: {names}", highlight=False, soft_wrap=True)

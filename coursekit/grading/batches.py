@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import atexit
 import multiprocessing
+import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -55,7 +56,7 @@ def _grade_with_processes(
     tasks: Iterator[Task], settings: Settings, commit: Callable[[Graded, bytes], None], workers: int
 ) -> None:
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent) as pool:
         running: dict[Future[Graded], bytes] = {}
         try:
             for task in tasks:
@@ -66,9 +67,21 @@ def _grade_with_processes(
             while running:
                 _commit_finished(running, commit)
         except BrokenProcessPool:
-            raise RuntimeError(
+            raise CourseError(
                 "A grading process died. What was graded is kept; start the same command again to go on."
             ) from None
+
+
+def _end_with_parent() -> None:
+    """Let a worker process end, and its jail with it, when the process that started it is gone without a word."""
+
+    def watch() -> None:
+        parent = multiprocessing.parent_process()
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _commit_finished(running: dict[Future[Graded], bytes], commit: Callable[[Graded, bytes], None]) -> None:

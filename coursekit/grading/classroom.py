@@ -12,12 +12,15 @@ COURSE/graded/CHAPTER/                           results/STUDENT.json, grades.cs
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import re
 import secrets
+import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from coursekit.catalogue import Chapter
 from coursekit.errors import CourseError
@@ -40,7 +43,8 @@ from part_utils.files import write_atomically
 class ClassReport:
     """What a batch did: how many were graded now, how many had been before, and how the class did.
 
-    `missing` names the learners of the class list who have handed in nothing.
+    `missing` names the learners of the class list who have handed in nothing. `problems` and `notes` say by learner why
+    nothing could be graded, and what is worth knowing of what was.
     """
 
     graded_now: int
@@ -49,6 +53,7 @@ class ClassReport:
     problems: dict[str, str]
     grades: Path
     missing: list[str]
+    notes: dict[str, str]
 
 
 def grade_class(
@@ -71,57 +76,97 @@ def grade_class(
     if place.resolve() == course.resolve() and (place / "submitted").is_dir():
         # The course's folder holds what is made of the submissions, too.
         place = place / "submitted"
-    submissions = find_submissions(place, chapter)
-    settings = Settings(chapter.number, _course_seed(course, course_seed), tier, limits or Limits())
-    by_student = {submission.student: submission for submission in submissions}
-    kept = 0
-    now = 0
-    prepare(chapter, course)
-    with Gradebook(course) as book:
-        book.add_chapter(chapter)
+    with at_work(course):
+        submissions = find_submissions(place, chapter)
+        settings = Settings(chapter.number, _course_seed(course, course_seed), tier, limits or Limits())
+        by_student = {submission.student: submission for submission in submissions}
+        kept = 0
+        now = 0
+        prepare(chapter, course)
+        with Gradebook(course) as book:
+            book.add_chapter(chapter)
 
-        def not_yet_graded() -> Iterator[Task]:
-            """Read one submission after the other, when its turn comes. Of those that are graded, restore the rest."""
-            nonlocal kept
-            for submission in submissions:
-                notebook, problem = submission.read()
-                key = key_of(notebook, problem, submission.student, settings)
-                graded = None if again else _read(_result_path(course, chapter, submission.student))
-                if graded is None or graded.key != key:
-                    yield submission.student, notebook, problem
-                else:
-                    lay_out(graded, notebook, renew=False)
-                    kept += 1
+            def not_yet_graded() -> Iterator[Task]:
+                """Read one submission after the other, when its turn comes. Of those graded, restore the rest."""
+                nonlocal kept
+                for submission in submissions:
+                    notebook, problem = submission.read()
+                    key = key_of(notebook, problem, submission.student, settings)
+                    graded = None if again else _read(_result_path(course, chapter, submission.student))
+                    if graded is None or graded.key != key:
+                        yield submission.student, notebook, problem
+                    else:
+                        lay_out(graded, notebook, renew=False)
+                        kept += 1
 
-        def commit(graded: Graded, notebook: bytes) -> None:
-            nonlocal now
-            lay_out(graded, notebook, renew=True)
-            # Last, for it says that all the rest is there.
-            write_atomically(_result_path(course, chapter, graded.student), graded.to_json())
-            now += 1
-            heard(graded)
+            def commit(graded: Graded, notebook: bytes) -> None:
+                nonlocal now
+                lay_out(graded, notebook, renew=True)
+                # Last, for it says that all the rest is there.
+                write_atomically(_result_path(course, chapter, graded.student), graded.to_json())
+                now += 1
+                heard(graded)
 
-        def lay_out(graded: Graded, notebook: bytes, renew: bool) -> None:
-            """What nbgrader and formgrader look for: the submission, its scores, and the notebook to comment on."""
-            _keep_submitted(by_student[graded.student], notebook, chapter, course)
-            book.save(graded, _timestamp(course, graded.student, chapter))
-            if renew or not autograded_path(course, graded.student, chapter.slug).is_file():
-                write_autograded(course, graded, notebook)
-
-        grade_all(not_yet_graded(), settings, commit, workers, scheduler)
-        for graded in results_of(course, chapter):
-            # A gradebook that was lost, of which this batch held a part only.
-            if not book.has(chapter, graded.student):
+            def lay_out(graded: Graded, notebook: bytes, renew: bool) -> None:
+                """What nbgrader and formgrader look for: the submission, its scores, and the notebook to comment on."""
+                _keep_submitted(by_student[graded.student], notebook, chapter, course)
                 book.save(graded, _timestamp(course, graded.student, chapter))
-        grades = write_tables(course, chapter, book)
-        write_pages(course, chapter, book)
-        handed_in = {graded.student for graded in results_of(course, chapter)}
-        missing = [student for student in book.students() if student not in handed_in]
-    rows = statistics(results_of(course, chapter), chapter)
-    problems = {
-        g.student: g.problem for g in results_of(course, chapter) if g.problem and g.student in by_student
-    }
-    return ClassReport(now, kept, rows, problems, grades, missing)
+                if renew or not autograded_path(course, graded.student, chapter.slug).is_file():
+                    write_autograded(course, graded, notebook)
+
+            grade_all(not_yet_graded(), settings, commit, workers, scheduler)
+            for graded in results_of(course, chapter):
+                # A gradebook that was lost, of which this batch held a part only.
+                if not book.has(chapter, graded.student):
+                    book.save(graded, _timestamp(course, graded.student, chapter))
+            grades = write_tables(course, chapter, book)
+            write_pages(course, chapter, book)
+            handed_in = {graded.student for graded in results_of(course, chapter)}
+            missing = [student for student in book.students() if student not in handed_in]
+        rows = statistics(results_of(course, chapter), chapter)
+        problems = {
+            g.student: g.problem for g in results_of(course, chapter) if g.problem and g.student in by_student
+        }
+        notes = {submission.student: submission.note for submission in submissions if submission.note}
+        return ClassReport(now, kept, rows, problems, grades, missing, notes)
+
+
+@contextlib.contextmanager
+def at_work(course: Path) -> Iterator[None]:
+    """Work in a course's folder, alone. Raises CourseError where another command does, and where the disk refuses.
+
+    The lock goes with the process that holds it, however that ends.
+    """
+    from sqlalchemy.exc import SQLAlchemyError
+
+    afterwards = "Nothing that was graded is lost; start the same command again when that is put right."
+    try:
+        course.mkdir(parents=True, exist_ok=True)
+        with open(course / ".at-work", "a", encoding="utf-8") as file:
+            _lock(file, course)
+            yield
+    except (SQLAlchemyError, subprocess.CalledProcessError) as error:
+        reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0][:200]
+        raise CourseError(
+            f"{course / 'gradebook.db'} cannot be used: {reason}. If it is damaged, move it away: the course makes a "
+            f"new one from its results, and only scores and comments given by hand are missing there. {afterwards}"
+        ) from None
+    except OSError as error:
+        raise CourseError(f"{error.filename or course}: {error.strerror or error}. {afterwards}") from None
+
+
+def _lock(file: IO[str], course: Path) -> None:
+    try:
+        import fcntl
+    except ImportError:
+        # Windows, where nothing is graded.
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise CourseError(
+            f"Another command is at work in {course}. Wait until it has ended, then start this one again."
+        ) from None
 
 
 def results_of(course: Path, chapter: Chapter) -> Iterator[Graded]:
@@ -208,23 +253,25 @@ def release(chapter: Chapter, course: Path) -> Path:
             f"There is no {source}. Run `course build {chapter.number}` in a checkout of the course."
         )
     target = course / "release" / chapter.slug / f"{chapter.slug}.ipynb"
-    prepare(chapter, course)
-    write_atomically(target, source.read_bytes())
-    with Gradebook(course) as book:
-        book.add_chapter(chapter)
+    with at_work(course):
+        prepare(chapter, course)
+        write_atomically(target, source.read_bytes())
+        with Gradebook(course) as book:
+            book.add_chapter(chapter)
     return target
 
 
 def collect(place: Path, chapter: Chapter, course: Path) -> tuple[int, dict[str, str]]:
     """Copy a download's notebooks to `submitted/STUDENT/CHAPTER/`, with the time. Returns how many, and problems."""
     copied, problems = 0, {}
-    for submission in find_submissions(place, chapter):
-        notebook, problem = submission.read()
-        if problem:
-            problems[submission.student] = problem
-        else:
-            _keep_submitted(submission, notebook, chapter, course)
-            copied += 1
+    with at_work(course):
+        for submission in find_submissions(place, chapter):
+            notebook, problem = submission.read()
+            if problem:
+                problems[submission.student] = problem
+            else:
+                _keep_submitted(submission, notebook, chapter, course)
+                copied += 1
     return copied, problems
 
 
@@ -264,7 +311,7 @@ def export(chapter: Chapter, course: Path, form: str, target: Path, column: str 
     header, row_of = FORMATS[form]
     rows: list[list[object]] = list(header(chapter, column, most))
     start, without_id = len(rows), []
-    with Gradebook(course) as book:
+    with at_work(course), Gradebook(course) as book:
         for marks in book.marks(chapter):
             rows.append(row_of(chapter, marks, most))
             if not (_lms_id(marks) or (form == "moodle" and marks.email)):
@@ -345,8 +392,14 @@ def _course_seed(course: Path, wanted: int | None) -> int:
         write_atomically(path, f"{wanted}\n")
         return wanted
     if path.is_file():
-        return int(path.read_text(encoding="utf-8"))
-    drawn = secrets.randbits(31)
+        try:
+            return int(path.read_text(encoding="utf-8"))
+        except ValueError:
+            raise CourseError(
+                f"{path} holds no number. Put it back from a backup; or remove it, and everything is graded anew with "
+                "other inputs."
+            ) from None
+    drawn = secrets.randbits(128)
     write_atomically(path, f"{drawn}\n")
     return drawn
 

@@ -7,6 +7,8 @@ import functools
 import hashlib
 import io
 import json
+import re
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -14,11 +16,13 @@ from typing import Any
 
 from coursekit.catalogue import Exercise, chapter
 from coursekit.checking.door import PACKAGE_DIRECTORIES, LearnerError, NotAttempted, Unloadable
+from coursekit.checking.limits import OutOfTime, time_limit
 from coursekit.checking.results import CheckResult
 from coursekit.checking.running import load_needs, run_check
+from coursekit.errors import CourseError
 from coursekit.grading.jail import Jail
 from coursekit.grading.jailed_learner import JailedLearner, explain_end
-from coursekit.grading.job import JailLost, JobEnded, Limits, Unreadable
+from coursekit.grading.job import START_SECONDS, JailLost, JobEnded, Limits, Unreadable
 from coursekit.grading.machine import LAYERS, tier_of
 
 
@@ -81,19 +85,46 @@ def seed_for(course_seed: int, student: str, exercise_id: str) -> int:
 
 
 def key_of(notebook: bytes, problem: str, student: str, settings: Settings) -> str:
-    """Return a key that changes when anything does that a grade depends on."""
-    facts = json.dumps([asdict(settings), student, problem, code_fingerprint()], sort_keys=True)
+    """Changes when anything does that a grade depends on."""
+    facts = json.dumps(
+        [asdict(settings), student, problem, code_fingerprint(settings.chapter)], sort_keys=True
+    )
     return hashlib.sha256(hashlib.sha256(notebook).digest() + facts.encode()).hexdigest()
 
 
 @functools.cache
-def code_fingerprint() -> str:
-    """Return a digest of the course's own code: its models, its checks, its grading."""
+def code_fingerprint(number: str) -> str:
+    """Return a digest of the code that decides a chapter's grades: models, how a check runs, the chapter's checks.
+
+    Other chapters' checks are no part of it, and neither is any text, so that nobody is graded anew for a comma.
+    """
     digest = hashlib.sha256()
-    library, kit = map(Path, PACKAGE_DIRECTORIES)
-    for path in sorted([*library.glob("*.py"), *kit.glob("**/*.py")]):
+    for path in decisive_files(number):
         digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()
+
+
+def decisive_files(number: str) -> list[Path]:
+    """Return the files of `code_fingerprint`, sorted."""
+    library, kit = map(Path, PACKAGE_DIRECTORIES)
+    found = {kit / "catalogue.py", *library.glob("*.py"), *(kit / "checking").glob("*.py")}
+    found |= {*(kit / "notebooks").glob("*.py")}
+    found |= {path for path in (kit / "grading").glob("*.py") if path.stem not in _DECIDE_NOTHING}
+    waiting = {*(kit / "exercises" / f"chapter_{chapter(number).number}").glob("*.py")}
+    while waiting:
+        path = waiting.pop()
+        found.add(path)
+        # What it borrows from another chapter.
+        named = re.findall(
+            r"^\s*from coursekit\.exercises\.([\w.]+) import", path.read_text("utf-8"), re.MULTILINE
+        )
+        others = {(kit / "exercises").joinpath(*name.split(".")).with_suffix(".py") for name in named}
+        waiting |= {other for other in others if other.is_file()} - found
+    return sorted(found)
+
+
+# They write down what was found, or find the notebooks.
+_DECIDE_NOTHING = ("batches", "classroom", "gradebook", "refusals", "report", "submissions")
 
 
 def grade_submission(jail: Jail, student: str, notebook: bytes, problem: str, settings: Settings) -> Graded:
@@ -114,6 +145,13 @@ def grade_submission(jail: Jail, student: str, notebook: bytes, problem: str, se
         except Unreadable as error:
             problem = str(error)
             result = nothing_for(exercise, "error", problem)
+        except CourseError:
+            # This machine cannot grade: nobody's notebook is to blame.
+            raise
+        except (Exception, OutOfTime) as error:
+            # Whatever else happens while a stranger's answers are read concerns this exercise only.
+            message = f"Your code returned something that could not be read ({type(error).__name__})."
+            result = nothing_for(exercise, "error", message)
         results.append(result)
     return Graded(
         student=student,
@@ -130,32 +168,39 @@ def grade_submission(jail: Jail, student: str, notebook: bytes, problem: str, se
 def grade_exercise(
     jail: Jail, exercise: Exercise, notebook: bytes, name: str, seed: int
 ) -> tuple[CheckResult, tuple[str, ...]]:
-    """Return the result of one exercise, and what confined the job. Raises Unreadable if it is not a notebook.
+    """The result of one exercise, and what confined the job. Raises Unreadable if it is not a notebook.
 
     As in `course check`, code that uses another exercise gets the reference for it, and the learner's own only
-    where it does not pass with that.
+    where it does not pass with that. Both together have the exercise's time.
     """
+    seconds = exercise.seconds * jail.limits.time_factor
     try:
-        result, learner = _attempt(jail, exercise, notebook, name, seed, own=False)
+        result, learner = _attempt(jail, exercise, notebook, name, seed, seconds, own=False)
     except JailLost:
         # Its process died between two jobs, perhaps because the machine ran out of memory.
-        result, learner = _attempt(jail, exercise, notebook, name, seed, own=False)
-    if not result.passed and learner.borrowed:
-        second, learner = _attempt(jail, exercise, notebook, name, seed, own=True)
+        try:
+            result, learner = _attempt(jail, exercise, notebook, name, seed, seconds, own=False)
+        except JailLost:
+            raise CourseError(
+                "The jail's process died twice. What was graded is kept; start the same command again to go on."
+            ) from None
+    left = seconds - (time.monotonic() - learner.started)
+    if not result.passed and learner.borrowed and left > seconds / 20:
+        second, learner = _attempt(jail, exercise, notebook, name, seed, left, own=True)
         result = second if second.passed else result
     return result, learner.layers
 
 
 def _attempt(
-    jail: Jail, exercise: Exercise, notebook: bytes, name: str, seed: int, own: bool
+    jail: Jail, exercise: Exercise, notebook: bytes, name: str, seed: int, seconds: float, own: bool
 ) -> tuple[CheckResult, JailedLearner]:
-    seconds = exercise.seconds * jail.limits.time_factor
     timed = replace(exercise, seconds=seconds)
     load_needs(exercise)
-    with jail.job(notebook, name, exercise.id, seed, seconds, own) as learner:
+    with jail.job(notebook, name, exercise.id, seconds, own) as learner:
         door: Any = learner
         try:
-            with contextlib.redirect_stdout(io.StringIO()):
+            # The clock runs over what is done here with the job's messages, too.
+            with contextlib.redirect_stdout(io.StringIO()), time_limit(START_SECONDS + seconds):
                 learner.load()
         except (NotAttempted, LearnerError, JobEnded) as error:
             door = Unloadable(error)

@@ -299,7 +299,14 @@ def _metadata(grade_id: str, points: float, solution: bool) -> dict[str, Any]:
 def _comment(result: CheckResult) -> str | None:
     if result.status == "not_attempted":
         return "No response."
-    return None if result.passed else "\n".join((result.message, *result.details))
+    return None if result.passed else as_plain_markdown("\n".join((result.message, *result.details)))
+
+
+def as_plain_markdown(text: str) -> str:
+    """Return a stranger's text for nbgrader's pages, which take comments for Markdown: a block without markup."""
+    longest = max((len(run) for run in re.findall("~+", text)), default=0)
+    fence = "~" * max(3, longest + 1)
+    return f"{fence}\n{text}\n{fence}"
 
 
 @contextmanager

@@ -76,7 +76,7 @@ class Jail:
 
     @contextlib.contextmanager
     def job(
-        self, notebook: bytes, name: str, exercise_id: str, seed: int, seconds: float, own: bool = False
+        self, notebook: bytes, name: str, exercise_id: str, seconds: float, own: bool = False
     ) -> Iterator[JailedLearner]:
         """Start a process that is ready to load the notebook, and is gone when the block ends.
 
@@ -84,7 +84,7 @@ class Jail:
         """
         start = self._from_zygote if self.tier != "none" else self._on_its_own
         with start(seconds) as process:
-            order = {"exercise": exercise_id, "seed": seed, "name": name, "own": own}
+            order = {"exercise": exercise_id, "name": name, "own": own}
             yield JailedLearner(process, notebook, order, seconds, self.limits)
 
     def try_out(self) -> str:
@@ -93,7 +93,7 @@ class Jail:
             return "runs in a process of its own, and nothing else protects this machine"
         self._zygote()
         start = time.perf_counter()
-        with self.job(b"", "empty.ipynb", "0.1", 0, 10) as learner, contextlib.suppress(Unreadable):
+        with self.job(b"", "empty.ipynb", "0.1", 10) as learner, contextlib.suppress(Unreadable):
             learner.load()
         return f"starts in {1000 * (time.perf_counter() - start):.0f} ms, confined by {', '.join(learner.layers)}"
 
@@ -122,7 +122,10 @@ class Jail:
             except OSError:
                 self._drop()
                 raise JailLost from None
-            job = Job(wire.Channel(ours.fileno(), ours.fileno()), lambda: _ignoring(control.send, b"kill"))
+            job = Job(
+                wire.Channel(ours.fileno(), ours.fileno(), wire.LARGEST_ANSWER),
+                lambda: _ignoring(control.send, b"kill"),
+            )
             try:
                 yield job
             finally:
@@ -223,7 +226,10 @@ class Jail:
             )
             assert process.stdin is not None
             assert process.stdout is not None
-            job = Job(wire.Channel(process.stdout.fileno(), process.stdin.fileno()), process.kill)
+            job = Job(
+                wire.Channel(process.stdout.fileno(), process.stdin.fileno(), wire.LARGEST_ANSWER),
+                lambda: _kill_group(process),
+            )
             try:
                 yield job
             finally:
@@ -232,10 +238,17 @@ class Jail:
                 try:
                     code = process.wait(0.2)
                 except subprocess.TimeoutExpired:
-                    process.kill()
+                    _kill_group(process)
                     code = process.wait()
                 process.stdout.close()
                 job.report = {"exit": code, "killed": "time" if job.timed_out else ""}
+
+
+def _kill_group(process: subprocess.Popen[bytes]) -> None:
+    """Kill a job that is a process of its own, and what it has started."""
+    if os.name == "posix":
+        _ignoring(os.killpg, process.pid, 9)
+    _ignoring(process.kill)
 
 
 def _python() -> list[str]:

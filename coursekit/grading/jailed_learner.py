@@ -12,9 +12,11 @@ from torch import Tensor
 
 from coursekit.checking.door import Handle, LearnerError, NotAttempted, Target
 from coursekit.errors import CourseError
-from coursekit.grading import wire
+from coursekit.grading import confine, wire
 from coursekit.grading.job import START_SECONDS, Job, JobEnded, Limits, Unreadable
 from coursekit.grading.machine import LAYERS
+
+MOST_CELLS = 1_000_000
 
 
 class JailedLearner:
@@ -25,6 +27,7 @@ class JailedLearner:
         cell: number of the cell that was loaded last, counted from 0.
         borrowed: the code uses other exercises.
         problem: what the code needs and could not be loaded.
+        started: when it was locked up and its time began.
         verdict: why the job is over, if it is over before its time.
     """
 
@@ -40,6 +43,7 @@ class JailedLearner:
         self.cell = -1
         self.borrowed = False
         self.problem = ""
+        self.started = time.monotonic()
         self.loaded = False
         self.verdict = ""
 
@@ -58,25 +62,39 @@ class JailedLearner:
         Raises NotAttempted or LearnerError where the code does not load, Unreadable where it is no notebook, and
         JobEnded where the job died or was killed.
         """
-        # Until it has read the notebook the job runs only the course's own code.
+        # Until it is locked up the job runs only the course's own code.
         self._job.kill_at(time.monotonic() + START_SECONDS)
         with self._fatal():
             self._job.channel.send(*self._order)
             message, _ = self._job.channel.receive()
             if "unconfined" in message:
-                raise CourseError(f"A job could not be locked up: {message['unconfined']}.")
-            self.layers = tuple(layer for layer in LAYERS if layer in message["confined"])
-            end = time.monotonic() + self._seconds
+                why = wire.plain_text(message["unconfined"], 500)
+                raise CourseError(f"A job could not be locked up: {why}.")
+            self.layers = tuple(layer for layer in LAYERS if layer in _texts(message["confined"]))
+            # One budget, from the first line of the notebook that is read to the last answer.
+            self.started = time.monotonic()
+            self._job.kill_at(self.started + self._seconds)
             message, blob = self._job.channel.receive()
-            while isinstance(message.get("loading"), int):
+            while "loading" in message:
+                if not wire.is_whole(message["loading"], -1, MOST_CELLS):
+                    raise wire.Malformed
                 self.cell, self.borrowed = message["loading"], message.get("borrowed") is True
-                self._job.kill_at(
-                    min(end, time.monotonic() + self._limits.cell_seconds * self._limits.time_factor)
-                )
+                self._job.kill_at(self._end_of_cell())
                 message, blob = self._job.channel.receive()
-            self.problem = str(self._result(message, blob, 0))
+            problem = self._result(message, blob, 0)
+            if not isinstance(problem, str):
+                raise wire.Malformed
+            self.problem = problem[:4_000]
         self.loaded = True
-        self._job.kill_at(time.monotonic() + self._seconds)
+        self._job.kill_at(self.started + self._seconds)
+
+    @property
+    def cell_limit(self) -> float:
+        """Return the seconds for one cell: its own limit, or what the exercise allows if that is less."""
+        return min(self._seconds, self._limits.cell_seconds * self._limits.time_factor)
+
+    def _end_of_cell(self) -> float:
+        return min(self.started + self._seconds, time.monotonic() + self.cell_limit)
 
     def call(self, target: Target, *args: Any, **kwargs: Any) -> Any:
         return self._ask("call", target, *args, **kwargs)
@@ -118,7 +136,7 @@ class JailedLearner:
             return self._result(message, blob, self._asked)
 
     def _result(self, message: dict[str, Any], blob: bytes, number: int) -> Any:
-        if message.get("id") != number:
+        if not wire.is_whole(message.get("id"), number, number):
             raise wire.Malformed
         # The check collects what is printed here, as it does in a notebook.
         sys.stdout.write(wire.plain_text(message.get("printed"), 2_000))
@@ -139,11 +157,14 @@ class JailedLearner:
             raise JobEnded(self.verdict)
         try:
             yield
-        except (wire.Malformed, KeyError, TypeError, AttributeError):
-            raise self._malformed() from None
         except wire.Closed:
             self.verdict = "ended"
             raise JobEnded(self.verdict) from None
+        except (NotAttempted, LearnerError, Unreadable, CourseError):
+            raise
+        except Exception:
+            # Whatever a stranger's message does to the code that reads it is that stranger's own affair.
+            raise self._malformed() from None
 
     def _malformed(self) -> JobEnded:
         self.verdict = "malformed"
@@ -158,16 +179,18 @@ def explain_end(learner: JailedLearner, seconds: float) -> str:
     where = "Your code" if learner.loaded or learner.cell < 0 else f"Cell {learner.cell + 1} of your notebook"
     killed = report.get("killed")
     if killed == "time":
-        limit = (
-            seconds
-            if learner.loaded
-            else min(seconds, learner._limits.cell_seconds * learner._limits.time_factor)
-        )
+        limit = seconds if learner.loaded or learner.cell < 0 else learner.cell_limit
         return f"{where} was stopped after {limit:g} seconds. Is there a loop that never ends?"
     if killed in ("threads", "files"):
         return f"{where} was stopped because it made too many {killed}."
     if killed == "memory":
         return f"{where} was stopped because it used too much memory."
     code = report.get("exit", 0)
+    if code in (-9, -24) and report.get("seconds", 0) >= confine.processor_seconds(seconds) - 1:
+        return f"{where} was stopped because it used more than {seconds:g} seconds of the processors."
     how = f"signal {-code}" if code < 0 else f"exit code {code}"
     return f"{where} ended the Python process ({how})."
+
+
+def _texts(value: Any) -> list[str]:
+    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -38,35 +40,43 @@ class Limits:
 class Job:
     """A running job: its channel, and the clock that kills it."""
 
-    def __init__(self, channel: wire.Channel, kill: Any) -> None:
+    def __init__(self, channel: wire.Channel, kill: Callable[[], object]) -> None:
         self.channel = channel
         self.report: dict[str, Any] = {}
         self.timed_out = False
         self._kill = kill
-        self._clock: threading.Timer | None = None
-        self._lock = threading.Lock()
+        self._moment = math.inf
+        self._changed = threading.Condition()
         self._over = False
+        self._clock: threading.Thread | None = None
 
     def kill_at(self, moment: float) -> None:
-        """Kill it then (of `time.monotonic()`), instead of whenever it was to be killed before."""
-        if self._clock is not None:
-            self._clock.cancel()
-        self._clock = threading.Timer(max(0.0, moment - time.monotonic()), self._ring)
-        self._clock.daemon = True
-        self._clock.start()
+        """Kill it then (of `time.monotonic()`), instead of whenever it was to be killed before.
+
+        One thread watches, however often a job makes the moment move.
+        """
+        with self._changed:
+            self._moment = moment
+            self._changed.notify()
+        if self._clock is None:
+            self._clock = threading.Thread(target=self._watch, daemon=True)
+            self._clock.start()
 
     def over(self) -> None:
-        """From here on the clock kills nothing: the order to do so would meet the next job."""
-        with self._lock:
+        """Let the clock kill nothing from here on: the order to do so would meet the next job."""
+        with self._changed:
             self._over = True
-        if self._clock is not None:
-            self._clock.cancel()
+            self._changed.notify()
 
-    def _ring(self) -> None:
-        with self._lock:
-            if not self._over:
-                self.timed_out = True
-                self._kill()
+    def _watch(self) -> None:
+        with self._changed:
+            while not self._over:
+                left = self._moment - time.monotonic()
+                if left <= 0:
+                    self.timed_out = True
+                    self._kill()
+                    return
+                self._changed.wait(min(left, 3600))
 
 
 def described(limits: Limits) -> dict[str, Any]:

@@ -46,10 +46,14 @@ def available_layers() -> tuple[str, ...]:
 
 
 def tier_of(layers: Sequence[str]) -> str:
-    """full: all four layers. reduced: all but namespaces. none: a process with a time limit."""
+    """full: all four layers. reduced: all but namespaces. none: a process with a time limit.
+
+    Without namespaces, which show files read-only, an old version of landlock is not enough.
+    """
     if set(LAYERS) <= set(layers):
         return "full"
-    return "reduced" if set(LAYERS) - {"namespaces"} <= set(layers) else "none"
+    is_enough = set(LAYERS) - {"namespaces"} <= set(layers)
+    return "reduced" if is_enough and confine.landlock_version() >= confine.LANDLOCK_ALONE else "none"
 
 
 def require(tier: str, layers: Sequence[str]) -> None:
@@ -59,6 +63,11 @@ def require(tier: str, layers: Sequence[str]) -> None:
     if TIERS.index(tier_of(layers)) < TIERS.index(tier):
         needed = LAYERS if tier == "full" else LAYERS[1:]
         missing = [layer for layer in needed if layer not in layers]
+        if not missing:
+            raise CourseError(
+                f"This machine's landlock has version {confine.landlock_version()}; without namespaces, version "
+                f"{confine.LANDLOCK_ALONE} (Linux 6.2) is the least for tier {tier!r}. {ADVICE['namespaces']}"
+            )
         raise CourseError(
             f"This machine can jail learners' code only at tier {tier_of(layers)!r}, and {tier!r} is required: "
             f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing. "
@@ -83,6 +92,8 @@ def readable() -> list[str]:
     for path in sys.path:
         if "site-packages" in path or "dist-packages" in path:
             paths.append(path)
+    # What the processor can do, and how many there are: without it torch computes many times slower.
+    paths.append("/sys/devices/system/cpu")
     # Only folders of their own: a checkout's root would show the gradebook.
     return sorted({path for path in paths if os.path.exists(path)})
 

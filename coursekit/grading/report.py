@@ -135,6 +135,12 @@ def write_grades(path: Path, rows: Sequence[Sequence[object]]) -> None:
 
 
 def _harmless(value: object) -> object:
-    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
-        return "'" + value
-    return value
+    """A text on one line that is no formula, neither at its beginning nor behind blanks."""
+    if not isinstance(value, str):
+        return value
+    text = re.sub(r"[\t\n\v\f\r\x1c-\x1e\x85\u2028\u2029]+", " ", value)
+    return "'" + text if text.lstrip()[:1] in _FORMULA else text
+
+
+# With their full-width forms, which some spreadsheets take for the same.
+_FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")

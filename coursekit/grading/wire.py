@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import json
+import math
 import os
 import re
 import struct
@@ -26,6 +27,10 @@ from coursekit.checking.door import Handle
 
 LARGEST_JSON = 1 << 20
 LARGEST_BLOB = 256 << 20
+# What a job may answer with. No right answer has a tenth of it, and a check computes with it in float64.
+LARGEST_ANSWER = 32 << 20
+MOST_NUMBERS = 8 << 20
+LARGEST_HEADER = 1 << 17
 LARGEST_TEXT = 20_000
 MOST_NODES = 20_000
 MOST_TENSORS = 256
@@ -47,6 +52,8 @@ DTYPES = {
         torch.bool,
     )
 }
+# The same as safetensors writes them.
+_DTYPE_NAMES = {"F16", "BF16", "F32", "F64", "I8", "I16", "I32", "I64", "U8", "BOOL"}
 # The only classes that are ever made on the other side, by name.
 CONFIGURATIONS = {"ToyModelConfig": "part_utils.toy_model", "AutoEncoderConfig": "part_utils.autoencoder"}
 
@@ -66,9 +73,10 @@ class Closed(Exception):
 class Channel:
     """Frames over a pair of file descriptors (of one socket, or of two pipes)."""
 
-    def __init__(self, reads_from: int, writes_to: int) -> None:
+    def __init__(self, reads_from: int, writes_to: int, largest_blob: int = LARGEST_BLOB) -> None:
         self._reads_from = reads_from
         self._writes_to = writes_to
+        self._largest_blob = largest_blob
 
     def send(self, message: dict[str, Any], blob: bytes = b"") -> None:
         """Write one frame. Raises Closed if nobody reads, Malformed if it is too large."""
@@ -85,9 +93,12 @@ class Channel:
             raise Closed from None
 
     def receive(self) -> tuple[dict[str, Any], bytes]:
-        """Read one frame. Raises Closed at the end of the stream, Malformed where it is not a frame."""
+        """Read one frame. Raises Closed at the end of the stream, Malformed where it is not a frame.
+
+        The lengths are looked at before anything is read.
+        """
         text_length, blob_length = _HEADER.unpack(self._read(_HEADER.size))
-        if text_length > LARGEST_JSON or blob_length > LARGEST_BLOB:
+        if text_length > LARGEST_JSON or blob_length > self._largest_blob:
             raise Malformed("a frame is too long")
         text, blob = self._read(text_length), self._read(blob_length)
         try:
@@ -99,25 +110,33 @@ class Channel:
         return message, blob
 
     def _read(self, length: int) -> bytes:
-        pieces, missing = [], length
-        while missing:
+        # One buffer: a sender that writes byte by byte would fill the memory with pieces.
+        found = bytearray()
+        while len(found) < length:
             try:
-                piece = os.read(self._reads_from, min(missing, 1 << 20))
+                piece = os.read(self._reads_from, min(length - len(found), 1 << 20))
             except OSError:
                 raise Closed from None
             if not piece:
                 raise Closed
-            pieces.append(piece)
-            missing -= len(piece)
-        return b"".join(pieces)
+            found += piece
+        return bytes(found)
 
 
-def encode(value: Any) -> tuple[Any, bytes]:
-    """Return the value as JSON, and its tensors as safetensors. Raises Malformed for what may not cross."""
+def encode(value: Any, answer: bool = False) -> tuple[Any, bytes]:
+    """Return the value as JSON, and its tensors as safetensors. Raises Malformed for what may not cross.
+
+    The `answer` of a job has to be smaller than what a checker may send.
+    """
     from safetensors.torch import save
 
     tensors: dict[str, Tensor] = {}
     tree = _encode(value, tensors, 0)
+    if answer and (
+        sum(tensor.numel() for tensor in tensors.values()) > MOST_NUMBERS
+        or sum(tensor.nbytes for tensor in tensors.values()) > LARGEST_ANSWER - LARGEST_HEADER
+    ):
+        raise Malformed(f"more than {MOST_NUMBERS >> 20} million numbers")
     return tree, save(tensors) if tensors else b""
 
 
@@ -162,9 +181,10 @@ def _encode(value: Any, tensors: dict[str, Tensor], depth: int) -> Any:
 def decode(tree: Any, blob: bytes, trusted: bool = False) -> Any:
     """Return the value that `encode` was given. Raises Malformed for anything that `encode` would not have written.
 
-    Configurations are made only from a trusted sender, which is the checker.
+    Configurations are made only from a trusted sender, which is the checker, and only its tensors may be large.
+    Each tensor stands in the value once: thousands of references to one would be thousands of comparisons.
     """
-    tensors = _tensors(blob)
+    tensors = _tensors(blob, trusted)
     nodes = 0
 
     def read(node: Any, depth: int) -> Any:
@@ -184,9 +204,9 @@ def decode(tree: Any, blob: bytes, trusted: bool = False) -> Any:
             raise Malformed("an unknown kind of value")
         ((kind, content),) = node.items()
         if kind == "tensor":
-            if not isinstance(content, int) or str(content) not in tensors:
-                raise Malformed("a tensor is missing")
-            return tensors[str(content)]
+            if not is_whole(content, 0, MOST_TENSORS) or str(content) not in tensors:
+                raise Malformed("a tensor is missing, or stands there twice")
+            return tensors.pop(str(content))
         if not isinstance(content, list):
             raise Malformed("an unknown kind of value")
         if kind == "list":
@@ -198,7 +218,7 @@ def decode(tree: Any, blob: bytes, trusted: bool = False) -> Any:
         if (
             kind == "handle"
             and len(content) == 2
-            and isinstance(content[0], int)
+            and is_whole(content[0], -1, 1 << 31)
             and isinstance(content[1], str)
         ):
             return Handle(content[0], plain_text(content[1], 200))
@@ -207,7 +227,15 @@ def decode(tree: Any, blob: bytes, trusted: bool = False) -> Any:
             return getattr(importlib.import_module(CONFIGURATIONS[name]), name)(**read(fields, depth + 1))
         raise Malformed("an unknown kind of value")
 
-    return read(tree, 0)
+    value = read(tree, 0)
+    if tensors:
+        raise Malformed("a tensor that belongs nowhere")
+    return value
+
+
+def is_whole(value: Any, least: int, most: int) -> bool:
+    """Return whether it is an integer in this range, and no truth value."""
+    return type(value) is int and least <= value <= most
 
 
 def _dictionary(pairs: list[Any], read: Callable[[Any], Any]) -> dict[Any, Any]:
@@ -222,22 +250,42 @@ def _dictionary(pairs: list[Any], read: Callable[[Any], Any]) -> dict[Any, Any]:
     return result
 
 
-def _tensors(blob: bytes) -> dict[str, Tensor]:
+def _tensors(blob: bytes, trusted: bool) -> dict[str, Tensor]:
+    """The tensors by number. What the header claims is checked before one is made."""
     if not blob:
         return {}
     from safetensors import SafetensorError
     from safetensors.torch import load
 
+    _check_header(blob, MOST_TENSORS, LARGEST_BLOB if trusted else MOST_NUMBERS)
     try:
-        tensors = load(blob)
+        return load(blob)
     except (SafetensorError, ValueError, RuntimeError, KeyError, TypeError, OverflowError, AttributeError):
         raise Malformed("the tensors are not in safetensors format") from None
-    for tensor in tensors.values():
-        if tensor.dtype not in DTYPES.values() or tensor.ndim > MOST_AXES:
-            raise Malformed("a tensor of a kind that may not cross")
-    if len(tensors) > MOST_TENSORS:
+
+
+def _check_header(blob: bytes, most_tensors: int, most_numbers: int) -> None:
+    """Raise Malformed unless the blob begins with a small header of few tensors of allowed kinds and sizes."""
+    length = int.from_bytes(blob[:8], "little")
+    if len(blob) < 8 or length > min(LARGEST_HEADER, len(blob) - 8):
+        raise Malformed("the tensors are not in safetensors format")
+    try:
+        header = json.loads(blob[8 : 8 + length])
+    except (ValueError, RecursionError):
+        raise Malformed("the tensors are not in safetensors format") from None
+    if not isinstance(header, dict) or len(header) > most_tensors:
         raise Malformed("too many tensors")
-    return tensors
+    numbers = 0
+    for facts in header.values():
+        shape = facts.get("shape") if isinstance(facts, dict) else None
+        if not isinstance(shape, list) or len(shape) > MOST_AXES or facts.get("dtype") not in _DTYPE_NAMES:
+            raise Malformed("a tensor of a kind that may not cross")
+        if not all(is_whole(size, 0, most_numbers) for size in shape):
+            raise Malformed("a tensor is too large")
+        numbers += math.prod(shape)
+        # A tensor without numbers may still have axes that are long.
+        if numbers > most_numbers or math.prod(max(size, 1) for size in shape) > most_numbers:
+            raise Malformed("a tensor is too large")
 
 
 def plain_text(text: Any, longest: int = LARGEST_TEXT) -> str:

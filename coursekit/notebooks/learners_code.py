@@ -27,7 +27,7 @@ from coursekit.errors import CourseError
 from coursekit.notebooks.names import Kind, cell_name, name_of
 from coursekit.notebooks.reading import read_notebook
 from coursekit.notebooks.source import solution_source
-from coursekit.notebooks.statements import Statement, is_stub, parameters, statements_of
+from coursekit.notebooks.statements import Statement, is_stub, parameters, reading_work, statements_of
 
 # Names that every chapter's first cell imports: present even if a learner has removed that cell.
 PRELUDE = """
@@ -192,7 +192,7 @@ class NotebookCode:
 
     def _definitions(self) -> Iterator[Statement]:
         for statement in self.statements:
-            if isinstance(statement.node, ast.FunctionDef | ast.ClassDef):
+            if isinstance(statement.node, _DEFINITIONS):
                 yield statement
 
     def cell_of(self, exercise: Exercise) -> int | None:
@@ -232,7 +232,7 @@ class NotebookCode:
         position = self.statements.index(definition)
         later = []
         for index, statement in enumerate(self.statements):
-            if statement is definition or statement in self._definitions():
+            if statement is definition or isinstance(statement.node, _DEFINITIONS):
                 continue
             rebinds = bool(statement.defines & statement.uses & names)
             if (rebinds and index > position) or (
@@ -280,6 +280,8 @@ class NotebookCode:
         return touching(range(boundary)) or touching(range(boundary, len(self.statements)))
 
 
+# About a microsecond each.
+MOST_WORK, MOST_WORK_OF_A_CELL = 4_000_000, 1_000_000
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 _DEFINITION = re.compile(r"^\s*(async def|def|class)\s", re.MULTILINE)
 
@@ -298,9 +300,16 @@ def parse_cells(path: Path, notebook: nbformat.NotebookNode) -> NotebookCode:
     """Return the code of a notebook's cells, whether or not there is an exercise among them."""
     code = NotebookCode(path)
     flags = 0
+    room = MOST_WORK
     for number, cell in enumerate(notebook.cells):
         code.cells.append(Cell(number, cell.cell_type, cell.source, cell_name(cell)))
         if cell.cell_type != "code":
+            continue
+        work = reading_work(cell.source)
+        room -= 0 if code.cells[-1].name else work
+        if work > MOST_WORK_OF_A_CELL or room < 0:
+            # One that has nothing to do with an exercise must not use up its time.
+            code.broken[number] = "SyntaxError: this cell, or the notebook, is too long to be read"
             continue
         try:
             statements = statements_of(cell.source, number, f"<cell {number + 1} of {path.name}>", flags)

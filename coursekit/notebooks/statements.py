@@ -58,6 +58,7 @@ FILLING = {
 }
 
 _CELL_MAGIC = re.compile(r"\A\s*%%(\w+)[^\n]*\n?")
+_MAGIC_LINE = re.compile(r"^\s*[%!?]|=\s*[%!]|\?\s*$", re.MULTILINE)
 _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
@@ -116,8 +117,16 @@ def statements_of(source: str, cell: int, filename: str, flags: int = 0) -> list
     ]
 
 
+def reading_work(source: str) -> int:
+    """Return how much work a cell is to read: its length, as often as IPython goes through it, once a magic."""
+    return (1 + len(_MAGIC_LINE.findall(source))) * (len(source) + 200)
+
+
 def as_python(source: str) -> str:
-    """Return a cell's text as Python: line ends are plain, magics and commands are calls, `%%time` is left off."""
+    """Return a cell's text as Python: line ends are plain, magics and commands are calls, `%%time` is left off.
+
+    Raises SyntaxError where IPython gives up.
+    """
     from IPython.core.inputtransformer2 import TransformerManager
 
     text = source.replace("\r\n", "\n").replace("\r", "\n").removeprefix("\ufeff")
@@ -125,11 +134,17 @@ def as_python(source: str) -> str:
     while magic and magic[1] in PYTHON_MAGICS:
         text = text[magic.end() :]
         magic = _CELL_MAGIC.match(text)
-    python = TransformerManager().transform_cell(text)
-    if _parses(python):
-        return python
-    lines = [f"pass  # {line}" if _is_command(line) else line for line in text.split("\n")]
-    return TransformerManager().transform_cell("\n".join(lines))
+    if _parses(text):
+        # Nothing for IPython to do, which takes its time, and a notebook may have thousands of cells.
+        return f"{text}\n" if not text.endswith("\n") else text
+    try:
+        python = TransformerManager().transform_cell(text)
+        if _parses(python):
+            return python
+        lines = [f"pass  # {line}" if _is_command(line) else line for line in text.split("\n")]
+        return TransformerManager().transform_cell("\n".join(lines))
+    except RuntimeError:
+        raise SyntaxError("there are more magics in this cell than IPython can read") from None
 
 
 def defined_names(node: ast.AST) -> set[str]:

@@ -635,9 +635,7 @@ def test_memory_does_not_grow_with_the_class(
     monkeypatch.setattr(Submission, "read", read)
     monkeypatch.setattr(batches, "grade_task", grade)
     monkeypatch.setattr(batches, "grade_submission", lambda jail, *task: grade(task[:3], task[3]))
-    monkeypatch.setattr(
-        batches, "ProcessPoolExecutor", lambda workers, mp_context: ThreadPoolExecutor(workers)
-    )
+    monkeypatch.setattr(batches, "ProcessPoolExecutor", lambda workers, **_: ThreadPoolExecutor(workers))
     for number in range(24):
         put(tmp_path / "in" / f"learner{number:02}.ipynb", b"{}")
     report = grade_class(tmp_path / "in", ZERO, tmp_path, tier="none", workers=workers, heard=heard)
