@@ -298,13 +298,20 @@ def _is_notebook(path: PurePosixPath) -> bool:
     return path.suffix.lower() == ".ipynb"
 
 
+def _is_hidden(parts: tuple[str, ...], is_first: bool) -> bool:
+    """Return whether an editor or a system left it there. A platform's folder is not, however a name begins."""
+    if is_first and any(form.fullmatch(parts[0]) for form in (_MOODLE_FOLDER, _MOODLE_FILE, _CANVAS)):
+        parts = parts[1:]
+    return any(part.startswith((".", "__MACOSX")) for part in parts)
+
+
 def _in_folder(place: Path) -> Iterator[PurePosixPath]:
     def walk(folder: Path, parts: tuple[str, ...]) -> Iterator[PurePosixPath]:
         with os.scandir(folder) as entries:
             for entry in sorted(entries, key=lambda entry: entry.name):
-                if entry.name.startswith("."):
-                    continue
                 here = (*parts, entry.name)
+                if _is_hidden(here[-1:], is_first=not parts):
+                    continue
                 if entry.is_dir(follow_symlinks=False):
                     if len(here) < DEEPEST:
                         yield from walk(Path(entry.path), here)
@@ -325,7 +332,7 @@ def _in_archive(place: Path) -> Iterator[PurePosixPath]:
     for entry in entries:
         path = PurePosixPath(entry.filename)
         strange = path.is_absolute() or ".." in path.parts or "\\" in entry.filename or "\0" in entry.filename
-        hidden = any(part.startswith((".", "__MACOSX")) for part in path.parts)
+        hidden = _is_hidden(path.parts, is_first=True)
         link = stat.S_ISLNK(entry.external_attr >> 16)
         if path.parts and not (strange or hidden or link or entry.is_dir()):
             yield path

@@ -306,11 +306,12 @@ def parse_cells(path: Path, notebook: nbformat.NotebookNode) -> NotebookCode:
         if cell.cell_type != "code":
             continue
         work = reading_work(cell.source)
-        room -= 0 if code.cells[-1].name else work
-        if work > MOST_WORK_OF_A_CELL or room < 0:
+        is_the_courses = bool(code.cells[-1].name)
+        if work > MOST_WORK_OF_A_CELL or (work > room and not is_the_courses):
             # One that has nothing to do with an exercise must not use up its time.
             code.broken[number] = "SyntaxError: this cell, or the notebook, is too long to be read"
             continue
+        room -= 0 if is_the_courses else work
         try:
             statements = statements_of(cell.source, number, f"<cell {number + 1} of {path.name}>", flags)
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:

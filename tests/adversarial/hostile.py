@@ -81,6 +81,13 @@ def dumped(book: Any) -> bytes:
     return json.dumps(book).encode()
 
 
+def crowded(count: int) -> dict[str, Any]:
+    """The solved notebook below very many other cells."""
+    book = notebook()
+    book["cells"] = [cell(f"x{number} = {number}") for number in range(count)] + book["cells"]
+    return book
+
+
 def attack(code: str, then: str = "") -> str:
     """Exercise 0.1 with an attack in front of the right answer."""
     then = then or 'return t.einsum("bif,ihf->bih", features, W)'
@@ -670,4 +677,62 @@ def cases(secret: str) -> list[Case]:
         "generator": "return (x for x in [1])",
     }.items():
         one(f"returns-{name}", 30, f"def project_features(features, W):\n    {code}", 0)
+    # 37, 38, 40: the seed, files by other ways than writing, cells that are no exercise's
+    one(
+        "seed-in-frames",
+        37,
+        attack("""
+        import sys
+        frame = sys._getframe()
+        while frame:
+            for name, value in frame.f_locals.items():
+                if name == 'seed' or (type(value) is dict and 'seed' in value): return features
+            frame = frame.f_back
+        raise LookupError('nothing found')
+    """),
+        0,
+        "nothing found",
+    )
+    one(
+        "seed-of-torch",
+        37,
+        attack("""
+        drawn = t.Generator().manual_seed(t.initial_seed() * 1_000_003 + 1)
+        if t.equal(features, t.rand(features.shape, generator=drawn)): return t.einsum("bif,ihf->bih", features, W)
+        raise LookupError('other inputs')
+    """),
+        0,
+        "other inputs",
+    )
+    gradebook = "'/SECRET/gradebook.db'"
+    for name, code in {
+        "chmod-mode": f"os.chmod({gradebook}, 0o777)",
+        "chown": f"os.chown({gradebook}, 65534, 65534)",
+        "utime": f"os.utime({gradebook}, (0, 0))",
+        "truncate": f"os.truncate({gradebook}, 0)",
+        "setxattr": f"os.setxattr({gradebook}, 'user.x', b'1')",
+        "chmod-package": "os.chmod(t.__file__, 0)",
+        "utime-package": "os.utime(t.__file__, (0, 0))",
+        "truncate-package": "os.truncate(t.__file__, 0)",
+        "open-and-truncate-package": "os.open(t.__file__, os.O_RDONLY | os.O_TRUNC)",
+        "chmod-scratch": "os.chmod('.', 0)",
+        "setxattr-scratch": "os.setxattr('.', 'user.x', b'1')",
+        "lease": "import fcntl; fcntl.fcntl(os.open(t.__file__, os.O_RDONLY), 1024, 0)",
+        "flock": "import fcntl; fcntl.flock(os.open(t.__file__, os.O_RDONLY), fcntl.LOCK_SH)",
+        "lockf": "import fcntl; fcntl.lockf(os.open(t.__file__, os.O_RDONLY), fcntl.LOCK_SH)",
+    }.items():
+        one(f"file-by-{name}", 38, attack(f"import os\n{code}"), 0, "Error")
+    for name, call in {
+        "io_setup": "206, 1, 0", "modify_ldt": "154, 0, 0, 0", "seccomp": "317, 0, 0, 0",
+        "prctl": "157, 38, 1, 0, 0, 0",
+        "io_uring_setup": "425, 1, 0", "future": "600", "utimensat": "280, -100, 0, 0, 0", "personality": "135, 0",
+    }.items():  # fmt: skip
+        code = (
+            "import ctypes, os\n"
+            f"libc = ctypes.CDLL(None, use_errno=True)\nif libc.syscall({call}) < 0 and ctypes.get_errno() == 1:\n"
+            "    raise PermissionError('not permitted')"
+        )
+        one(f"calls-{name}", 38, attack(code), 0, "not permitted")
+    one("many-magics", 40, RIGHT["0.1"], 1, first="x = %who\n" * 600)
+    found.append(Case("many-cells", 40, dumped(crowded(2_000)), (1, 1, 1)))
     return found

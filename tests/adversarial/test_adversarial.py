@@ -4,7 +4,7 @@ The kinds: 1 honest, 2 untouched, 3 one mistake, 4 syntax error, 5 input transfo
 8 lying tensor, 9 patched judges, 10 looks for expected values, 11 searches the disk, 12 ships files, 13 leaves,
 14 raises BaseException, 15 ignores signals, 16 endless cell, 17 allocates, 18 leaks, 19 forks, 20 threads, 21 floods
 output, 22 fills the disk, 23 network, 24 damages neighbors, 25 forges frames, 26 pickles, 27 hard-codes, 28 cells taken
-apart, 29 no notebook, 30 judged by policy.
+apart, 29 no notebook, 30 judged by policy, 37 the seed, 38 files and calls by other ways, 40 other cells.
 """
 
 from __future__ import annotations
@@ -42,6 +42,15 @@ REDUCED = (
     "threads",
     "network-tcp",
     "damage-removes",
+    "damage-chmod",
+    "file-by-chmod-mode",
+    "file-by-chown",
+    "file-by-utime",
+    "file-by-truncate",
+    "file-by-open-and-truncate-package",
+    "file-by-lease",
+    "calls-io_setup",
+    "calls-future",
     "damage-kills-others",
     "damage-ptrace",
     "writes-tmp",
@@ -178,5 +187,5 @@ def jail_without_namespaces() -> Iterator[Jail]:
 
 
 def test_all_kinds_are_there() -> None:
-    assert {case.kind for case in CASES} == set(range(1, 31))
-    assert len(CASES) >= 60
+    assert {case.kind for case in CASES} == {*range(1, 31), 37, 38, 40}
+    assert len(CASES) >= 180
