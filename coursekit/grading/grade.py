@@ -85,7 +85,7 @@ def seed_for(course_seed: int, student: str, exercise_id: str) -> int:
 
 
 def key_of(notebook: bytes, problem: str, student: str, settings: Settings) -> str:
-    """Changes when anything does that a grade depends on."""
+    """Return a digest that changes when anything does that a grade depends on."""
     facts = json.dumps(
         [asdict(settings), student, problem, code_fingerprint(settings.chapter)], sort_keys=True
     )
@@ -168,7 +168,7 @@ def grade_submission(jail: Jail, student: str, notebook: bytes, problem: str, se
 def grade_exercise(
     jail: Jail, exercise: Exercise, notebook: bytes, name: str, seed: int
 ) -> tuple[CheckResult, tuple[str, ...]]:
-    """The result of one exercise, and what confined the job. Raises Unreadable if it is not a notebook.
+    """Return the result of one exercise and what confined the job. Raises Unreadable if it is not a notebook.
 
     As in `course check`, code that uses another exercise gets the reference for it, and the learner's own only
     where it does not pass with that. Both together have the exercise's time.
