@@ -131,7 +131,7 @@ def cases(secret: str) -> list[Case]:
     )
     add("untouched", 2, released(), (0, 0, 0), "still to be solved")
     one("pass", 2, "def project_features(features, W):\n    pass", 0, "None")
-    one("wrong-1", 3, wrong, 0, "0 times what it should be")
+    one("wrong-1", 3, wrong, 0, "Your result is 0 everywhere")
     add("wrong-2", 3, notebook({"0.2": "def reconstruct(acts, W_dec):\n    return acts"}), (1, 0, 1))
     add(
         "wrong-3",
@@ -185,7 +185,7 @@ def cases(secret: str) -> list[Case]:
         "def project_features(features, W):\n"
         "    return t.zeros(features.shape[0], *W.shape[:2]).as_subclass(Lying)",
         0,
-        "0 times what it should be",
+        "Your result is 0 everywhere",
         first=lying,
     )
     self_made = lying.replace(
@@ -218,7 +218,7 @@ def cases(secret: str) -> list[Case]:
             9,
             attack(code, "return t.zeros(features.shape[0], *W.shape[:2])"),
             0,
-            "0 times what it should be",
+            "Your result is 0 everywhere",
         )
 
     # 10: looking for what the check knows
