@@ -241,12 +241,13 @@ class Check:
                     f"them): expected {shape_text(expected, axes)}, got {shape_text(tensor)}."
                 )
             known: Iterable[tuple[str, Any]]
-            # Zeros have many reasons.
+            # Nothing but zeros, or but NaN, has many reasons.
+            telling = bool(tensor[torch.isfinite(tensor)].any())
             general = (
                 (misread or self._misread_inputs(expected)).items(),
                 mistakes_in_result(expected, axes),
             )
-            for known in ((mistakes or {}).items(), *(general if tensor.any() else ())):
+            for known in ((mistakes or {}).items(), *(general if telling else ())):
                 fitting = _fitting(known, tensor, expected, rtol, atol)
                 if fitting:
                     break
