@@ -370,7 +370,11 @@ def match_between_autoencoders(
     """
     cosine = F.normalize(W_dec_a, eps=SMALLEST_NORM) @ F.normalize(W_dec_b, eps=SMALLEST_NORM).mT
     centered_a, centered_b = acts_a - acts_a.mean(dim=0), acts_b - acts_b.mean(dim=0)
-    # A correlation is the cosine of what is left after the means are taken away. A column of zeros stays one.
+    # The mean of equal numbers may be off by a rounding, and what is then left of a latent that never changes would be
+    # brought to unit length like any other: 0.99999 for two of them. So these are set to exactly 0, and stay 0.
+    centered_a = centered_a * (acts_a != acts_a[:1]).any(dim=0)
+    centered_b = centered_b * (acts_b != acts_b[:1]).any(dim=0)
+    # A correlation is the cosine of what is left after the means are taken away.
     unit_a = F.normalize(centered_a, dim=0, eps=SMALLEST_NORM)
     unit_b = F.normalize(centered_b, dim=0, eps=SMALLEST_NORM)
     correlation = unit_a.mT @ unit_b

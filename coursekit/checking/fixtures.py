@@ -165,6 +165,9 @@ class TrainingRecorder:
         self._drift: list[float] = []
         self._weights: list[dict[str, Tensor]] = []
         self._gradients: list[Tensor | None] = []
+        self._last: Tensor | None = None
+        self._moves: list[float] = []
+        self._model: AutoEncoder | None = None
         self._hook = nn.modules.module.register_module_forward_pre_hook(self._note)
 
     def _note(self, module: nn.Module, args: tuple[Any, ...]) -> None:
@@ -174,6 +177,7 @@ class TrainingRecorder:
             self._hook.remove()
             return
         self._inputs.append(args[0].detach().clone())
+        self._note_move(module)
         self._drift.append((module.W_dec.detach().norm(dim=-1) - 1).abs().max().item())
         if len(self._weights) < self.FIRST:
             weights = {name: value.detach().clone() for name, value in module.named_parameters()}
@@ -181,14 +185,28 @@ class TrainingRecorder:
             self._weights.append(weights)
             self._gradients.append(None if gradient is None else gradient.detach().clone())
 
+    def _note_move(self, module: AutoEncoder) -> None:
+        """How far the encoder's weights have moved since the last call."""
+        now = module.W_enc.detach()
+        if self._last is not None and self._last.shape == now.shape:
+            self._moves.append((now - self._last).abs().max().item())
+        self._last, self._model = now.clone(), module
+
     def stop(self) -> dict[str, Any]:
-        """Return what was seen: `inputs` of all calls one after another, their `sizes`, what the first calls met."""
+        """Return what was seen: `inputs` of all calls one after another, their `sizes`, what the first calls met.
+
+        And `moves`, of every step: the largest change of a weight of the encoder.
+        """
         self._hook.remove()
+        if self._model is not None:
+            self._note_move(self._model)
+            self._model = None
         return {
             "sizes": [len(batch) for batch in self._inputs],
             "instances": self._inputs[0].shape[1] if self._inputs else 0,
             "inputs": torch.cat(self._inputs) if self._inputs else torch.zeros(0),
             "drift": self._drift,
+            "moves": [move for move in self._moves if move > 0],
             "weights": self._weights,
             "gradients": self._gradients,
         }

@@ -20,6 +20,7 @@ from coursekit.exercises.chapter_04.scene import (
     FIXTURES,
     FORWARD,
     NEEDS,
+    ROWS,
     SEQ,
     Scene,
     make_scene,
@@ -39,7 +40,14 @@ from coursekit.exercises.chapter_04.scene import (
 )
 def get_feature_probability(check: Check) -> None:
     for n_instances, batch_rows in ((2, 5), (3, None), (1, 7)):
-        scene = make_scene(check, _hardly_fires, n_instances=n_instances)
+        # So many tokens with one instance that no count fits into 8 bits.
+        many = n_instances == 1
+        scene = make_scene(
+            check,
+            _fires_often if many else _hardly_fires,
+            n_instances=n_instances,
+            rows=3 * ROWS if many else ROWS,
+        )
         watch = check.create(scene.autoencoder, target=f"{FIXTURES}.InputsSeen")
         options = {} if batch_rows is None else {"batch_rows": batch_rows}
         chunk = (batch_rows or 16) * SEQ
@@ -58,7 +66,11 @@ def get_feature_probability(check: Check) -> None:
                 _summaries_of_latents(chunk),
             )
             if n_instances > 1
-            else {},
+            else {
+                "the counts do not fit into their 8 bits: choose a type with more": lambda scene=scene: (
+                    (wrong_encoders(scene.weights)[""](scene.h) > 0).sum(0) % 256 / scene.tokens.numel()
+                ),
+            },
         )
         scene.unharmed()
         if batch_rows is not None:
@@ -70,6 +82,11 @@ def get_feature_probability(check: Check) -> None:
                 f"`batch_rows` {batch_rows} it should be {batch_rows * SEQ}, so that those of a long text need not fit "
                 "into memory.",
             )
+
+
+def _fires_often(scene: Scene) -> bool:
+    """A latent fires on more than 256 tokens."""
+    return bool(((wrong_encoders(scene.weights)[""](scene.h) > 0).sum(0) > 256).any())
 
 
 def _hardly_fires(scene: Scene) -> bool:
@@ -146,6 +163,11 @@ def _summaries_of_latents(chunk: int) -> dict[str, Callable[[Tensor], Tensor]]:
             (acts.split(chunk)[-1] > 0).double().sum(0) / len(acts)
         ),
         "only the first part of the rows is counted": lambda acts: rates(acts[:chunk]),
+        "only the first part of the rows is counted, and divided by the number of all tokens (does the function "
+        "return inside the loop?)": lambda acts: (acts[:chunk] > 0).double().sum(0) / len(acts),
+        "for every latent the tokens are counted on which any latent fires": lambda acts: (
+            (acts > 0).any(-1, keepdim=True).expand_as(acts).double().mean(0)
+        ),
         "the last, smaller part of the rows is left out": whole_parts,
         "the last, smaller part of the rows is left out of the count but not of the number of tokens": lambda acts: (
             whole_parts(acts) * (len(acts) // chunk * chunk) / len(acts)

@@ -178,6 +178,7 @@ def _cosine_summaries() -> dict[str, Callable[[Tensor, Tensor], Tensor]]:
         "the mean activation is subtracted first": lambda h, r: cosine(h - h.mean(0), r - r.mean(0)).mean(0),
         "one minus the cosine (a distance) is returned": lambda h, r: 1 - cosine(h, r).mean(0),
         "the absolute value is taken": lambda h, r: cosine(h, r).abs().mean(0),
+        "the median over the tokens is taken for the mean": lambda h, r: cosine(h, r).median(0).values,
         "one cosine is taken over the instances and neurons of a token together": lambda h, r: cosine(
             h.expand_as(r).flatten(1), r.flatten(1)
         ).mean(),

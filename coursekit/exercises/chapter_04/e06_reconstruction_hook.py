@@ -105,13 +105,24 @@ def _hooked(check: Check, options: dict[str, Any], name: str) -> tuple[Any, Tens
                 "activations. End it with a `return`."
             )
         found = after
+    if isinstance(found, int | float):
+        raise Mistake(
+            f"Your hook returns one number, {found}; it takes the place of the whole tensor. Return a tensor of the "
+            "shape that `value` has."
+        )
     return found, after
 
 
 def _check_not_spoiled(check: Check, before: Tensor, after: Any, expected: Tensor) -> None:
     if not isinstance(after, Tensor) or after.shape != before.shape:
         raise Mistake("Your hook changes the shape of `value` in place. Leave `value` as it is.")
-    if not torch.equal(after, before) and not agree(after, expected):
+    if not torch.equal(after, before) and agree(after, expected):
+        raise Mistake(
+            "What your hook returns is right, but it is written into `value`, in place. This is the memory of the "
+            "model's own activations: whoever has cached them finds something else there. Return a new tensor.",
+            compare(after, before, "batch seq d_mlp"),
+        )
+    if not torch.equal(after, before):
         raise Mistake(
             "What your hook returns is right, but it writes an intermediate result into `value` (an operation in "
             "place, such as `-=` or `.sub_`). This is the memory of the model's own activations: whoever has cached "
@@ -144,6 +155,7 @@ def _check_reconstructed(check: Check, scene: Scene, value: Tensor, instance: in
         "the instances are added up": right.sum(1).view(value.shape),
         "the *error* is returned, not the reconstruction": value - expected,
         "the reconstruction is added to the activations": value + expected,
+        "the mean of the activations and their reconstruction is returned": (value + expected) / 2,
         "the activations are left as they are": value,
         "zeros are returned": torch.zeros_like(value),
         "the *latents* are returned, not the reconstruction": wrong_encoders(scene.weights)[""](flat)[

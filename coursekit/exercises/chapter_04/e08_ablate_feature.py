@@ -135,6 +135,18 @@ def _ablation_mistakes(scene: Scene, feature: int, instance: int) -> dict[str, A
     ablated = expected + clean
     mistakes: dict[str, Alternative] = {
         "nothing is ablated: does the hook return its result?": torch.zeros_like(expected),
+        "half of the latent's contribution is taken away": changed(
+            lambda value: value - contribution(value) / 2
+        ),
+        "the latents with this number of *all* instances are taken away": changed(
+            lambda value: (
+                value
+                - sum(
+                    _latent_on(scene, value, feature, other)[..., None] * unit[other, feature]
+                    for other in range(len(unit))
+                )
+            )
+        ),
         "the autoencoder's *error* is lost: its reconstruction takes the activations' place": changed(
             rebuilt_without
         ),

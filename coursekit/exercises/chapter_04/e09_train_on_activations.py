@@ -279,6 +279,14 @@ def _check_steps(check: Check, record: dict[str, Any]) -> None:
             raise Mistake(
                 f"`{name}` is not trained: it does not change. Give the optimizer all of `autoencoder.parameters()`."
             )
+    for instance, part in enumerate(between["W_enc"] - before["W_enc"]):
+        if not part.any():
+            raise Mistake(f"Instance {instance} is not trained: its encoder does not change.")
+    if agree(before["W_enc"][0], before["W_enc"][1]):
+        raise Mistake(
+            "All instances start with the same weights, and so stay one and the same autoencoder. Let each have a "
+            "random start of its own, as `AutoEncoder(cfg)` does."
+        )
     batch = record["inputs"].split(record["sizes"])[0]
     gradient, step = _gradient(before, batch), between["W_enc"] - before["W_enc"]
     strong = gradient.abs() > 0.01 * gradient.abs().max()
@@ -310,6 +318,34 @@ def _check_steps(check: Check, record: dict[str, Any]) -> None:
                 "The gradients of all batches add up: call `optimizer.zero_grad()` in every step, before `backward()`."
             )
     check.holds(True, "steps of Adam, each with the gradient of its own batch", "")
+    _check_schedule(check, record["moves"])
+
+
+def _check_schedule(check: Check, moves: list[float]) -> None:
+    """The steps get as small as the learning rate, which falls to zero in a straight line."""
+    if len(moves) > STEPS:
+        raise Mistake(f"Your function makes {len(moves)} steps; `steps` was {STEPS}.")
+    # Steps that change nothing are not among them.
+    middle = max(moves[STEPS // 2 : STEPS * 5 // 8], default=0.0)
+    end = 0.0 if len(moves) < STEPS - 4 else max(moves[-4:])
+    details = [
+        f"the largest change of a weight is {moves[0]:.2g} in the first step, {middle:.2g} after half of the steps and "
+        f"{end:.2g} in the last ones; with a learning rate that falls from {LR} to 0 the last ones are tiny"
+    ]
+    check.holds(
+        end < 0.15 * LR,
+        "",
+        "The learning rate does not fall to zero in the course of the training: the last steps are too large. At step "
+        "`i` of `steps` it should be `lr * (1 - i / steps)`; `train` does that with `lr_schedule=linear_lr`.",
+        details,
+    )
+    check.holds(
+        middle > 0.1 * LR,
+        "the learning rate falls to zero at the end",
+        "The learning rate falls too early: in the second half of the training hardly anything changes. At step `i` of "
+        "`steps` it should be `lr * (1 - i / steps)`.",
+        details,
+    )
 
 
 def _gradient(weights: Mapping[str, Tensor], batch: Tensor, loss: str = "loss") -> Tensor:

@@ -220,6 +220,7 @@ def wrong_inputs(scene: Scene) -> dict[str, Tensor]:
         "the first position of every text is left out": cache[MLP_HOOK][:, 1:].flatten(0, 1),
         "only the last position of every text is used": cache[MLP_HOOK][:, -1],
         "only the first text is used": cache[MLP_HOOK][0],
+        "only the first ten texts are used": cache[MLP_HOOK][:10].flatten(0, 1),
         "the last text is left out": cache[MLP_HOOK][:-1].flatten(0, 1),
     }
 

@@ -36,16 +36,16 @@ def _direction(autoencoder: AutoEncoder, latent: int, instance: int) -> Tensor:
 )
 def feature_logit_effect(check: Check) -> None:
     model_handle, model = language_model(check)
-    autoencoder_handle, autoencoder = make_autoencoder(check)
+    autoencoder_handle, autoencoder = make_autoencoder(check, n_instances=3)
     W_out, W_U = model.blocks[0].mlp.W_out.detach(), model.W_U.detach()
     weight, bias = (x.detach() for x in (model.ln_final.weight, model.ln_final.bias))
     W_enc, W_dec = autoencoder.W_enc.detach(), autoencoder.W_dec.detach()
     # A latent whose number is also a neuron's, so that rows and columns can be mixed up.
-    for instance, k, latent in ((1, 4, pick(check, 13)), (0, 3, pick(check, 13))):
+    for instance, k, latent in ((2, 4, pick(check, 13)), (0, 3, pick(check, 13))):
         direction = _direction(autoencoder, latent, instance)
         column = W_enc[instance, :, latent]
         row = W_dec[instance, latent]
-        other = _direction(autoencoder, latent, 1 - instance)
+        others = [(instance + shift) % 3 for shift in (1, 2)]
         written = direction @ W_out
         expected = written @ W_U
         mean_row = unit_rows(W_dec)[instance].mean(dim=0)
@@ -82,7 +82,19 @@ def feature_logit_effect(check: Check) -> None:
             "what arrives is divided by its length before `W_U` (as a LayerNorm would); that is left out here": written
             / written.norm()
             @ W_U,
-            "the other instance is used": other @ W_out @ W_U,
+            **{
+                f"another instance is used ({other}, and not {instance})": _direction(
+                    autoencoder, latent, other
+                )
+                @ W_out
+                @ W_U
+                for other in others
+            },
+            "`b_dec` is added; a latent's own effect has no bias": (
+                direction + autoencoder.b_dec.detach()[instance]
+            )
+            @ W_out
+            @ W_U,
             "`W_dec` is read by its column instead of its row": unit_rows(W_dec)[instance][:13, latent]
             @ W_out
             @ W_U,
@@ -117,7 +129,7 @@ def feature_logit_effect(check: Check) -> None:
         )
         _check_extremes(expected, top, bottom, k)
         check.holds(True, "names the tokens with the largest and with the smallest effect", "")
-    check.holds(True, "right in both instances", "")
+    check.holds(True, "right in several instances", "")
 
 
 def _check_extremes(effect: Tensor, top: Any, bottom: Any, k: int) -> None:

@@ -24,10 +24,10 @@ from coursekit.exercises.chapter_05.parts import fields, make_autoencoder, numbe
     points=2,
 )
 def feature_in_neuron_basis(check: Check) -> None:
-    handle, autoencoder = make_autoencoder(check)
+    handle, autoencoder = make_autoencoder(check, n_instances=3)
     W_enc, W_dec = autoencoder.W_enc.detach(), autoencoder.W_dec.detach()
     counted: list[_Counted] = []
-    for instance, latent in ((1, pick(check, 13)), (0, pick(check, 13))):
+    for instance, latent in ((2, pick(check, 13)), (0, pick(check, 13))):
         rows = unit_rows(W_dec)
         direction, raw = rows[instance, latent], W_dec[instance, latent]
         column = W_enc[instance, :, latent]
@@ -51,8 +51,12 @@ def feature_in_neuron_basis(check: Check) -> None:
             "a column of the normalized decoder is used (one neuron, all latents) instead of the latent's row": rows[
                 instance, :, latent
             ].square(),
-            "the other instance is used": rows[1 - instance, latent].square(),
-            "both instances are added": rows[:, latent].square().sum(dim=0),
+            **{
+                f"another instance is used ({other}, and not {instance})": rows[other, latent].square()
+                for other in range(3)
+                if other != instance
+            },
+            "all instances are added": rows[:, latent].square().sum(dim=0),
             "the shares are sorted; share `i` belongs to neuron `i`": share.sort(descending=True).values,
             "the shares are sorted and added up; share `i` belongs to neuron `i`": share.sort(
                 descending=True
@@ -114,6 +118,7 @@ _WAYS_OF_COUNTING: dict[str, Callable[[Tensor, float], int]] = {
     "the sums that are still too small are counted, but not the neuron that makes it enough (one too few)": (
         lambda shares, part: _needed(_sorted(shares), part) - 1
     ),
+    "the bound is 5 % higher": lambda shares, part: _needed(_sorted(shares), part + 0.05),
     "one neuron too many is counted": lambda shares, part: _needed(_sorted(shares), part) + 1,
     "the neurons are not taken in the order of their shares, the largest first": lambda shares, part: _needed(
         shares, part

@@ -20,17 +20,19 @@ from coursekit.exercises.chapter_05.parts import fields, make_autoencoder, numbe
     points=2,
 )
 def neuron_in_feature_basis(check: Check) -> None:
-    handle, autoencoder = make_autoencoder(check)
+    handle, autoencoder = make_autoencoder(check, n_instances=3)
     W_enc, W_dec, b_enc, b_dec = (
         x.detach() for x in (autoencoder.W_enc, autoencoder.W_dec, autoencoder.b_enc, autoencoder.b_dec)
     )
     rows = unit_rows(W_dec)
-    for instance, tokens in ((1, 7), (0, 5)):
+    for instance, tokens in ((2, 17), (0, 5)):
         neuron = pick(check, 13)
         acts = check.sparse(tokens, 19, probability=0.5)
+        # Weak activations count as well.
+        acts[1, :4] = torch.tensor([0.004, 0.008, 0.0006, 0.002])
         weights, bias = rows[instance, :, neuron], b_dec[instance, neuron]
         expected = acts * weights
-        other = 1 - instance
+        others = [other for other in range(3) if other != instance]
         found, found_bias = fields(check, check.call(acts, handle, neuron, instance), "contributions, bias")
         mistakes = {
             "the decoder's rows are not brought to unit length": acts * W_dec[instance, :, neuron],
@@ -41,7 +43,11 @@ def neuron_in_feature_basis(check: Check) -> None:
             "the neuron's column is brought to unit length instead of every latent's row": acts
             * W_dec[instance, :, neuron]
             / W_dec[instance, :, neuron].norm(),
-            "the other instance is used": acts * rows[other, :, neuron],
+            **{
+                f"another instance is used ({other}, and not {instance})": acts * rows[other, :, neuron]
+                for other in others
+            },
+            "activations below 0.01 are left out": expected * (acts > 0.01),
             "the contributions are summed over the latents; each of them is asked for": expected.sum(dim=1),
             "the contributions are summed over the latents and the bias is added": expected.sum(dim=1) + bias,
             "the contributions are averaged over the tokens; each token is asked for": expected.mean(dim=0),
@@ -78,7 +84,10 @@ def neuron_in_feature_basis(check: Check) -> None:
         number = number_of(found_bias, "`bias`")
         for phrase, value in {
             "": bias,
-            "it is the other instance's": b_dec[other, neuron],
+            **{
+                f"it is another instance's ({other}, and not {instance})": b_dec[other, neuron]
+                for other in others
+            },
             "it is the encoder's bias; the reconstruction has `b_dec`": b_enc[instance, neuron],
             "`b_dec` is averaged over the neurons": b_dec[instance].mean(),
             "`b_dec` is summed over the neurons": b_dec[instance].sum(),

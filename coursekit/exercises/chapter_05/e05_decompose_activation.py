@@ -47,6 +47,12 @@ def decompose_activation(check: Check) -> None:
     ):
         _check_decomposition(check, handle, autoencoder, check.normal(13), 1)
     check.holds(True, "right where no latent fires", "")
+    silent[1, 7] = 50.0
+    check.learner.set(handle, b_enc=silent)
+    with torch.no_grad():
+        autoencoder.b_enc.copy_(silent)
+    _check_decomposition(check, handle, autoencoder, check.normal(13), 1)
+    check.holds(True, "right where a single latent fires", "")
 
 
 def _check_other_sizes(check: Check) -> None:
@@ -105,6 +111,8 @@ def _check_decomposition(
             "each contribution is one number (the activation) instead of a vector": acts[features],
             "the contributions of all latents are returned, with those that are silent": acts[:, None] * rows[instance],
             "the bias is added to every contribution": right + b_dec[instance],
+            "the error is spread over the contributions; it is returned apart": right
+            + (h - right.sum(dim=0) - b_dec[instance]) / max(len(features), 1),
         },
         what="`contributions`",
     )  # fmt: skip

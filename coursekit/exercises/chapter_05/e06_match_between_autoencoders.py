@@ -26,6 +26,16 @@ def match_between_autoencoders(check: Check) -> None:
     for n_a, n_b in ((7, 11), (13, 5)):
         _check_matches(check, *_two_autoencoders(check, n_a, n_b))
     check.holds(True, "right with more latents in A than in B, and with fewer", "")
+    _check_matches(check, *_two_opposites(check))
+    check.holds(True, "a negative correlation is kept where there is no better one", "")
+
+
+def _two_opposites(check: Check, width: int = 6, tokens: int = 31) -> tuple[Tensor, ...]:
+    """Two latents of A; each of B's is silent where they fire."""
+    strength = check.uniform(tokens, 1)
+    acts_a = strength * check.uniform(2, low=0.5, high=2.0) + 0.1 * check.uniform(tokens, 2)
+    acts_b = 3.0 - strength * check.uniform(3, low=0.5, high=2.0) + 0.1 * check.uniform(tokens, 3)
+    return check.normal(2, width), check.normal(3, width), acts_a, acts_b
 
 
 def _two_autoencoders(
@@ -58,6 +68,8 @@ def _two_autoencoders(
     acts_a[:, 2] = 0.0
     acts_a[:, 1] = 0.5
     acts_b[:, free[1]] = 0.0
+    # The strength of a latent does not count, however small it is.
+    acts_a[:, 0] = 1e-3 * acts_a[:, 0]
     return W_dec_a, W_dec_b, acts_a, acts_b
 
 
@@ -81,6 +93,8 @@ def _check_matches(check: Check, W_dec_a: Tensor, W_dec_b: Tensor, acts_a: Tenso
             "the columns of the decoders are brought to unit length instead of the "
             "rows": (W_dec_a / W_dec_a.norm(dim=0))
             @ (W_dec_b / W_dec_b.norm(dim=0)).mT,
+            "the mean over all latents is taken away from the decoder rows": unit_rows(W_dec_a - W_dec_a.mean(dim=0))
+            @ unit_rows(W_dec_b - W_dec_b.mean(dim=0)).mT,
             "means are taken away from the decoder rows before the cosine": unit_rows(
                 W_dec_a - W_dec_a.mean(dim=1, keepdim=True)
             )
@@ -123,6 +137,8 @@ def _check_matches(check: Check, W_dec_a: Tensor, W_dec_b: Tensor, acts_a: Tenso
             "the correlation is taken of which tokens it fires on, not of how strongly": _correlation(
                 (acts_a > 0).float(), (acts_b > 0).float()
             ),
+            "only the first ten tokens are looked at": _correlation(acts_a[:10], acts_b[:10]),
+            "negative correlations are set to 0": correlations.relu(),
             "the ranks of the activations are correlated (Spearman)": _correlation(ranks_a, ranks_b),
             "the directions are compared once more; what correlates are the activations": cosines,
         },
@@ -189,7 +205,7 @@ def _check_match(
     }
     clear = best > 1e-6
     for phrase, indices in ideas.items():
-        if torch.equal(by[clear], indices[clear]):
+        if clear.any() and torch.equal(by[clear], indices[clear]):
             raise Mistake(f"`by_{name}` is what comes out when {phrase}.")
     for phrase, matrix in wrong.items():
         if isinstance(value, Tensor) and value.shape == (n_a,):
@@ -197,7 +213,7 @@ def _check_match(
                 if agree(value, scored.max(dim=1).values):
                     raise Mistake(f"`{name}` and `by_{name}` are what comes out when {phrase}.")
     for phrase, matrix in wrong.items():
-        if torch.equal(by[clear], matrix.argmax(dim=1)[clear]):
+        if clear.any() and torch.equal(by[clear], matrix.argmax(dim=1)[clear]):
             raise Mistake(f"`by_{name}` is what comes out when {phrase}.")
     if len(by.unique()) == min(n_a, n_b):
         raise Mistake(

@@ -202,6 +202,56 @@ def seven_positions_a_text(acts):
     return acts.transpose(0, 1).flatten(0, 1)[: len(acts) * 3]
 
 
+@mutant("4.1", says="Your result has the wrong shape: expected [batch")
+def ten_texts_at_most(tokens, model):
+    return cached(tokens[:10], model)
+
+
+@mutant("4.1", says="the first position of every text is left out")
+def without_the_first_position(tokens, model):
+    return cached(tokens, model)[:, 1:]
+
+
+@mutant("4.1", says="at most. Is it rounded, computed in half precision, or is a")
+def rounded_to_half_precision(tokens, model):
+    return cached(tokens, model).half().float()
+
+
+@mutant("4.1", says="negative values are set to")
+def negative_values_cut_off(tokens, model):
+    return cached(tokens, model).relu()
+
+
+@mutant("4.1", says="the axis `batch` is reversed")
+def texts_in_reverse(tokens, model):
+    return cached(tokens.flip(0), model)
+
+
+@mutant("4.1", function="flatten_activations", says="`flatten_activations`: Your result has the wrong shape:")
+def first_two_texts_only(acts):
+    return torch.cat([acts[0], acts[min(1, len(acts) - 1)]])
+
+
+@mutant("4.1", function="flatten_activations", says="`flatten_activations`: Your result has the wrong shape:")
+def mean_over_positions(acts):
+    return acts.mean(1)
+
+
+@mutant("4.1", function="flatten_activations", says="`seq` is reversed in `acts`")
+def positions_in_reverse(acts):
+    return acts.flip(1).flatten(0, 1)
+
+
+@mutant("4.1", function="flatten_activations", says="of `acts` along `batch` is used for all")
+def first_text_again_and_again(acts):
+    return acts[:1].expand_as(acts).flatten(0, 1)
+
+
+@variant("4.1", function="flatten_activations")
+def texts_one_below_the_other(acts):
+    return torch.cat(list(acts.unbind(0)), dim=0)
+
+
 equivalent(
     "4.1",
     "The whole cache holds the same activations; it needs more memory while the function runs.",

@@ -212,9 +212,79 @@ def winners_counted(tokens, model, autoencoder, batch_rows=16):
     return torch.nn.functional.one_hot(acts.argmax(-1), acts.shape[-1]).float().mean(0)
 
 
-@mutant("4.2", says="")
+@mutant("4.2", says="Your result is right for `n_hidden_ae`")
 def counted_in_int8(tokens, model, autoencoder, batch_rows=16):
     return (_latents(tokens, model, autoencoder) > 0).to(torch.int8).sum(0, dtype=torch.int8) / tokens.numel()
+
+
+def _firing(rows, model, autoencoder, threshold=0.0):
+    h = inputs_for_all_instances(get_activations(rows, model), autoencoder)
+    return autoencoder(h).acts > threshold
+
+
+@mutant("4.2", says="the parts' means are averaged, although the last part is")
+def mean_of_the_chunks_means(tokens, model, autoencoder, batch_rows=16):
+    parts = [_firing(rows, model, autoencoder).float().mean(0) for rows in tokens.split(batch_rows)]
+    return torch.stack(parts).mean(0)
+
+
+@mutant("4.2", says="only the first part of the rows is counted, and divided by the")
+def returns_inside_the_loop(tokens, model, autoencoder, batch_rows=16):
+    for rows in tokens.split(batch_rows):
+        return _firing(rows, model, autoencoder).sum(0) / tokens.numel()
+
+
+@mutant("4.2", says="so that those of a long text need not fit into memory")
+def sixteen_rows_always(tokens, model, autoencoder, batch_rows=16):
+    return sum(_firing(rows, model, autoencoder).sum(0) for rows in tokens.split(16)) / tokens.numel()
+
+
+@mutant("4.2", says="the counts do not fit into their")
+def counts_in_bytes(tokens, model, autoencoder, batch_rows=16):
+    counts = torch.zeros(autoencoder.cfg.n_instances, autoencoder.cfg.n_hidden_ae, dtype=torch.uint8)
+    for rows in tokens.split(batch_rows):
+        counts += _firing(rows, model, autoencoder).sum(0).to(torch.uint8)
+    return counts / tokens.numel()
+
+
+@mutant("4.2", says="tokens on which the activation is exactly")
+def every_latent_counts_tokens_where_any_fires(tokens, model, autoencoder, batch_rows=16):
+    counts = torch.zeros(autoencoder.cfg.n_instances, autoencoder.cfg.n_hidden_ae)
+    for rows in tokens.split(batch_rows):
+        counts += _firing(rows, model, autoencoder).any(dim=2, keepdim=True).sum(0)
+    return counts / tokens.numel()
+
+
+@mutant("4.2", says="the first position of every text is left out")
+def without_the_first_positions(tokens, model, autoencoder, batch_rows=16):
+    return sum(
+        _firing(rows, model, autoencoder).unflatten(0, rows.shape)[:, 1:].flatten(0, 1).sum(0)
+        for rows in tokens.split(batch_rows)
+    ) / (tokens.numel() - len(tokens))
+
+
+@mutant("4.2", says="the rates are divided by their sum")
+def share_among_the_firing(tokens, model, autoencoder, batch_rows=16):
+    counts = sum(_firing(rows, model, autoencoder).sum(0) for rows in tokens.split(batch_rows))
+    return counts / counts.sum(-1, keepdim=True)
+
+
+@variant("4.2")
+def not_zero_is_above_zero(tokens, model, autoencoder, batch_rows=16):
+    counts = 0
+    for start in range(0, len(tokens), batch_rows):
+        h = inputs_for_all_instances(get_activations(tokens[start : start + batch_rows], model), autoencoder)
+        counts = counts + torch.count_nonzero(autoencoder(h).acts, dim=0)
+    return counts.float() / (tokens.shape[0] * tokens.shape[1])
+
+
+@variant("4.2")
+def mean_of_means_weighted_by_length(tokens, model, autoencoder, batch_rows=16):
+    parts = [
+        _firing(rows, model, autoencoder).float().mean(0) * (len(rows) / len(tokens))
+        for rows in tokens.split(batch_rows)
+    ]
+    return torch.stack(parts).sum(0)
 
 
 equivalent(

@@ -249,6 +249,86 @@ def counts_of_a_batch(rates, n_bins=50):
     return counts[None], edges, n_dead
 
 
+def _histogram_of(rates, n_bins):
+    counts, edges = torch.histogram(rates.log10(), n_bins)
+    return counts.long(), edges
+
+
+@mutant("4.3", says="`counts` is")
+def rates_below_a_thousandth_are_dead(feature_probability, n_bins=50):
+    living = feature_probability > 1e-3
+    if not living.any():
+        return torch.zeros(n_bins, dtype=torch.long), torch.linspace(-1, 0, n_bins + 1), len(living)
+    return *_histogram_of(feature_probability[living], n_bins), int((~living).sum())
+
+
+@mutant("4.3", says="the counts are added up from left to right")
+def counts_add_up_from_the_left(feature_probability, n_bins=50):
+    counts, edges, n_dead = log_frequency_histogram(feature_probability, n_bins)
+    return counts.cumsum(0), edges, n_dead
+
+
+@mutant("4.3", says="the share of the dead latents is taken, not their number")
+def share_of_the_dead(feature_probability, n_bins=50):
+    counts, edges, n_dead = log_frequency_histogram(feature_probability, n_bins)
+    return counts, edges, n_dead / len(feature_probability)
+
+
+@mutant("4.3", says="the largest rate is in no bin: the last one has to contain its")
+def largest_rate_in_no_bin(feature_probability, n_bins=50):
+    counts, edges, n_dead = log_frequency_histogram(feature_probability, n_bins)
+    counts[-1] -= int((feature_probability == feature_probability.max()).sum()) if counts[-1] > 0 else 0
+    return counts, edges, n_dead
+
+
+@mutant("4.3", says="each latent counts with its firing rate: these are *tokens*,")
+def weighted_by_the_rate(feature_probability, n_bins=50):
+    rates = feature_probability[feature_probability > 0]
+    n_dead = len(feature_probability) - len(rates)
+    if not len(rates):
+        return torch.zeros(n_bins), torch.linspace(-1, 0, n_bins + 1), n_dead
+    counts, edges = torch.histogram(rates.log10(), n_bins, weight=rates)
+    return counts, edges, n_dead
+
+
+@mutant("4.3", says="`counts` is")
+def always_firing_left_out(feature_probability, n_bins=50):
+    rates = feature_probability[(feature_probability > 0) & (feature_probability < 1)]
+    n_dead = int((feature_probability == 0).sum())
+    if not len(rates):
+        return torch.zeros(n_bins, dtype=torch.long), torch.linspace(-1, 0, n_bins + 1), n_dead
+    return *_histogram_of(rates, n_bins), n_dead
+
+
+@mutant("4.3", says="latents that have the same rate are counted once")
+def every_rate_once(feature_probability, n_bins=50):
+    rates = feature_probability[feature_probability > 0].unique()
+    n_dead = int((feature_probability == 0).sum())
+    if not len(rates):
+        return torch.zeros(n_bins, dtype=torch.long), torch.linspace(-1, 0, n_bins + 1), n_dead
+    return *_histogram_of(rates, n_bins), n_dead
+
+
+@mutant("4.3", says="the bins run from the largest rate to the smallest")
+def sign_of_the_logarithm(feature_probability, n_bins=50):
+    rates = feature_probability[feature_probability > 0]
+    n_dead = len(feature_probability) - len(rates)
+    if not len(rates):
+        return torch.zeros(n_bins, dtype=torch.long), torch.linspace(-1, 0, n_bins + 1), n_dead
+    return *_histogram_of(1 / rates, n_bins), n_dead
+
+
+@variant("4.3")
+def with_bucketize(feature_probability, n_bins=50):
+    rates = feature_probability[feature_probability > 0].log10()
+    n_dead = int((feature_probability <= 0).sum())
+    if not len(rates):
+        return torch.zeros(n_bins), torch.linspace(-4, 0, n_bins + 1), n_dead
+    edges = np.histogram_bin_edges(rates.numpy(), n_bins)
+    place = np.clip(np.searchsorted(edges, rates.numpy(), side="right") - 1, 0, n_bins - 1)
+    return torch.tensor(np.bincount(place, minlength=n_bins)), torch.tensor(edges), n_dead
+
+
 equivalent(
     "4.3",
     "Without a rate that is above zero `torch.histogram` counts nothing either, and where the edges lie is left open.",

@@ -175,6 +175,109 @@ def dead_left_out_of_the_result(W_dec, rates, rare_below=1e-4):
     return everything[(rates > 0) & (rates < rare_below)], everything
 
 
+def _similarity_with(W_dec, mean):
+    return F.cosine_similarity(W_dec, mean[None], dim=-1)
+
+
+def _rare(feature_probability, rare_below):
+    rare = feature_probability < rare_below
+    if not rare.any():
+        raise ValueError("No latent is rare.")
+    return rare
+
+
+@mutant("4.4", says="a latent that fires exactly as often as the limit counts as")
+def at_or_below(W_dec, feature_probability, rare_below=1e-4):
+    rare = feature_probability <= rare_below
+    if not rare.any():
+        raise ValueError("No latent is rare.")
+    similarity = _similarity_with(W_dec, F.normalize(W_dec, dim=-1)[rare].mean(0))
+    return similarity[rare], similarity
+
+
+@mutant("4.4", says="the limit is not `rare_below`, but always")
+def limit_of_the_default(W_dec, feature_probability, rare_below=1e-4):
+    rare = _rare(feature_probability, 1e-4)
+    similarity = _similarity_with(W_dec, F.normalize(W_dec, dim=-1)[rare].mean(0))
+    return similarity[rare], similarity
+
+
+@mutant("4.4", says="the first rare latent is taken for the mean direction")
+def first_rare_row_for_the_mean(W_dec, feature_probability, rare_below=1e-4):
+    rare = _rare(feature_probability, rare_below)
+    similarity = _similarity_with(W_dec, W_dec[rare][0])
+    return similarity[rare], similarity
+
+
+@mutant("4.4", says="the similarities of the latents that are *not* rare are")
+def rest_in_place_of_all(W_dec, feature_probability, rare_below=1e-4):
+    rare = _rare(feature_probability, rare_below)
+    similarity = _similarity_with(W_dec, F.normalize(W_dec, dim=-1)[rare].mean(0))
+    return similarity[rare], similarity[~rare]
+
+
+@mutant("4.4", says="opposite directions count as similar (the absolute value is")
+def without_the_sign(W_dec, feature_probability, rare_below=1e-4):
+    rare = _rare(feature_probability, rare_below)
+    similarity = _similarity_with(W_dec, F.normalize(W_dec, dim=-1)[rare].mean(0)).abs()
+    return similarity[rare], similarity
+
+
+@mutant("4.4", says="the similarity is squared")
+def squared_similarity(W_dec, feature_probability, rare_below=1e-4):
+    rare = _rare(feature_probability, rare_below)
+    similarity = _similarity_with(W_dec, F.normalize(W_dec, dim=-1)[rare].mean(0)).square()
+    return similarity[rare], similarity
+
+
+@mutant("4.4", says="the median is taken for the mean")
+def median_of_the_rows(W_dec, feature_probability, rare_below=1e-4):
+    rare = _rare(feature_probability, rare_below)
+    similarity = _similarity_with(W_dec, F.normalize(W_dec, dim=-1)[rare].median(0).values)
+    return similarity[rare], similarity
+
+
+@mutant("4.4", says="the mean of `W_dec` over `n_hidden_ae` is subtracted first")
+def rows_centered(W_dec, feature_probability, rare_below=1e-4):
+    rare = _rare(feature_probability, rare_below)
+    W_dec = W_dec - W_dec.mean(0)
+    similarity = _similarity_with(W_dec, F.normalize(W_dec, dim=-1)[rare].mean(0))
+    return similarity[rare], similarity
+
+
+@mutant("4.4", says="Where no latent is rare there is no mean direction, but your")
+def an_empty_answer_for_none(W_dec, feature_probability, rare_below=1e-4):
+    rare = feature_probability < rare_below
+    similarity = _similarity_with(W_dec, F.normalize(W_dec, dim=-1)[rare].mean(0))
+    return similarity[rare], similarity
+
+
+@mutant("4.4", says="Your code raised ValueError: Too few latents are rare")
+def one_rare_latent_is_too_few(W_dec, feature_probability, rare_below=1e-4):
+    rare = feature_probability < rare_below
+    if rare.sum() < 2:
+        raise ValueError("Too few latents are rare.")
+    similarity = _similarity_with(W_dec, F.normalize(W_dec, dim=-1)[rare].mean(0))
+    return similarity[rare], similarity
+
+
+@mutant("4.4", says="`rare` has the right shape but the wrong values")
+def weighted_by_the_rate(W_dec, feature_probability, rare_below=1e-4):
+    rare = _rare(feature_probability, rare_below)
+    weights = feature_probability[rare, None]
+    similarity = _similarity_with(W_dec, (F.normalize(W_dec, dim=-1)[rare] * weights).sum(0))
+    return similarity[rare], similarity
+
+
+@variant("4.4")
+def sum_instead_of_mean(W_dec, feature_probability, rare_below=1e-4):
+    rare = _rare(feature_probability, rare_below)
+    unit = W_dec / W_dec.norm(dim=-1, keepdim=True)
+    total = unit[rare].sum(0)
+    similarity = unit @ (total / total.norm())
+    return similarity[rare], similarity
+
+
 equivalent(
     "4.4",
     "The axis is the same one by another number, or the default.",

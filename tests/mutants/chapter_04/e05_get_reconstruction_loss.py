@@ -9,6 +9,7 @@ from part_utils.activations import (
     get_activations,
 )
 from part_utils.evaluation import (
+    ReconstructionLoss,
     get_reconstruction_loss,
     inputs_for_all_instances,
 )
@@ -213,6 +214,102 @@ def difference_of_squares(tokens, model, autoencoder):
 def wrong_sign(tokens, model, autoencoder):
     h, rebuilt = _rebuilt(tokens, model, autoencoder)
     return _with(tokens, model, autoencoder, loss=(h + rebuilt).pow(2).mean((0, 2)))
+
+
+def _both(tokens, model, autoencoder):
+    h = inputs_for_all_instances(get_activations(tokens, model), autoencoder)
+    return h, autoencoder(h).h_reconstructed
+
+
+def _three(h, rebuilt, **changed):
+    right = {
+        "loss": (h - rebuilt).pow(2).mean((0, 2)),
+        "mean_squared_activation": h.pow(2).mean(),
+        "cosine_similarity": F.cosine_similarity(h, rebuilt, dim=-1).mean(0),
+    }
+    return ReconstructionLoss(**right | changed)
+
+
+@mutant("4.5", says="only the first ten texts are used")
+def ten_texts_only(tokens, model, autoencoder):
+    return _three(*_both(tokens[:10], model, autoencoder))
+
+
+@mutant("4.5", says="the error is halved")
+def half_of_the_squared_error(tokens, model, autoencoder):
+    h, rebuilt = _both(tokens, model, autoencoder)
+    return _three(h, rebuilt, loss=(h - rebuilt).pow(2).mean((0, 2)) / 2)
+
+
+@mutant("4.5", says="the mean activation is subtracted first: that is the variance")
+def variance_for_the_mean_square(tokens, model, autoencoder):
+    h, rebuilt = _both(tokens, model, autoencoder)
+    return _three(h, rebuilt, mean_squared_activation=(h - h.mean(0)).pow(2).mean())
+
+
+@mutant("4.5", says="'s reconstruction is used for every instance")
+def cosine_of_instance_0_for_all(tokens, model, autoencoder):
+    h, rebuilt = _both(tokens, model, autoencoder)
+    cosine = F.cosine_similarity(h, rebuilt, dim=-1).mean(0)
+    return _three(h, rebuilt, cosine_similarity=cosine[:1].expand_as(cosine))
+
+
+@mutant("4.5", says="the mean activation is subtracted first")
+def cosine_of_centered_vectors(tokens, model, autoencoder):
+    h, rebuilt = _both(tokens, model, autoencoder)
+    cosine = F.cosine_similarity(h - h.mean(0), rebuilt - rebuilt.mean(0), dim=-1).mean(0)
+    return _three(h, rebuilt, cosine_similarity=cosine)
+
+
+@mutant("4.5", says="the median over the tokens is taken for the mean")
+def median_cosine(tokens, model, autoencoder):
+    h, rebuilt = _both(tokens, model, autoencoder)
+    return _three(h, rebuilt, cosine_similarity=F.cosine_similarity(h, rebuilt, dim=-1).median(0).values)
+
+
+@mutant("4.5", says="the cosine is taken along the *tokens*, for every neuron")
+def cosine_over_the_tokens(tokens, model, autoencoder):
+    h, rebuilt = _both(tokens, model, autoencoder)
+    return _three(h, rebuilt, cosine_similarity=F.cosine_similarity(h, rebuilt, dim=0).mean(-1))
+
+
+@mutant("4.5", says="the mean absolute activation is taken")
+def mean_absolute_activation(tokens, model, autoencoder):
+    h, rebuilt = _both(tokens, model, autoencoder)
+    return _three(h, rebuilt, mean_squared_activation=h.abs().mean())
+
+
+@mutant("4.5", says="the mean square is that of the *reconstructions*")
+def mean_squared_reconstruction(tokens, model, autoencoder):
+    h, rebuilt = _both(tokens, model, autoencoder)
+    return _three(h, rebuilt, mean_squared_activation=rebuilt.pow(2).mean())
+
+
+@mutant("4.5", says="the error is divided by the mean squared activation")
+def shares_of_the_mean_square(tokens, model, autoencoder):
+    h, rebuilt = _both(tokens, model, autoencoder)
+    return _three(h, rebuilt, loss=(h - rebuilt).pow(2).mean((0, 2)) / h.pow(2).mean())
+
+
+@mutant("4.5", says="the first position of every text is left out")
+def without_the_first_position(tokens, model, autoencoder):
+    h, rebuilt = _both(tokens, model, autoencoder)
+    later = torch.arange(tokens.numel()) % tokens.shape[1] > 0
+    return _three(h[later], rebuilt[later])
+
+
+@mutant("4.5", says="one minus the cosine (a distance) is returned")
+def cosine_distance(tokens, model, autoencoder):
+    h, rebuilt = _both(tokens, model, autoencoder)
+    return _three(h, rebuilt, cosine_similarity=1 - F.cosine_similarity(h, rebuilt, dim=-1).mean(0))
+
+
+@variant("4.5")
+def norms_by_hand(tokens, model, autoencoder):
+    h, rebuilt = _both(tokens, model, autoencoder)
+    dot = (h * rebuilt).sum(-1)
+    lengths = h.norm(dim=-1) * rebuilt.norm(dim=-1)
+    return _three(h, rebuilt, cosine_similarity=(dot / lengths.clamp_min(1e-8)).mean(0))
 
 
 equivalent(

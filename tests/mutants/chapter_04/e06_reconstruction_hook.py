@@ -145,12 +145,12 @@ def last_position_zero(value, hook):
     return value
 
 
-@variant("4.6")
+@mutant("4.6", says="written into `value`, in place")
 def rebuilt_in_place(value, hook, autoencoder, instance=0):
     value.copy_(_all_rebuilt(value, autoencoder)[:, instance].reshape(value.shape))
 
 
-@variant("4.6")
+@mutant("4.6", says="written into `value`, in place")
 def rebuilt_in_place_and_returned(value, hook, autoencoder, instance=0):
     value[:] = _all_rebuilt(value, autoencoder)[:, instance].view_as(value)
     return value
@@ -182,7 +182,7 @@ def times_zero(value, hook):
     return value * 0
 
 
-@variant("4.6", function="zero_ablation_hook")
+@mutant("4.6", function="zero_ablation_hook", says="written into `value`, in place")
 def zeros_in_place(value, hook):
     value[...] = 0
 
@@ -190,3 +190,72 @@ def zeros_in_place(value, hook):
 @variant("4.6", function="zero_ablation_hook")
 def new_zeros(value, hook):
     return torch.zeros(*value.shape)
+
+
+@mutant("4.6", function="zero_ablation_hook", says="`zero_ablation_hook`: Your hook returns one number")
+def a_python_zero(value, hook):
+    return 0
+
+
+@mutant("4.6", function="zero_ablation_hook", says="`zero_ablation_hook`: What your hook returns is right, but it")
+def zeroed_in_place(value, hook):
+    return value.zero_()
+
+
+@mutant("4.6", function="zero_ablation_hook", says="`zero_ablation_hook`: Your result has the wrong shape:")
+def zeros_of_one_text(value, hook):
+    return torch.zeros_like(value[:1])
+
+
+@mutant("4.6", function="zero_ablation_hook", says="`zero_ablation_hook`: Your result is right wherever it should")
+def all_but_the_first_position(value, hook):
+    value = value.clone()
+    value[:, 1:] = 0
+    return value
+
+
+@mutant("4.6", function="zero_ablation_hook", says="only the negative activations are set to zero (a ReLU)")
+def negatives_set_to_zero(value, hook):
+    return value.relu()
+
+
+@mutant("4.6", says="the wrong instance is used: instance")
+def two_instances_at_most(value, hook, autoencoder, instance=0):
+    return _all_rebuilt(value, autoencoder)[:, min(instance, 1)].reshape(value.shape)
+
+
+@mutant("4.6", says="negative values are set to")
+def positive_part_of_the_reconstruction(value, hook, autoencoder, instance=0):
+    return _all_rebuilt(value, autoencoder)[:, instance].reshape(value.shape).relu()
+
+
+@mutant("4.6", says="the mean of the activations and their reconstruction is")
+def half_and_half(value, hook, autoencoder, instance=0):
+    return (value + _all_rebuilt(value, autoencoder)[:, instance].reshape(value.shape)) / 2
+
+
+@mutant("4.6", says="Your result is right for `seq`")
+def first_position_kept(value, hook, autoencoder, instance=0):
+    rebuilt = _all_rebuilt(value, autoencoder)[:, instance].reshape(value.shape).clone()
+    rebuilt[:, 0] = value[:, 0]
+    return rebuilt
+
+
+@mutant("4.6", says="What your hook returns is right, but it is written into")
+def reconstruction_copied_into_value(value, hook, autoencoder, instance=0):
+    return value.copy_(_all_rebuilt(value, autoencoder)[:, instance].reshape(value.shape))
+
+
+@mutant("4.6", says="the reconstruction is added to the activations")
+def added_to_value(value, hook, autoencoder, instance=0):
+    return value + _all_rebuilt(value, autoencoder)[:, instance].reshape(value.shape)
+
+
+@variant("4.6", function="zero_ablation_hook")
+def difference_with_itself(value, hook):
+    return value - value
+
+
+@variant("4.6")
+def text_by_text(value, hook, autoencoder, instance=0):
+    return torch.stack([_all_rebuilt(row[None], autoencoder)[:, instance] for row in value])

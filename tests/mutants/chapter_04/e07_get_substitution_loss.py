@@ -11,6 +11,7 @@ from part_utils.activations import (
     get_activations,
 )
 from part_utils.evaluation import (
+    SubstitutionLoss,
     get_substitution_loss,
     reconstruction_hook,
     zero_ablation_hook,
@@ -227,3 +228,114 @@ def added_hooks(tokens, model, autoencoder, instance=0):
 @variant("4.7")
 def as_a_dictionary(tokens, model, autoencoder, instance=0):
     return get_substitution_loss(tokens, model, autoencoder, instance)._asdict()
+
+
+def _five(tokens, model, autoencoder, instance=0, **changed):
+    return get_substitution_loss(tokens, model, autoencoder, instance)._replace(**changed)
+
+
+@mutant("4.7", says="it is a percentage")
+def in_percent(tokens, model, autoencoder, instance=0):
+    right = _five(tokens, model, autoencoder, instance)
+    return right._replace(recovered=100 * right.recovered)
+
+
+@mutant("4.7", says="it is one minus the share: what is *lost*")
+def share_that_is_lost(tokens, model, autoencoder, instance=0):
+    right = _five(tokens, model, autoencoder, instance)
+    return right._replace(recovered=1 - right.recovered)
+
+
+@mutant("4.7", says="it is kept between")
+def share_between_nought_and_one(tokens, model, autoencoder, instance=0):
+    right = _five(tokens, model, autoencoder, instance)
+    return right._replace(recovered=right.recovered.clamp(0, 1))
+
+
+@mutant("4.7", says="it is the ratio of the clean to the reconstructed loss")
+def clean_divided_by_reconstructed(tokens, model, autoencoder, instance=0):
+    right = _five(tokens, model, autoencoder, instance)
+    return right._replace(recovered=right.clean / right.reconstructed)
+
+
+@mutant("4.7", says="it is a perplexity, the exponential of the loss")
+def perplexities(tokens, model, autoencoder, instance=0):
+    right = _five(tokens, model, autoencoder, instance)
+    return SubstitutionLoss(*(value.exp() for value in right[:4]), right.recovered)
+
+
+@mutant("4.7", says="`clean` has the right shape but the wrong values")
+def ten_texts_only(tokens, model, autoencoder, instance=0):
+    return _five(tokens[:10], model, autoencoder, instance)
+
+
+@mutant("4.7", says="is used, not instance")
+def two_instances_at_most(tokens, model, autoencoder, instance=0):
+    return _five(tokens, model, autoencoder, min(instance, 1))
+
+
+def _mean_ablated(tokens, model, mean_of):
+    return model.run_with_hooks(
+        tokens,
+        return_type="loss",
+        fwd_hooks=[(MLP_HOOK, lambda value, hook: mean_of(value).expand_as(value))],
+    )
+
+
+@mutant("4.7", says="the mean is taken over the positions only, for each text on")
+def mean_of_each_text(tokens, model, autoencoder, instance=0):
+    loss = _mean_ablated(tokens, model, lambda value: value.mean(1, keepdim=True))
+    return _five(tokens, model, autoencoder, instance, mean_ablated=loss)
+
+
+@mutant("4.7", says="the mean is taken over the texts only, for each position on")
+def mean_of_each_position(tokens, model, autoencoder, instance=0):
+    loss = _mean_ablated(tokens, model, lambda value: value.mean(0, keepdim=True))
+    return _five(tokens, model, autoencoder, instance, mean_ablated=loss)
+
+
+@mutant("4.7", says="one mean is taken over all *neurons* too: each neuron has a")
+def one_mean_for_all_neurons(tokens, model, autoencoder, instance=0):
+    loss = _mean_ablated(tokens, model, lambda value: value.mean())
+    return _five(tokens, model, autoencoder, instance, mean_ablated=loss)
+
+
+@mutant("4.7", says="the mean is that of the first text")
+def mean_of_the_first_text(tokens, model, autoencoder, instance=0):
+    loss = _mean_ablated(tokens, model, lambda value: value[0].mean(0))
+    return _five(tokens, model, autoencoder, instance, mean_ablated=loss)
+
+
+@mutant("4.7", says="the median is used, not the mean")
+def median_for_the_mean(tokens, model, autoencoder, instance=0):
+    loss = _mean_ablated(tokens, model, lambda value: value.flatten(0, 1).median(0).values)
+    return _five(tokens, model, autoencoder, instance, mean_ablated=loss)
+
+
+@mutant("4.7", says="the output of the MLP is replaced (`hook_out`), which takes")
+def whole_mlp_at_zero(tokens, model, autoencoder, instance=0):
+    loss = model.run_with_hooks(
+        tokens,
+        return_type="loss",
+        fwd_hooks=[("blocks.0.mlp.hook_out", lambda value, hook: torch.zeros_like(value))],
+    )
+    right = _five(tokens, model, autoencoder, instance, zero_ablated=loss)
+    return right._replace(recovered=(loss - right.reconstructed) / (loss - right.clean))
+
+
+@mutant("4.7", says="After your function has ended a hook is still on the model,")
+def hooks_left_behind(tokens, model, autoencoder, instance=0):
+    right = _five(tokens, model, autoencoder, instance)
+    model.add_hook(MLP_HOOK, lambda value, hook: torch.zeros_like(value))
+    return right
+
+
+@mutant("4.7", says="`clean` has the right shape but the wrong values")
+def median_loss(tokens, model, autoencoder, instance=0):
+    loss = model(tokens, return_type="loss", loss_per_token=True)
+    return _five(tokens, model, autoencoder, instance, clean=loss.median())
+
+
+@variant("4.7")
+def python_numbers(tokens, model, autoencoder, instance=0):
+    return SubstitutionLoss(*(float(value) for value in _five(tokens, model, autoencoder, instance)))

@@ -223,3 +223,139 @@ def row_zeroed_and_put_back(tokens, model, autoencoder, feature_idx, instance=0)
     without = reconstruction_hook(acts, None, autoencoder, instance)
     autoencoder.W_dec.data.copy_(kept)
     return _logits(tokens, model, lambda value: acts - rebuilt + without) - _clean(tokens, model)
+
+
+def _without(tokens, model, contribution):
+    clean = model(tokens, return_type="logits")
+    return (
+        model.run_with_hooks(
+            tokens,
+            return_type="logits",
+            fwd_hooks=[(MLP_HOOK, lambda value, hook: value - contribution(value))],
+        )
+        - clean
+    )
+
+
+def _contribution(value, autoencoder, feature_idx, instance):
+    h = value.flatten(0, 1)[:, None].expand(-1, autoencoder.cfg.n_instances, -1)
+    acts = autoencoder(h).acts[:, instance, feature_idx].reshape(value.shape[:2])
+    return acts[..., None] * autoencoder.normalize_and_return_W_dec()[instance, feature_idx]
+
+
+@mutant("4.8", says="half of the latent's contribution is taken away")
+@torch.no_grad()
+def half_taken_away(tokens, model, autoencoder, feature_idx, instance=0):
+    return _without(tokens, model, lambda v: _contribution(v, autoencoder, feature_idx, instance) / 2)
+
+
+@mutant("4.8", says="and right everywhere else")
+@torch.no_grad()
+def first_position_spared(tokens, model, autoencoder, feature_idx, instance=0):
+    def contribution(value):
+        part = _contribution(value, autoencoder, feature_idx, instance).clone()
+        part[:, 0] = 0
+        return part
+
+    return _without(tokens, model, contribution)
+
+
+@mutant("4.8", says="the latent of instance")
+@torch.no_grad()
+def two_instances_at_most(tokens, model, autoencoder, feature_idx, instance=0):
+    return _without(tokens, model, lambda v: _contribution(v, autoencoder, feature_idx, min(instance, 1)))
+
+
+@mutant("4.8", says="the change in *probabilities* is returned, not in logits")
+@torch.no_grad()
+def probabilities(tokens, model, autoencoder, feature_idx, instance=0):
+    def without(value, hook):
+        return value - _contribution(value, autoencoder, feature_idx, instance)
+
+    clean = model(tokens, return_type="logits").softmax(-1)
+    logits = model.run_with_hooks(tokens, return_type="logits", fwd_hooks=[(MLP_HOOK, without)])
+    return logits.softmax(-1) - clean
+
+
+@mutant("4.8", says="the mean over the axis `d_vocab` is subtracted")
+@torch.no_grad()
+def centered_logits(tokens, model, autoencoder, feature_idx, instance=0):
+    change = _without(tokens, model, lambda v: _contribution(v, autoencoder, feature_idx, instance))
+    return change - change.mean(-1, keepdim=True)
+
+
+@mutant("4.8", says="the absolute change is returned")
+@torch.no_grad()
+def absolute_change(tokens, model, autoencoder, feature_idx, instance=0):
+    return _without(tokens, model, lambda v: _contribution(v, autoencoder, feature_idx, instance)).abs()
+
+
+@mutant("4.8", says="the latents with this number of *all* instances are taken away")
+@torch.no_grad()
+def of_every_instance(tokens, model, autoencoder, feature_idx, instance=0):
+    return _without(
+        tokens,
+        model,
+        lambda v: sum(
+            _contribution(v, autoencoder, feature_idx, i) for i in range(autoencoder.cfg.n_instances)
+        ),
+    )
+
+
+@mutant("4.8", says="After your function has ended a hook is still on the model,")
+@torch.no_grad()
+def hook_left_behind(tokens, model, autoencoder, feature_idx, instance=0):
+    clean = model(tokens, return_type="logits")
+    model.add_hook(
+        MLP_HOOK, lambda value, hook: value - _contribution(value, autoencoder, feature_idx, instance)
+    )
+    return model(tokens, return_type="logits") - clean
+
+
+@mutant("4.8", says="`W_dec` of the autoencoder was changed, and stays changed")
+@torch.no_grad()
+def decoder_normalized_for_good(tokens, model, autoencoder, feature_idx, instance=0):
+    autoencoder.normalize_decoder()
+    return _without(tokens, model, lambda v: _contribution(v, autoencoder, feature_idx, instance))
+
+
+@mutant("4.8", says="the latent's direct effect through `W_out` and `W_U` is")
+@torch.no_grad()
+def without_the_layer_norm(tokens, model, autoencoder, feature_idx, instance=0):
+    value = get_activations(tokens, model)
+    part = _contribution(value, autoencoder, feature_idx, instance)
+    return -part @ model.blocks[0].mlp.W_out @ model.W_U
+
+
+@mutant("4.8", says="the latent's *mean* activation is subtracted everywhere")
+@torch.no_grad()
+def mean_activation_everywhere(tokens, model, autoencoder, feature_idx, instance=0):
+    return _without(
+        tokens,
+        model,
+        lambda v: _contribution(v, autoencoder, feature_idx, instance).mean((0, 1)).expand_as(v),
+    )
+
+
+@mutant("4.8", says="of the axis `batch` is used for all of it")
+@torch.no_grad()
+def first_text_alone(tokens, model, autoencoder, feature_idx, instance=0):
+    return _without(tokens[:1], model, lambda v: _contribution(v, autoencoder, feature_idx, instance)).expand(
+        len(tokens), -1, -1
+    )
+
+
+@variant("4.8")
+@torch.no_grad()
+def two_reconstructions(tokens, model, autoencoder, feature_idx, instance=0):
+    W_dec = autoencoder.normalize_and_return_W_dec()[instance]
+
+    def hook(value, hook):
+        h = value.flatten(0, 1)[:, None].expand(-1, autoencoder.cfg.n_instances, -1)
+        acts = autoencoder(h).acts[:, instance]
+        fewer = acts.clone()
+        fewer[:, feature_idx] = 0
+        return value + ((fewer - acts) @ W_dec).reshape(value.shape)
+
+    logits = model.run_with_hooks(tokens, fwd_hooks=[(MLP_HOOK, hook)])
+    return logits - model(tokens)

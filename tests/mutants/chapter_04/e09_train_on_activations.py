@@ -37,6 +37,7 @@ def _trained(
     size=lambda factor, d_mlp: factor * d_mlp,
     finish=lambda autoencoder: None,
     parameters=lambda autoencoder: autoencoder.parameters(),
+    schedule=lambda step, steps: 1 - step / steps,
 ):
     """A loop that is right as it is; a wrong answer gives one piece of its own."""
     if batches is None:
@@ -50,7 +51,8 @@ def _trained(
     autoencoder = AutoEncoder(AutoEncoderConfig(n_instances, d_mlp, size(factor, d_mlp), l1_coeff))
     adam = optimizer(parameters(autoencoder), lr=lr)
     losses = []
-    for batch in itertools.islice(feed, steps):
+    for step, batch in enumerate(itertools.islice(feed, steps)):
+        adam.param_groups[0]["lr"] = lr * schedule(step, steps)
         before(autoencoder)
         if zero_grad:
             adam.zero_grad()
@@ -376,3 +378,110 @@ def decoder_left_out(*args, **kwargs):
         **kwargs,
         parameters=lambda autoencoder: [autoencoder.W_enc, autoencoder.b_enc, autoencoder.b_dec],
     )
+
+
+@mutant("4.9", says="The learning rate does not fall to zero in the course of the")
+def rate_stays_the_same(*args, **kwargs):
+    return _trained(*args, **kwargs, schedule=lambda step, steps: 1.0)
+
+
+@mutant("4.9", says="The learning rate does not fall to zero in the course of the")
+def rate_falls_to_a_half(*args, **kwargs):
+    return _trained(*args, **kwargs, schedule=lambda step, steps: 1 - step / (2 * steps))
+
+
+@mutant("4.9", says="The steps are not those of Adam with the learning rate `lr`")
+def rate_rises(*args, **kwargs):
+    return _trained(*args, **kwargs, schedule=lambda step, steps: (step + 1) / steps)
+
+
+@mutant("4.9", says="The learning rate does not fall to zero in the course of the")
+def rate_falls_over_a_thousand_steps(*args, **kwargs):
+    return _trained(*args, **kwargs, schedule=lambda step, steps: 1 - step / 1000)
+
+
+@mutant("4.9", says="The learning rate falls too early: in the second half of the")
+def rate_falls_twice_as_fast(*args, **kwargs):
+    return _trained(*args, **kwargs, schedule=lambda step, steps: max(1 - 2 * step / steps, 0))
+
+
+@mutant("4.9", says="The decoder rows do not keep unit length. Call")
+def first_instance_alone_normalized(*args, **kwargs):
+    @torch.no_grad()
+    def normalize(autoencoder):
+        autoencoder.W_dec[0].div_(autoencoder.W_dec[0].norm(dim=-1, keepdim=True))
+
+    return _trained(*args, **kwargs, after=normalize)
+
+
+@mutant("4.9", says="The decoder rows do not keep unit length. Call")
+def normalized_along_the_neurons_axis(*args, **kwargs):
+    @torch.no_grad()
+    def normalize(autoencoder):
+        autoencoder.W_dec.div_(autoencoder.W_dec.norm(dim=1, keepdim=True))
+
+    return _trained(*args, **kwargs, after=normalize)
+
+
+@mutant("4.9", says="is not trained: its encoder does not change")
+def first_instance_alone_trained(*args, **kwargs):
+    return _trained(*args, **kwargs, backward=lambda output: output.l2_loss[:, 0].mean().backward())
+
+
+@mutant("4.9", says="All instances start with the same weights, and so stay one and")
+def instances_start_alike(*args, **kwargs):
+    @torch.no_grad()
+    def alike(autoencoder):
+        if not hasattr(autoencoder, "made_alike"):
+            autoencoder.made_alike = True
+            for parameter in autoencoder.parameters():
+                parameter.copy_(parameter[:1].expand_as(parameter))
+
+    return _trained(*args, **kwargs, before=alike)
+
+
+@mutant("4.9", says="Your function makes")
+def one_step_too_many(*args, **kwargs):
+    return _trained(*args, **{**kwargs, "steps": kwargs["steps"] + 1})
+
+
+@mutant("4.9", says="The first step does not go down the gradient of the")
+def decaying_weights(*args, **kwargs):
+    return _trained(
+        *args, **kwargs, optimizer=lambda parameters, lr: torch.optim.Adam(parameters, lr=lr, weight_decay=1)
+    )
+
+
+@mutant("4.9", says="The log that you return is empty. Note the loss in it at every")
+def log_of_zeros_only(*args, **kwargs):
+    return train_on_activations(*args, **kwargs)[0], {}
+
+
+@variant("4.9")
+def scheduler_of_torch(
+    tokens,
+    model,
+    factor=4,
+    n_instances=1,
+    l1_coeff=0.01,
+    steps=1000,
+    batch_size=1024,
+    lr=1e-3,
+    seed=0,
+    progress=True,
+):
+    torch.manual_seed(seed)
+    d_mlp = model.cfg.d_mlp
+    autoencoder = AutoEncoder(AutoEncoderConfig(n_instances, d_mlp, d_mlp * factor, l1_coeff))
+    adam = torch.optim.Adam(autoencoder.parameters(), lr=lr)
+    schedule = torch.optim.lr_scheduler.LinearLR(adam, 1.0, 0.0, total_iters=steps)
+    log = []
+    for batch in itertools.islice(ActivationBuffer(tokens, model, batch_size, seed=seed), steps):
+        loss = autoencoder(batch[:, None].expand(-1, n_instances, -1)).loss
+        adam.zero_grad()
+        loss.backward()
+        adam.step()
+        schedule.step()
+        autoencoder.normalize_decoder()
+        log.append(loss.item())
+    return autoencoder, log

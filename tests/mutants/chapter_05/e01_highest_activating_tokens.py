@@ -5,7 +5,7 @@ import torch
 from einops import einsum
 
 from part_utils.activations import MLP_HOOK, get_activations
-from part_utils.interpretation import feature_activations
+from part_utils.interpretation import feature_activations, highest_activating_tokens
 from tests.mutants import equivalent, mutant, variant
 
 
@@ -255,6 +255,113 @@ def hooks_and_folded_bias(tokens, model, ae, f, i=0, k=10, batch_rows=32):
 def ties_the_other_way(tokens, model, ae, f, i=0, k=10, batch_rows=32):
     indices, values = _highest(tokens.flip(0), model, ae, f, i, k, batch_rows)
     return torch.stack([len(tokens) - 1 - indices[:, 0], indices[:, 1]], dim=1).int(), values
+
+
+def _acts_of(tokens, model, autoencoder, feature_idx, instance):
+    h = get_activations(tokens, model) - autoencoder.b_dec[instance]
+    return h @ autoencoder.W_enc[instance, :, feature_idx] + autoencoder.b_enc[instance, feature_idx]
+
+
+def _best(acts, k):
+    values, places = acts.flatten().topk(min(k, acts.numel()))
+    return torch.stack([places // acts.shape[1], places % acts.shape[1]], -1), values
+
+
+def _rowwise(tokens, model, autoencoder, feature_idx, instance, batch_rows):
+    return [_acts_of(rows, model, autoencoder, feature_idx, instance) for rows in tokens.split(batch_rows)]
+
+
+@variant("5.1")
+@torch.no_grad()
+def everything_kept_to_the_end(tokens, model, autoencoder, feature_idx, instance=0, k=10, batch_rows=32):
+    acts = torch.cat(
+        [p.relu() for p in _rowwise(tokens, model, autoencoder, feature_idx, instance, batch_rows)]
+    )
+    return _best(acts, k)
+
+
+@mutant("5.1", says="tokens on which the latent is silent are left out, although")
+@torch.no_grad()
+def only_where_it_fires(tokens, model, autoencoder, feature_idx, instance=0, k=10, batch_rows=32):
+    right = highest_activating_tokens(tokens, model, autoencoder, feature_idx, instance, k, batch_rows)
+    return right.indices[right.values > 0], right.values[right.values > 0]
+
+
+@mutant("5.1", says="each row gives only its best token")
+@torch.no_grad()
+def one_of_each_text(tokens, model, autoencoder, feature_idx, instance=0, k=10, batch_rows=32):
+    values, places = [], []
+    for number, row in enumerate(tokens):
+        acts = _acts_of(row[None], model, autoencoder, feature_idx, instance).relu()[0]
+        values.append(acts.max())
+        places.append([number, int(acts.argmax())])
+    values, best = torch.stack(values).topk(min(k, len(values)))
+    return torch.tensor(places)[best], values
+
+
+@mutant("5.1", says="the last batch of rows, which is smaller, is left out")
+@torch.no_grad()
+def last_incomplete_part_left_out(tokens, model, autoencoder, feature_idx, instance=0, k=10, batch_rows=32):
+    whole = max(len(tokens) // batch_rows, 1) * batch_rows
+    return highest_activating_tokens(tokens[:whole], model, autoencoder, feature_idx, instance, k, batch_rows)
+
+
+@mutant("5.1", says="The values are right, but the indices are not: the rows count")
+@torch.no_grad()
+def numbers_within_the_part(tokens, model, autoencoder, feature_idx, instance=0, k=10, batch_rows=32):
+    right = highest_activating_tokens(tokens, model, autoencoder, feature_idx, instance, k, batch_rows)
+    indices = right.indices.clone()
+    indices[:, 0] %= batch_rows
+    return indices, right.values
+
+
+@mutant("5.1", says="another instance is used")
+@torch.no_grad()
+def two_instances_at_most(tokens, model, autoencoder, feature_idx, instance=0, k=10, batch_rows=32):
+    return highest_activating_tokens(tokens, model, autoencoder, feature_idx, min(instance, 1), k, batch_rows)
+
+
+@mutant("5.1", says="the first position of every row is left out")
+@torch.no_grad()
+def first_position_left_out(tokens, model, autoencoder, feature_idx, instance=0, k=10, batch_rows=32):
+    n = tokens.numel()
+    right = highest_activating_tokens(tokens, model, autoencoder, feature_idx, instance, n, batch_rows)
+    later = right.indices[:, 1] > 0
+    return right.indices[later][:k], right.values[later][:k]
+
+
+@mutant("5.1", says="`values` is right for `k`")
+@torch.no_grad()
+def every_token_once(tokens, model, autoencoder, feature_idx, instance=0, k=10, batch_rows=32):
+    right = highest_activating_tokens(
+        tokens, model, autoencoder, feature_idx, instance, tokens.numel(), batch_rows
+    )
+    seen, kept = set(), []
+    for number, (row, place) in enumerate(right.indices.tolist()):
+        if int(tokens[row, place]) not in seen:
+            seen.add(int(tokens[row, place]))
+            kept.append(number)
+    return right.indices[kept[:k]], right.values[kept[:k]]
+
+
+@mutant("5.1", says="`values` has the wrong shape: expected [k")
+@torch.no_grad()
+def ten_always(tokens, model, autoencoder, feature_idx, instance=0, k=10, batch_rows=32):
+    return highest_activating_tokens(tokens, model, autoencoder, feature_idx, instance, 10, batch_rows)
+
+
+@variant("5.1")
+@torch.no_grad()
+def best_of_each_part_then_of_these(tokens, model, autoencoder, feature_idx, instance=0, k=10, batch_rows=32):
+    values, indices = torch.zeros(0), torch.zeros(0, 2, dtype=torch.long)
+    for start in range(0, len(tokens), batch_rows):
+        acts = _acts_of(tokens[start : start + batch_rows], model, autoencoder, feature_idx, instance).relu()
+        found, best = _best(acts, k)[0], _best(acts, k)[1]
+        values = torch.cat([values, best])
+        indices = torch.cat([indices, found + torch.tensor([start, 0])])
+        order = values.argsort(descending=True, stable=True)[:k]
+        values, indices = values[order], indices[order]
+    return indices, values
 
 
 equivalent(

@@ -155,4 +155,82 @@ def with_gradients_and_lists(model, ae, f, i=0, k=10):
     return effect, torch.tensor(ordered[:k]), torch.tensor(ordered[::-1][:k])
 
 
+def _direct_effect(model, autoencoder, feature_idx, instance):
+    direction = autoencoder.normalize_and_return_W_dec()[instance, feature_idx]
+    return direction @ model.blocks[0].mlp.W_out @ model.W_U
+
+
+def _both_ends(effect, k):
+    return effect, effect.topk(k).indices, effect.topk(k, largest=False).indices
+
+
+@mutant("5.2", says="another instance is used")
+@torch.no_grad()
+def two_instances_at_most(model, autoencoder, feature_idx, instance=0, k=10):
+    return _both_ends(_direct_effect(model, autoencoder, feature_idx, min(instance, 1)), k)
+
+
+@mutant("5.2", says="`effect` is everywhere")
+@torch.no_grad()
+def effect_at_unit_length(model, autoencoder, feature_idx, instance=0, k=10):
+    effect = _direct_effect(model, autoencoder, feature_idx, instance)
+    return _both_ends(effect / effect.norm(), k)
+
+
+@mutant("5.2", says="`effect` is everywhere")
+@torch.no_grad()
+def standardized(model, autoencoder, feature_idx, instance=0, k=10):
+    effect = _direct_effect(model, autoencoder, feature_idx, instance)
+    return _both_ends((effect - effect.mean()) / effect.std(), k)
+
+
+@variant("5.2")
+@torch.no_grad()
+def as_log_probabilities(model, autoencoder, feature_idx, instance=0, k=10):
+    return _both_ends(_direct_effect(model, autoencoder, feature_idx, instance).log_softmax(-1), k)
+
+
+@mutant("5.2", says="`bottom` has the right tokens in the wrong order: expected the")
+@torch.no_grad()
+def least_negative_first(model, autoencoder, feature_idx, instance=0, k=10):
+    effect, top, bottom = _both_ends(_direct_effect(model, autoencoder, feature_idx, instance), k)
+    return effect, top, bottom.flip(0)
+
+
+@mutant("5.2", says="`bottom` is sorted by the size of the effect, without its sign")
+@torch.no_grad()
+def tokens_near_zero_at_the_bottom(model, autoencoder, feature_idx, instance=0, k=10):
+    effect = _direct_effect(model, autoencoder, feature_idx, instance)
+    return effect, effect.topk(k).indices, effect.abs().topk(k, largest=False).indices
+
+
+@mutant("5.2", says="`top` holds the effects; expected the numbers of the tokens")
+@torch.no_grad()
+def effects_in_place_of_tokens(model, autoencoder, feature_idx, instance=0, k=10):
+    effect = _direct_effect(model, autoencoder, feature_idx, instance)
+    return effect, effect.topk(k).values, effect.topk(k, largest=False).values
+
+
+@mutant("5.2", says="`effect` is everywhere")
+@torch.no_grad()
+def doubled(model, autoencoder, feature_idx, instance=0, k=10):
+    return _both_ends(2 * _direct_effect(model, autoencoder, feature_idx, instance), k)
+
+
+@mutant("5.2", says="`b_dec` is added; a latent's own effect has no bias")
+@torch.no_grad()
+def with_the_decoders_bias(model, autoencoder, feature_idx, instance=0, k=10):
+    bias = autoencoder.b_dec[instance] @ model.blocks[0].mlp.W_out @ model.W_U
+    return _both_ends(_direct_effect(model, autoencoder, feature_idx, instance) + bias, k)
+
+
+@variant("5.2")
+@torch.no_grad()
+def sorted_once(model, autoencoder, feature_idx, instance=0, k=10):
+    row = autoencoder.W_dec[instance, feature_idx]
+    effect = (model.W_U.mT @ (model.blocks[0].mlp.W_out.mT @ row)) / row.norm()
+    order = effect.argsort()
+    return effect, order.flip(0)[:k], order[:k]
+
+
 equivalent("5.2", "the model has one layer, the first and the last", "model.blocks[0]: 0 -> -1")

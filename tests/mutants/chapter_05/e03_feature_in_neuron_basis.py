@@ -144,6 +144,96 @@ def first_place_that_is_enough(ae, f, i=0):
     return [share, torch.argmax((held >= 0.499999).int()) + 1, torch.argmax((held >= 0.899999).int()) + 1]
 
 
+def _share(autoencoder, feature_idx, instance):
+    row = autoencoder.W_dec[instance, feature_idx].double()
+    return (row.square() / row.square().sum()).float()
+
+
+def _needed(share, part):
+    held = share.sort(descending=True).values.double().cumsum(0)
+    return int((held < part - 1e-6).sum()) + 1
+
+
+def _basis(share, half=0.5, ninety=0.9):
+    return share, _needed(share, half), _needed(share, ninety)
+
+
+@mutant("5.3", says="another instance is used")
+@torch.no_grad()
+def two_instances_at_most(autoencoder, feature_idx, instance=0):
+    return _basis(_share(autoencoder, feature_idx, min(instance, 1)))
+
+
+@mutant("5.3", says="the bound is")
+@torch.no_grad()
+def ninety_five_percent(autoencoder, feature_idx, instance=0):
+    return _basis(_share(autoencoder, feature_idx, instance), ninety=0.95)
+
+
+@mutant("5.3", says="the share is divided by the largest one")
+@torch.no_grad()
+def share_of_the_largest(autoencoder, feature_idx, instance=0):
+    share, half, ninety = _basis(_share(autoencoder, feature_idx, instance))
+    return share / share.max(), half, ninety
+
+
+@mutant("5.3", says="the neurons are counted that hold at least")
+@torch.no_grad()
+def neurons_above_the_share(autoencoder, feature_idx, instance=0):
+    share = _share(autoencoder, feature_idx, instance)
+    return share, int((share >= 0.5 * share.max()).sum()), int((share >= 0.1 * share.max()).sum())
+
+
+@mutant("5.3", says="and should be")
+@torch.no_grad()
+def ten_neurons_at_most(autoencoder, feature_idx, instance=0):
+    share, half, ninety = _basis(_share(autoencoder, feature_idx, instance))
+    return share, min(half, 10), min(ninety, 10)
+
+
+@mutant("5.3", says="and should be")
+@torch.no_grad()
+def numbers_as_shares(autoencoder, feature_idx, instance=0):
+    share, half, ninety = _basis(_share(autoencoder, feature_idx, instance))
+    return share, half / len(share), ninety / len(share)
+
+
+@mutant("5.3", says="the sums that are still too small are counted, but not the")
+@torch.no_grad()
+def counted_from_zero(autoencoder, feature_idx, instance=0):
+    share, half, ninety = _basis(_share(autoencoder, feature_idx, instance))
+    return share, half - 1, ninety - 1
+
+
+@mutant("5.3", says="for `d_mlp`")
+@torch.no_grad()
+def small_shares_dropped(autoencoder, feature_idx, instance=0):
+    share = _share(autoencoder, feature_idx, instance)
+    return _basis(torch.where(share > 1e-3, share, 0.0))
+
+
+@mutant("5.3", says="the neurons are taken with the smallest shares first")
+@torch.no_grad()
+def ninety_from_the_smallest(autoencoder, feature_idx, instance=0):
+    share, half, _ = _basis(_share(autoencoder, feature_idx, instance))
+    return share, half, int((share.sort().values.cumsum(0) < 0.9).sum()) + 1
+
+
+@variant("5.3")
+@torch.no_grad()
+def taken_one_by_one(autoencoder, feature_idx, instance=0):
+    share = _share(autoencoder, feature_idx, instance)
+    needed = []
+    for part in (0.5, 0.9):
+        held, number = 0.0, 0
+        for one in sorted(share.tolist(), reverse=True):
+            if held >= part - 1e-6:
+                break
+            held, number = held + one, number + 1
+        needed.append(number)
+    return share, *needed
+
+
 equivalent(
     "5.3",
     "the direction is at unit length already",

@@ -123,3 +123,85 @@ def parts_by_a_diagonal(acts, ae, n, i=0):
 def token_by_token(acts, ae, n, i=0):
     weights = ae.normalize_and_return_W_dec()[i].T[n]
     return torch.stack([token * weights for token in acts]), ae.b_dec.data[i, n]
+
+
+def _weights(autoencoder, neuron, instance):
+    return F.normalize(autoencoder.W_dec[instance], dim=-1)[:, neuron]
+
+
+@mutant("5.4", says="another instance is used")
+@torch.no_grad()
+def two_instances_at_most(acts, autoencoder, neuron, instance=0):
+    instance = min(instance, 1)
+    return acts * _weights(autoencoder, neuron, instance), autoencoder.b_dec[instance, neuron]
+
+
+@mutant("5.4", says="`contributions` has the wrong shape: expected [tokens")
+@torch.no_grad()
+def ten_tokens_only(acts, autoencoder, neuron, instance=0):
+    return acts[:10] * _weights(autoencoder, neuron, instance), autoencoder.b_dec[instance, neuron]
+
+
+@mutant("5.4", says="activations below")
+@torch.no_grad()
+def weak_latents_left_out(acts, autoencoder, neuron, instance=0):
+    return acts * (acts > 0.01) * _weights(autoencoder, neuron, instance), autoencoder.b_dec[instance, neuron]
+
+
+@mutant("5.4", says="negative values are set to")
+@torch.no_grad()
+def positive_contributions_only(acts, autoencoder, neuron, instance=0):
+    return (acts * _weights(autoencoder, neuron, instance)).relu(), autoencoder.b_dec[instance, neuron]
+
+
+@mutant("5.4", says="the bias is spread over the latents; it is returned apart")
+@torch.no_grad()
+def bias_spread_over_the_latents(acts, autoencoder, neuron, instance=0):
+    bias = autoencoder.b_dec[instance, neuron]
+    return acts * _weights(autoencoder, neuron, instance) + bias / acts.shape[1], torch.tensor(0.0)
+
+
+@mutant("5.4", says="a neighboring neuron is taken (one before)")
+@torch.no_grad()
+def neighboring_neuron(acts, autoencoder, neuron, instance=0):
+    return acts * _weights(autoencoder, neuron - 1, instance), autoencoder.b_dec[instance, neuron - 1]
+
+
+@mutant("5.4", says="the contributions are averaged over the tokens; each token is")
+@torch.no_grad()
+def mean_over_the_tokens(acts, autoencoder, neuron, instance=0):
+    return acts.mean(0) * _weights(autoencoder, neuron, instance), autoencoder.b_dec[instance, neuron]
+
+
+@mutant("5.4", says="it is sorted along the axis `n_hidden_ae`, the largest first")
+@torch.no_grad()
+def largest_contribution_first(acts, autoencoder, neuron, instance=0):
+    parts = acts * _weights(autoencoder, neuron, instance)
+    return parts.sort(dim=-1, descending=True).values, autoencoder.b_dec[instance, neuron]
+
+
+@mutant("5.4", says="the neuron's column is brought to unit length instead of every")
+@torch.no_grad()
+def column_at_unit_length(acts, autoencoder, neuron, instance=0):
+    column = F.normalize(autoencoder.W_dec[instance, :, neuron], dim=0)
+    return acts * column, autoencoder.b_dec[instance, neuron]
+
+
+@mutant("5.4", says="the contributions are summed over the latents; each of them is")
+@torch.no_grad()
+def sum_already_taken(acts, autoencoder, neuron, instance=0):
+    return (acts * _weights(autoencoder, neuron, instance)).sum(-1), autoencoder.b_dec[instance, neuron]
+
+
+@mutant("5.4", says="`bias` is wrong: it is another instance's")
+@torch.no_grad()
+def bias_of_the_first_instance(acts, autoencoder, neuron, instance=0):
+    return acts * _weights(autoencoder, neuron, instance), autoencoder.b_dec[0, neuron]
+
+
+@variant("5.4")
+@torch.no_grad()
+def with_a_diagonal_matrix(acts, autoencoder, neuron, instance=0):
+    return acts @ torch.diag(_weights(autoencoder, neuron, instance)), autoencoder.b_dec[instance][
+        neuron
+    ].item()

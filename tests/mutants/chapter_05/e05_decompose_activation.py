@@ -215,6 +215,126 @@ def two_instances_assumed(h, autoencoder, instance=0):
     return decompose_activation(h, autoencoder, instance) if len(acts) else None
 
 
+def _latents(h, autoencoder, instance):
+    return autoencoder(h.expand(1, autoencoder.cfg.n_instances, -1)).acts[0, instance]
+
+
+def _parts(h, autoencoder, instance, features, acts):
+    W_dec = autoencoder.normalize_and_return_W_dec()[instance]
+    contributions = acts[features, None] * W_dec[features]
+    bias = autoencoder.b_dec[instance].clone()
+    return features, contributions, bias, h - contributions.sum(0) - bias
+
+
+def _order(acts, above=0.0):
+    return acts.argsort(descending=True)[: int((acts > above).sum())]
+
+
+@mutant("5.5", says="`features` should have the shape [n_active")
+@torch.no_grad()
+def ten_latents(h, autoencoder, instance=0):
+    acts = _latents(h, autoencoder, instance)
+    return _parts(h, autoencoder, instance, _order(acts)[:10], acts)
+
+
+@mutant("5.5", says="`features` should have the shape [n_active")
+@torch.no_grad()
+def thirty_two_latents(h, autoencoder, instance=0):
+    acts = _latents(h, autoencoder, instance)
+    return _parts(h, autoencoder, instance, _order(acts)[:32], acts)
+
+
+@mutant("5.5", says="`features` should have the shape [n_active")
+@torch.no_grad()
+def above_a_thousandth(h, autoencoder, instance=0):
+    acts = _latents(h, autoencoder, instance)
+    return _parts(h, autoencoder, instance, _order(acts, 1e-3), acts)
+
+
+@mutant("5.5", says="Your code raised ValueError: The inputs have shape")
+@torch.no_grad()
+def two_instances_hard_coded(h, autoencoder, instance=0):
+    acts = autoencoder(h.expand(1, 2, -1)).acts[0, instance]
+    return _parts(h, autoencoder, instance, _order(acts), acts)
+
+
+@mutant("5.5", says="`features` goes on after the last latent that fires, with")
+@torch.no_grad()
+def at_least_one(h, autoencoder, instance=0):
+    acts = _latents(h, autoencoder, instance)
+    features = acts.argsort(descending=True)[: max(int((acts > 0).sum()), 1)]
+    return _parts(h, autoencoder, instance, features, acts)
+
+
+@mutant("5.5", says="`features` should have the shape [n_active")
+@torch.no_grad()
+def one_latent_squeezed(h, autoencoder, instance=0):
+    acts = _latents(h, autoencoder, instance)
+    features, contributions, bias, error = _parts(h, autoencoder, instance, _order(acts), acts)
+    return features.squeeze(), contributions.squeeze(), bias, error
+
+
+@mutant("5.5", says="the parts do not add up: the error has the wrong sign; it is")
+@torch.no_grad()
+def error_of_the_wrong_sign(h, autoencoder, instance=0):
+    acts = _latents(h, autoencoder, instance)
+    features, contributions, bias, error = _parts(h, autoencoder, instance, _order(acts), acts)
+    return features, contributions, bias, -error
+
+
+@mutant("5.5", says="the parts do not add up: the absolute error is returned")
+@torch.no_grad()
+def absolute_error(h, autoencoder, instance=0):
+    acts = _latents(h, autoencoder, instance)
+    features, contributions, bias, error = _parts(h, autoencoder, instance, _order(acts), acts)
+    return features, contributions, bias, error.abs()
+
+
+@mutant("5.5", says="`features` is in the order of the latents' numbers; expected")
+@torch.no_grad()
+def in_the_order_of_their_numbers(h, autoencoder, instance=0):
+    acts = _latents(h, autoencoder, instance)
+    return _parts(h, autoencoder, instance, acts.nonzero()[:, 0], acts)
+
+
+@mutant("5.5", says="`features` does not list the latents that fire")
+@torch.no_grad()
+def places_in_the_list(h, autoencoder, instance=0):
+    acts = _latents(h, autoencoder, instance)
+    features, *rest = _parts(h, autoencoder, instance, _order(acts), acts)
+    return torch.arange(len(features)), *rest
+
+
+@mutant("5.5", says="the bias is lost")
+@torch.no_grad()
+def bias_inside_the_error(h, autoencoder, instance=0):
+    acts = _latents(h, autoencoder, instance)
+    features, contributions, bias, error = _parts(h, autoencoder, instance, _order(acts), acts)
+    return features, contributions, torch.zeros_like(bias), error + bias
+
+
+@mutant("5.5", says="the error is spread over the contributions; it is returned")
+@torch.no_grad()
+def nothing_left_out_of_the_contributions(h, autoencoder, instance=0):
+    acts = _latents(h, autoencoder, instance)
+    features, contributions, bias, error = _parts(h, autoencoder, instance, _order(acts), acts)
+    if not len(features):
+        return features, contributions, bias, error
+    return features, contributions + error / len(features), bias, torch.zeros_like(error)
+
+
+@variant("5.5")
+@torch.no_grad()
+def with_nonzero_and_a_loop(h, autoencoder, instance=0):
+    acts = _latents(h, autoencoder, instance)
+    features = sorted(acts.nonzero().flatten().tolist(), key=lambda number: -acts[number].item())
+    W_dec = autoencoder.normalize_and_return_W_dec()[instance]
+    rows = [acts[number] * W_dec[number] for number in features]
+    contributions = torch.stack(rows) if rows else torch.zeros(0, len(h))
+    bias = autoencoder.b_dec[instance]
+    return torch.tensor(features, dtype=torch.long), contributions, bias, h - bias - contributions.sum(0)
+
+
 equivalent(
     "5.5",
     "a batch of two equal rows, of which the first or the last is taken",

@@ -201,6 +201,97 @@ def from_the_moments(*args):
     return _match(*args, correlation=correlation)
 
 
+def _cosines(W_dec_a, W_dec_b):
+    return F.normalize(W_dec_a, eps=1e-20) @ F.normalize(W_dec_b, eps=1e-20).mT
+
+
+def _correlations(acts_a, acts_b):
+    a, b = acts_a - acts_a.mean(0), acts_b - acts_b.mean(0)
+    a, b = (
+        torch.where(c.abs() < 1e-5 * x.abs().max(0).values, 0.0, c) for c, x in ((a, acts_a), (b, acts_b))
+    )
+    return F.normalize(a, dim=0, eps=1e-20).mT @ F.normalize(b, dim=0, eps=1e-20)
+
+
+def _matched(cosine, correlation):
+    by_cosine, by_correlation = cosine.max(1), correlation.max(1)
+    return by_cosine.indices, by_cosine.values, by_correlation.indices, by_correlation.values
+
+
+@mutant("5.6", says="only the first ten tokens are looked at")
+@torch.no_grad()
+def correlation_of_the_first_tokens(W_dec_a, W_dec_b, acts_a, acts_b):
+    return _matched(_cosines(W_dec_a, W_dec_b), _correlations(acts_a[:10], acts_b[:10]))
+
+
+@mutant("5.6", says="the sign is dropped (`abs`): a latent that is silent when the")
+@torch.no_grad()
+def correlation_without_the_sign(W_dec_a, W_dec_b, acts_a, acts_b):
+    return _matched(_cosines(W_dec_a, W_dec_b), _correlations(acts_a, acts_b).abs())
+
+
+@mutant("5.6", says="it is squared once more")
+@torch.no_grad()
+def squared_correlation(W_dec_a, W_dec_b, acts_a, acts_b):
+    c = _correlations(acts_a, acts_b)
+    best = c.max(1)
+    return *_matched(_cosines(W_dec_a, W_dec_b), c)[:2], best.indices, best.values.square()
+
+
+@mutant("5.6", says="the correlation is taken of which tokens it fires on, not of")
+@torch.no_grad()
+def correlation_of_firing(W_dec_a, W_dec_b, acts_a, acts_b):
+    return _matched(_cosines(W_dec_a, W_dec_b), _correlations((acts_a > 0).float(), (acts_b > 0).float()))
+
+
+@mutant("5.6", says="the products are averaged over all tokens, but `std` divides")
+@torch.no_grad()
+def two_kinds_of_deviation(W_dec_a, W_dec_b, acts_a, acts_b):
+    n = len(acts_a)
+    return _matched(_cosines(W_dec_a, W_dec_b), _correlations(acts_a, acts_b) * (n - 1) / n)
+
+
+@mutant("5.6", says="the directions are compared once more; what correlates are the")
+@torch.no_grad()
+def correlation_of_the_pair_by_cosine(W_dec_a, W_dec_b, acts_a, acts_b):
+    cosine, correlation = _cosines(W_dec_a, W_dec_b), _correlations(acts_a, acts_b)
+    best = cosine.max(1)
+    return best.indices, best.values, best.indices, correlation.gather(1, best.indices[:, None])[:, 0]
+
+
+@mutant("5.6", says="`correlation` is right for `n_latents_a`")
+@torch.no_grad()
+def quiet_latents_taken_for_constant(W_dec_a, W_dec_b, acts_a, acts_b):
+    a, b = acts_a - acts_a.mean(0), acts_b - acts_b.mean(0)
+    correlation = F.normalize(a, dim=0, eps=1e-2).mT @ F.normalize(b, dim=0, eps=1e-2)
+    return _matched(_cosines(W_dec_a, W_dec_b), correlation)
+
+
+@mutant("5.6", says="e correlation")
+@torch.no_grad()
+def nought_at_least(W_dec_a, W_dec_b, acts_a, acts_b):
+    return _matched(_cosines(W_dec_a, W_dec_b), _correlations(acts_a, acts_b).relu())
+
+
+@mutant("5.6", says="the mean over all latents is taken away from the decoder rows")
+@torch.no_grad()
+def directions_centered(W_dec_a, W_dec_b, acts_a, acts_b):
+    return _matched(
+        _cosines(W_dec_a - W_dec_a.mean(0), W_dec_b - W_dec_b.mean(0)), _correlations(acts_a, acts_b)
+    )
+
+
+@variant("5.6")
+@torch.no_grad()
+def in_double_precision(W_dec_a, W_dec_b, acts_a, acts_b):
+    return tuple(
+        part.float() if part.is_floating_point() else part
+        for part in _matched(
+            _cosines(W_dec_a.double(), W_dec_b.double()), _correlations(acts_a.double(), acts_b.double())
+        )
+    )
+
+
 equivalent(
     "5.6",
     "any tiny number keeps the length from being 0",

@@ -219,6 +219,139 @@ def confusion_by_bincount(predicate, feature, threshold=0.25):
     )
 
 
+def _quotient(part, whole):
+    return part / whole if whole else 0.0
+
+
+def _counted(said, fires):
+    hits = sum(s and f for s, f in zip(said, fires, strict=True))
+    precision, recall = _quotient(hits, sum(said)), _quotient(hits, sum(fires))
+    share = _quotient(sum(fires), len(fires))
+    f1, baseline = _quotient(2 * precision * recall, precision + recall), _quotient(2 * share, share + 1)
+    return precision, recall, f1, baseline
+
+
+def _scored(predicate, feature, threshold=0.25, *, context=None, limit=None, fires=None, yes=bool, rows=None):
+    context = context or (lambda words, place: words[: place + 1])
+    limit = threshold * float(feature.found_on.acts.max()) if limit is None else limit
+    fires = fires or (lambda value: value > limit)
+    said, firing = [], []
+    text = feature.held_out
+    for words, labels, acts in list(zip(text.words, text.labels, text.acts, strict=True))[:rows]:
+        for place, label in enumerate(labels):
+            said.append(yes(predicate(context(words, place), label)))
+            firing.append(bool(fires(float(acts[place]))))
+    return _counted(said, firing)
+
+
+@mutant("5.7", says="the threshold is a share of the largest activation in the")
+def limit_of_the_held_out_text(predicate, feature, threshold=0.25):
+    return _scored(predicate, feature, limit=threshold * float(feature.held_out.acts.max()))
+
+
+@mutant("5.7", says="`threshold` is compared with the activations as it is, and not")
+def limit_itself(predicate, feature, threshold=0.25):
+    return _scored(predicate, feature, limit=threshold)
+
+
+@mutant("5.7", says="the context is the current word alone")
+def only_the_word(predicate, feature, threshold=0.25):
+    return _scored(predicate, feature, threshold, context=lambda words, place: [words[place]])
+
+
+@mutant("5.7", says="the context is the whole row, with words that are still to")
+def whole_row(predicate, feature, threshold=0.25):
+    return _scored(predicate, feature, threshold, context=lambda words, place: words)
+
+
+@mutant("5.7", says="the context lacks the current word")
+def words_before(predicate, feature, threshold=0.25):
+    return _scored(predicate, feature, threshold, context=lambda words, place: words[:place])
+
+
+@mutant("5.7", says="the context has only the last ten words")
+def ten_words_of_context(predicate, feature, threshold=0.25):
+    return _scored(
+        predicate, feature, threshold, context=lambda words, place: words[max(place - 9, 0) : place + 1]
+    )
+
+
+@mutant("5.7", says="only the first ten rows are scored")
+def ten_rows_only(predicate, feature, threshold=0.25):
+    return _scored(predicate, feature, threshold, rows=10)
+
+
+@mutant("5.7", says="only the first row is scored")
+def first_row_only(predicate, feature, threshold=0.25):
+    return _scored(predicate, feature, threshold, rows=1)
+
+
+@mutant("5.7", says="an activation exactly at the threshold counts as firing (`>=`")
+def at_the_limit_too(predicate, feature, threshold=0.25):
+    limit = threshold * float(feature.found_on.acts.max())
+    return _scored(predicate, feature, threshold, fires=lambda value: value >= limit)
+
+
+@mutant("5.7", says="` is wrong: it is the arithmetic mean of precision and recall;")
+def mean_of_precision_and_recall(predicate, feature, threshold=0.25):
+    precision, recall, _, baseline = _scored(predicate, feature, threshold)
+    return precision, recall, (precision + recall) / 2, baseline
+
+
+@mutant("5.7", says="` is wrong: it is the geometric mean of precision and recall;")
+def geometric_mean(predicate, feature, threshold=0.25):
+    precision, recall, _, baseline = _scored(predicate, feature, threshold)
+    return precision, recall, (precision * recall) ** 0.5, baseline
+
+
+@mutant("5.7", says="` is wrong: the factor")
+def product_without_the_two(predicate, feature, threshold=0.25):
+    precision, recall, f1, baseline = _scored(predicate, feature, threshold)
+    return precision, recall, f1 / 2, baseline
+
+
+@mutant("5.7", says="` is wrong: it is the share of tokens on which the latent")
+def share_as_the_baseline(predicate, feature, threshold=0.25):
+    precision, recall, f1, baseline = _scored(predicate, feature, threshold)
+    return precision, recall, f1, baseline / (2 - baseline)
+
+
+@mutant("5.7", says="`recall` is wrong: where its denominator is zero it is")
+def one_where_nothing_fires(predicate, feature, threshold=0.25):
+    precision, recall, f1, baseline = _scored(predicate, feature, threshold)
+    return precision, recall if baseline else 1.0, f1, baseline
+
+
+@mutant("5.7", says="`precision` is in percent; expected a share between")
+def in_percent(predicate, feature, threshold=0.25):
+    return tuple(100 * value for value in _scored(predicate, feature, threshold))
+
+
+@mutant("5.7", says="whatever `threshold` is")
+def default_threshold_always(predicate, feature, threshold=0.25):
+    return _scored(predicate, feature, 0.25)
+
+
+@variant("5.7")
+def f1_from_the_counts(predicate, feature, threshold=0.25):
+    limit = threshold * feature.found_on.acts.max()
+    text = feature.held_out
+    said = torch.tensor(
+        [
+            [bool(predicate(list(words[: i + 1]), label)) for i, label in enumerate(labels)]
+            for words, labels in zip(text.words, text.labels, strict=True)
+        ]
+    )
+    fires = text.acts > limit
+    hits, n_said, n_fires = (int(x.sum()) for x in (said & fires, said, fires))
+    return (
+        hits / max(n_said, 1),
+        hits / max(n_fires, 1),
+        2 * hits / max(n_said + n_fires, 1),
+        2 * n_fires / max(n_fires + fires.numel(), 1) if n_fires else 0.0,
+    )
+
+
 equivalent(
     "5.7",
     "the words and the labels of a text are as many",
