@@ -67,7 +67,7 @@ def get_feature_probability(check: Check) -> None:
             )
             if n_instances > 1
             else {
-                "the counts do not fit into their 8 bits: choose a type with more": lambda scene=scene: (
+                "the counts do not fit into their 8 bits: choose a type with more": (
                     (wrong_encoders(scene.weights)[""](scene.h) > 0).sum(0) % 256 / scene.tokens.numel()
                 ),
             },
@@ -173,6 +173,9 @@ def _summaries_of_latents(chunk: int) -> dict[str, Callable[[Tensor], Tensor]]:
             whole_parts(acts) * (len(acts) // chunk * chunk) / len(acts)
         ),
         "a *text* counts, once, if the latent fires anywhere in it": texts,
+        "the counts do not fit into 8 bits with a sign: choose a type with more": lambda acts: (
+            (((acts > 0).sum(0) + 128) % 256 - 128) / len(acts)
+        ),
         "the rates are divided by their sum": lambda acts: rates(acts) / rates(acts).sum(-1, keepdim=True),
         "it says whether the latent fires at all": lambda acts: (acts > 0).any(0).double(),
         "the largest activation is taken": lambda acts: acts.amax(0),

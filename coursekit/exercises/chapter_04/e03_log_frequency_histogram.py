@@ -163,6 +163,8 @@ def _check_histogram(check: Check, rates: Tensor, n_bins: int, found: Any, claim
             ),
             "only bins in which there is something are counted": expected[expected > 0],
             "the logarithm of the counts is taken": (expected + 1).log10(),
+            "latents that fire on every token are left out": lambda: histogram(logs[logs < 0]),
+            "latents with a rate below 0.001 are left out": lambda: histogram(logs[logs > -3]),
             "latents that have the same rate are counted once": histogram(logs.unique()),
             "the counts are divided by the largest one": expected / expected.max(),
             "the bins hold equally many latents each, and are not of equal width": lambda: (

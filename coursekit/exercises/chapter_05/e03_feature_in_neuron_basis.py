@@ -118,7 +118,7 @@ _WAYS_OF_COUNTING: dict[str, Callable[[Tensor, float], int]] = {
     "the sums that are still too small are counted, but not the neuron that makes it enough (one too few)": (
         lambda shares, part: _needed(_sorted(shares), part) - 1
     ),
-    "the bound is 5 % higher": lambda shares, part: _needed(_sorted(shares), part + 0.05),
+    "the bound is a twentieth too high": lambda shares, part: _needed(_sorted(shares), part + 0.05),
     "one neuron too many is counted": lambda shares, part: _needed(_sorted(shares), part) + 1,
     "the neurons are not taken in the order of their shares, the largest first": lambda shares, part: _needed(
         shares, part

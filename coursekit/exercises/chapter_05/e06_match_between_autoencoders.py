@@ -116,6 +116,7 @@ def _check_matches(check: Check, W_dec_a: Tensor, W_dec_b: Tensor, acts_a: Tenso
     _check_match(
         check, by_correlation, correlation, correlations, "correlation",
         {
+            "negative correlations are set to 0": correlations.relu(),
             "the means are not taken away: this is the cosine of the "
             "activations": unit_rows(acts_a.mT) @ unit_rows(acts_b.mT).mT,
             "only A's means are taken away and the lengths are those "
@@ -138,7 +139,6 @@ def _check_matches(check: Check, W_dec_a: Tensor, W_dec_b: Tensor, acts_a: Tenso
                 (acts_a > 0).float(), (acts_b > 0).float()
             ),
             "only the first ten tokens are looked at": _correlation(acts_a[:10], acts_b[:10]),
-            "negative correlations are set to 0": correlations.relu(),
             "the ranks of the activations are correlated (Spearman)": _correlation(ranks_a, ranks_b),
             "the directions are compared once more; what correlates are the activations": cosines,
         },

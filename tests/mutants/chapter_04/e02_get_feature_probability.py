@@ -212,7 +212,7 @@ def winners_counted(tokens, model, autoencoder, batch_rows=16):
     return torch.nn.functional.one_hot(acts.argmax(-1), acts.shape[-1]).float().mean(0)
 
 
-@mutant("4.2", says="Your result is right for `n_hidden_ae`")
+@mutant("4.2", says="do not fit into 8 bits")
 def counted_in_int8(tokens, model, autoencoder, batch_rows=16):
     return (_latents(tokens, model, autoencoder) > 0).to(torch.int8).sum(0, dtype=torch.int8) / tokens.numel()
 

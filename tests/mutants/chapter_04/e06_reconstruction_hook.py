@@ -197,7 +197,9 @@ def a_python_zero(value, hook):
     return 0
 
 
-@mutant("4.6", function="zero_ablation_hook", says="`zero_ablation_hook`: What your hook returns is right, but it")
+@mutant(
+    "4.6", function="zero_ablation_hook", says="`zero_ablation_hook`: What your hook returns is right, but it"
+)
 def zeroed_in_place(value, hook):
     return value.zero_()
 
@@ -207,7 +209,9 @@ def zeros_of_one_text(value, hook):
     return torch.zeros_like(value[:1])
 
 
-@mutant("4.6", function="zero_ablation_hook", says="`zero_ablation_hook`: Your result is right wherever it should")
+@mutant(
+    "4.6", function="zero_ablation_hook", says="`zero_ablation_hook`: Your result is right wherever it should"
+)
 def all_but_the_first_position(value, hook):
     value = value.clone()
     value[:, 1:] = 0

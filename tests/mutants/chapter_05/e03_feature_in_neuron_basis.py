@@ -164,7 +164,7 @@ def two_instances_at_most(autoencoder, feature_idx, instance=0):
     return _basis(_share(autoencoder, feature_idx, min(instance, 1)))
 
 
-@mutant("5.3", says="the bound is")
+@mutant("5.3", says="the bound is a twentieth too high")
 @torch.no_grad()
 def ninety_five_percent(autoencoder, feature_idx, instance=0):
     return _basis(_share(autoencoder, feature_idx, instance), ninety=0.95)

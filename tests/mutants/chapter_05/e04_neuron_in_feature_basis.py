@@ -66,7 +66,7 @@ def every_neuron(acts, ae, n, i=0):
     return acts[:, :, None] * ae.normalize_and_return_W_dec()[i], ae.b_dec[i]
 
 
-@mutant("5.4", says="`bias` is wrong: it is the other instance's")
+@mutant("5.4", says="`bias` is wrong: it is another instance's")
 def bias_of_the_other_instance(acts, ae, n, i=0):
     return _parts(acts, ae, n, i, bias=ae.b_dec[0, n])
 

@@ -230,14 +230,14 @@ def _order(acts, above=0.0):
     return acts.argsort(descending=True)[: int((acts > above).sum())]
 
 
-@mutant("5.5", says="`features` should have the shape [n_active")
+@mutant("5.5", says="`features`")
 @torch.no_grad()
 def ten_latents(h, autoencoder, instance=0):
     acts = _latents(h, autoencoder, instance)
     return _parts(h, autoencoder, instance, _order(acts)[:10], acts)
 
 
-@mutant("5.5", says="`features` should have the shape [n_active")
+@mutant("5.5", says="`features`")
 @torch.no_grad()
 def thirty_two_latents(h, autoencoder, instance=0):
     acts = _latents(h, autoencoder, instance)

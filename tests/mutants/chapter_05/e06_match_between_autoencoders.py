@@ -267,7 +267,7 @@ def quiet_latents_taken_for_constant(W_dec_a, W_dec_b, acts_a, acts_b):
     return _matched(_cosines(W_dec_a, W_dec_b), correlation)
 
 
-@mutant("5.6", says="e correlation")
+@mutant("5.6", says="negative correlations are set to 0")
 @torch.no_grad()
 def nought_at_least(W_dec_a, W_dec_b, acts_a, acts_b):
     return _matched(_cosines(W_dec_a, W_dec_b), _correlations(acts_a, acts_b).relu())
