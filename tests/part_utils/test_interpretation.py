@@ -144,3 +144,10 @@ def test_matches_undo_a_permutation() -> None:
     assert torch.equal(found.by_correlation[alive], expected[alive])
     torch.testing.assert_close(found.correlation[alive], torch.ones(10))
     assert found.correlation[2] == 0
+
+
+@pytest.mark.parametrize("value", [0.1, 0.3, 0.7, 1.3, 3.1])
+def test_latents_that_never_change_correlate_with_nothing_however_their_mean_is_rounded(value):
+    acts = torch.full((53, 1), value)
+    found = match_between_autoencoders(torch.ones(1, 3), torch.ones(1, 3), acts, 2 * acts)
+    assert found.correlation.tolist() == [0.0]

@@ -52,7 +52,7 @@ def train_on_activations_check(check: Check) -> None:
     model, own_model, tokens, acts = _training_scene(check)
     calls = check.create(target=f"{FIXTURES}.TrainingRecorder")
     try:
-        options = {"n_instances": 2, "l1_coeff": L1, "steps": STEPS, "batch_size": BATCH, "lr": LR, "seed": 3}
+        options = {"n_instances": 2, "l1_coeff": L1, "steps": STEPS, "batch_size": BATCH, "lr": LR, "seed": 4}
         options |= {"factor": 3, "progress": False}
         with explained(
             {
@@ -94,6 +94,8 @@ def train_on_activations_check(check: Check) -> None:
     for seed in (5, 5, 6):
         trained = _trained(check, check.call(tokens, model, **{**short, "seed": seed}))
         weights.append(check.tensor(check.learner.get(trained, "W_enc"), "`W_enc`"))
+        # What torch draws next must not matter to whoever sets the seed.
+        check.learner.call("torch.rand", 3)
     check.holds(
         agree(weights[0], weights[1]),
         "",

@@ -11,7 +11,7 @@ from part_utils.evaluation import (
     reconstruction_hook,
 )
 from part_utils.interpretation import ablate_feature
-from tests.mutants import mutant, variant
+from tests.mutants import equivalent, mutant, variant
 
 
 def _logits(tokens, model, change):
@@ -359,3 +359,11 @@ def two_reconstructions(tokens, model, autoencoder, feature_idx, instance=0):
 
     logits = model.run_with_hooks(tokens, fwd_hooks=[(MLP_HOOK, hook)])
     return logits - model(tokens)
+
+
+equivalent(
+    "4.8",
+    "a model returns its logits where nothing else is said",
+    "model(return_type='logits') -> model()",
+    "model.run_with_hooks(return_type='logits') -> model.run_with_hooks()",
+)

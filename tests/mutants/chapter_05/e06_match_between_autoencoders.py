@@ -297,3 +297,17 @@ equivalent(
     "any tiny number keeps the length from being 0",
     *(f"F.normalize(eps=SMALLEST_NORM) -> F.normalize(){number}" for number in ("", " (2)", " (3)", " (4)")),
 )
+
+equivalent(
+    "5.6",
+    "the check's latents that never change have a mean without rounding; the other case is a test of the reference",
+    *(
+        change
+        for side in "ab"
+        for change in (
+            f"centered_{side} * (acts_{side} != acts_{side}[:1]).any(dim=0) -> centered_{side}",
+            f"(acts_{side} != acts_{side}[:1]).any(dim=0) -> (acts_{side} != acts_{side}[:1]).any()",
+            f"acts_{side} != acts_{side}[:1] -> acts_{side} == acts_{side}[:1]",
+        )
+    ),
+)
