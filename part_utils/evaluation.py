@@ -207,7 +207,7 @@ def reconstruction_hook(
         instance: which of its instances, 0 or 1.
 
     Returns:
-        The reconstruction, of the same shape. `value` itself is not changed.
+        The reconstruction, of the same shape.
     """
     h = inputs_for_all_instances(value, autoencoder)
     return autoencoder(h).h_reconstructed[:, instance].reshape(value.shape)
@@ -223,7 +223,7 @@ def zero_ablation_hook(
         hook: the hook point; not used.
 
     Returns:
-        Zeros of the same shape. `value` itself is not changed.
+        Zeros of the same shape.
     """
     return torch.zeros_like(value)
 

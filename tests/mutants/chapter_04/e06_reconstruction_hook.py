@@ -145,12 +145,12 @@ def last_position_zero(value, hook):
     return value
 
 
-@mutant("4.6", says="written into `value`, in place")
+@variant("4.6")
 def rebuilt_in_place(value, hook, autoencoder, instance=0):
     value.copy_(_all_rebuilt(value, autoencoder)[:, instance].reshape(value.shape))
 
 
-@mutant("4.6", says="written into `value`, in place")
+@variant("4.6")
 def rebuilt_in_place_and_returned(value, hook, autoencoder, instance=0):
     value[:] = _all_rebuilt(value, autoencoder)[:, instance].view_as(value)
     return value
@@ -182,7 +182,7 @@ def times_zero(value, hook):
     return value * 0
 
 
-@mutant("4.6", function="zero_ablation_hook", says="written into `value`, in place")
+@variant("4.6", function="zero_ablation_hook")
 def zeros_in_place(value, hook):
     value[...] = 0
 
@@ -197,9 +197,7 @@ def a_python_zero(value, hook):
     return 0
 
 
-@mutant(
-    "4.6", function="zero_ablation_hook", says="`zero_ablation_hook`: What your hook returns is right, but it"
-)
+@variant("4.6", function="zero_ablation_hook")
 def zeroed_in_place(value, hook):
     return value.zero_()
 
@@ -245,7 +243,7 @@ def first_position_kept(value, hook, autoencoder, instance=0):
     return rebuilt
 
 
-@mutant("4.6", says="What your hook returns is right, but it is written into")
+@variant("4.6")
 def reconstruction_copied_into_value(value, hook, autoencoder, instance=0):
     return value.copy_(_all_rebuilt(value, autoencoder)[:, instance].reshape(value.shape))
 
