@@ -51,7 +51,8 @@ class Exercise:
 
     Attributes:
         id: "1.2", chapter and number.
-        reference: where the solution stands below `part_utils`, as `module.function` or `module.Class.method`.
+        reference: where the solution stands below `part_utils`, as `module.function` or `module.Class.method`; a module
+            in a folder is `folder/module`.
         difficulty, importance: 1 to 5.
         check: raises `Mistake` when the learner's code is wrong.
         base: for a method, the class that the learner's class derives from; the reference's own class if None.
@@ -110,6 +111,11 @@ class Exercise:
         return self.reference.partition(".")[2]
 
     @property
+    def module(self) -> str:
+        """The module that the solution stands in, `part_utils.autoencoder`."""
+        return f"part_utils.{self.reference.partition('.')[0].replace('/', '.')}"
+
+    @property
     def cell_name(self) -> str:
         """What the learner's cell defines: `reconstruct`, or the class `ToyModelForward`."""
         class_name, _, method = self.name.partition(".")
@@ -134,9 +140,8 @@ class Exercise:
 
     def load_reference(self, name: str = "") -> Any:
         """Return the object that solves the exercise, a function or a class, or another one (`also`) of its cell."""
-        module, _, own = self.reference.partition(".")
-        wanted = name if name in self.also else own.partition(".")[0]
-        return getattr(importlib.import_module(f"part_utils.{module}"), wanted)
+        wanted = name if name in self.also else self.name.partition(".")[0]
+        return getattr(importlib.import_module(self.module), wanted)
 
 
 def exercise(**facts: Any) -> Callable[[Callable[[Check], None]], Exercise]:
@@ -155,6 +160,7 @@ CHAPTERS = (
     Chapter("03", "03_resampling", "Neuron resampling", reading_minutes=40),
     Chapter("04", "04_language_model", "A sparse autoencoder on a language model's MLP", reading_minutes=75),
     Chapter("05", "05_interpretation", "Interpreting features", reading_minutes=60),
+    Chapter("06", "06_modern_autoencoders", "Modern autoencoders", reading_minutes=75),
 )
 
 

@@ -229,6 +229,6 @@ def nothing_for(exercise: Exercise, status: Any, message: str) -> CheckResult:
 def modules_of(number: str) -> Sequence[str]:
     """Return what the chapter's solutions live in: loaded before any job starts."""
     exercises = chapter(number).exercises
-    names = {f"part_utils.{exercise.reference.partition('.')[0]}" for exercise in exercises}
+    names = {exercise.module for exercise in exercises}
     names |= {module for exercise in exercises for module in exercise.needs}
     return sorted(names | {"part_utils.toy_model", "part_utils.autoencoder"})

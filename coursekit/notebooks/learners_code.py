@@ -116,7 +116,7 @@ class NotebookCode:
             # Nobody can know what a star import brings, so it is made only where a name is missing.
             needed = sorted({*needed, *(i for i, s in enumerate(self.statements) if s.stars)})
         # Last of all, the names that the reference's own module has: the imports of the chapter's first cell.
-        module = importlib.import_module(f"part_utils.{exercise.reference.partition('.')[0]}")
+        module = importlib.import_module(exercise.module)
         for name in missing - set(exercise.targets.values()):
             if hasattr(module, name):
                 namespace[name] = getattr(module, name)

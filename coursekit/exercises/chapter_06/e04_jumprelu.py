@@ -1,0 +1,186 @@
+"""Exercise 6.4: `jumprelu`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from coursekit.catalogue import exercise
+from coursekit.checking.claims import Alternative, Check, Mistake, agree, compare
+from coursekit.exercises.chapter_06.choosing import ACTS
+
+THRESHOLD = "n_instances n_hidden_ae"
+
+
+@exercise(
+    id="6.4",
+    reference="variants/jumprelu.jumprelu",
+    also=("l0_with_gradient",),
+    difficulty=4,
+    importance=4,
+    minutes=30,
+    points=4,
+)
+def jumprelu(check: Check) -> None:
+    for batch, instances, latents, bandwidth in ((29, 3, 7, 0.5), (23, 1, 5, 0.2), (17, 2, 1, 0.9)):
+        pre_acts = check.normal(batch, instances, latents)
+        threshold = check.uniform(instances, latents, low=0.2, high=1.1)
+        pre_acts[0] = threshold
+        pre_acts[1] = threshold + 0.3 * bandwidth
+        pre_acts[2] = threshold - 0.3 * bandwidth
+        fires = pre_acts > threshold
+        check.equal(
+            check.call(pre_acts, threshold, bandwidth),
+            torch.where(fires, pre_acts, 0),
+            ACTS,
+            "`jumprelu` leaves a latent as it is above its threshold, and silences it elsewhere",
+            _wrong_values(pre_acts, threshold, bandwidth),
+            what="the result of `jumprelu`",
+        )
+        check.equal(
+            check.call_also("l0_with_gradient", pre_acts, threshold, bandwidth),
+            fires.float().sum(-1),
+            "batch n_instances",
+            "`l0_with_gradient` counts the latents that fire",
+            {
+                "the latents are added up, not counted": torch.where(fires, pre_acts, 0).sum(-1),
+                "latents that are exactly at their threshold are counted": (pre_acts >= threshold)
+                .float()
+                .sum(-1),
+                "every latent above 0 is counted": (pre_acts > 0).float().sum(-1),
+                "the mean over the latents is taken": fires.float().mean(-1),
+                "the sum over the latents is missing": fires.float(),
+                "it is one number for the whole batch": [fires.float().sum(-1).mean(), fires.float().sum()],
+                "the silent latents are counted": (~fires).float().sum(-1),
+                "one threshold is used for all latents": (pre_acts > threshold[:, :1]).float().sum(-1),
+            },
+            what="the result of `l0_with_gradient`",
+        )
+        _check_gradients(check, "", pre_acts, threshold, bandwidth)
+        _check_gradients(check, "l0_with_gradient", pre_acts, threshold, bandwidth)
+
+
+def _kernel(pre_acts: Tensor, threshold: Tensor, bandwidth: float) -> Tensor:
+    return ((pre_acts - threshold).abs() < bandwidth / 2) / bandwidth
+
+
+def _wrong_values(pre_acts: Tensor, threshold: Tensor, bandwidth: float) -> dict[str, Alternative]:
+    fires = pre_acts > threshold
+
+    def where(condition: Tensor, value: Tensor = pre_acts) -> Tensor:
+        return torch.where(condition, value, 0)
+
+    return {
+        "the threshold is subtracted from what fires: that shrinks it": (pre_acts - threshold).relu(),
+        "a ReLU is taken: the threshold is not used": pre_acts.relu(),
+        "a latent that is exactly at its threshold fires": where(pre_acts >= threshold),
+        "one threshold is used for all latents": [
+            where(pre_acts > threshold[:, :1]),
+            where(pre_acts > threshold.mean(-1, keepdim=True)),
+            where(pre_acts > threshold.mean()),
+        ],
+        "the thresholds of instance 0 are used for every instance": where(pre_acts > threshold[:1]),
+        "1 is returned for a latent that fires, not its pre-activation": fires.float(),
+        "what is below the threshold fires": where(~fires),
+        "the absolute value is compared with the threshold": where(pre_acts.abs() > threshold),
+        "the gradient's extra term changes the values: `threshold - threshold.detach()` has to stand in it": (
+            where(fires) - threshold * _kernel(pre_acts, threshold, bandwidth) * threshold
+        ),
+        "what is above the threshold and half of the bandwidth fires": where(
+            pre_acts > threshold + bandwidth / 2
+        ),
+    }
+
+
+def _check_gradients(check: Check, name: str, pre_acts: Tensor, threshold: Tensor, bandwidth: float) -> None:
+    shown = name or "jumprelu"
+    cotangent = check.normal(*pre_acts.shape[:2]) if name else check.normal(*pre_acts.shape)
+    weight = cotangent.unsqueeze(-1) if name else cotangent
+    _, (for_pre, for_threshold) = check.learner.gradients(
+        f"{check.exercise_id} {name}".strip(), pre_acts, threshold, bandwidth, wrt=[0, 1], cotangent=cotangent
+    )
+    if name:
+        if for_pre is not None and for_pre.any():
+            raise Mistake(
+                "The count of `l0_with_gradient` has a gradient with respect to `pre_acts`. Only the thresholds pay "
+                "for it: cut the kernel off (`.detach()`)."
+            )
+        check.holds(True, "the count has no gradient with respect to `pre_acts`", "")
+    else:
+        right = cotangent * (pre_acts > threshold)
+        if for_pre is None or not agree(for_pre, right, 1e-3):
+            raise Mistake(
+                "The gradient of `jumprelu` with respect to `pre_acts` is not 1 where a latent fires and 0 elsewhere.",
+                [] if for_pre is None else compare(for_pre, right, ACTS),
+            )
+        check.holds(
+            True, "its gradient with respect to `pre_acts` is 1 where a latent fires, 0 elsewhere", ""
+        )
+    if for_threshold is None or not for_threshold.any():
+        raise Mistake(
+            f"No gradient of `{shown}` reaches `threshold`, so no threshold would ever be learned. A comparison with "
+            "`>` has none: it has to be put there (`threshold - threshold.detach()`, or a `torch.autograd.Function`)."
+        )
+
+    def gradient(kernel: Callable[[], Tensor], size: Tensor = threshold, over_batch: bool = True) -> Tensor:
+        each = -(1.0 if name else size) * kernel() * weight
+        return each.sum(0) if over_batch else each.mean(0)
+
+    def kernel(center: Tensor = threshold, width: float = bandwidth, height: float = bandwidth) -> Tensor:
+        return ((pre_acts - center).abs() < width / 2) / height
+
+    right = gradient(kernel)
+    wrong: dict[str, Callable[[], Tensor]] = {
+        "has the wrong sign: a higher threshold silences latents": lambda: -right,
+        "lacks the factor 1 / bandwidth: the kernel must have the area 1": lambda: gradient(
+            lambda: kernel(height=1.0)
+        ),
+        "has the factor bandwidth in place of 1 / bandwidth": lambda: gradient(
+            lambda: kernel(height=1 / bandwidth)
+        ),
+        "uses a kernel around 0, not around the threshold": lambda: gradient(lambda: kernel(torch.zeros(()))),
+        "uses a kernel that is twice as wide as it should be": lambda: gradient(
+            lambda: kernel(width=2 * bandwidth)
+        ),
+        "uses a kernel that is half as wide as it should be": lambda: gradient(
+            lambda: kernel(width=bandwidth / 2)
+        ),
+        "counts the inputs above the threshold only": lambda: gradient(
+            lambda: kernel() * (pre_acts > threshold)
+        ),
+        "counts the inputs below the threshold only": lambda: gradient(
+            lambda: kernel() * (pre_acts <= threshold)
+        ),
+        "is averaged over the batch, not summed": lambda: gradient(kernel, over_batch=False),
+        "uses no kernel: every input counts": lambda: gradient(lambda: torch.ones_like(pre_acts)),
+        "is the same for all latents: each has a threshold of its own": lambda: right.mean(
+            -1, keepdim=True
+        ).expand_as(right),
+        "is summed over the latents: each has a threshold of its own": lambda: right.sum(
+            -1, keepdim=True
+        ).expand_as(right),
+    }
+    if name:
+        wrong["has a factor `threshold` too many: that belongs to `jumprelu`"] = lambda: (
+            -(threshold * kernel() * weight).sum(0)
+        )
+    else:
+        wrong["lacks the factor `threshold`: what a latent gives up when it falls silent"] = lambda: gradient(
+            kernel, torch.ones(())
+        )
+        wrong["has `pre_acts` in place of `threshold` as the factor"] = lambda: gradient(kernel, pre_acts)
+        wrong["has the factor `threshold` twice"] = lambda: gradient(kernel, threshold**2)
+    if agree(for_threshold, right, 1e-3):
+        check.holds(
+            True, f"the gradient of `{shown}` with respect to `threshold` is the straight-through one", ""
+        )
+        return
+    for phrase, value in wrong.items():
+        if agree(for_threshold, value(), 1e-3):
+            raise Mistake(f"The gradient of `{shown}` with respect to `threshold` {phrase}.")
+    raise Mistake(
+        f"The gradient of `{shown}` with respect to `threshold` is not the straight-through one.",
+        compare(for_threshold, right, THRESHOLD),
+    )
