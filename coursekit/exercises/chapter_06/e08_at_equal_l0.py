@@ -105,7 +105,9 @@ def _wrong(l0: Tensor, value: Tensor, wanted: float) -> dict[str, Alternative]:
     nearest_log = min(ordered, key=lambda p: abs(math.log(p[0] / wanted)))
     return {
         "it is linear in L0 itself, not in its logarithm": torch.tensor(_read(x, y, wanted, float)),
-        "the nearest measured point is taken": [torch.tensor(nearest[1]), torch.tensor(nearest_log[1])],
+        "the points are not sorted by their L0": [unsorted, numpy_unsorted],
+        "the nearest measured point is taken": torch.tensor(nearest[1]),
+        "the measured point that is nearest in its logarithm is taken": torch.tensor(nearest_log[1]),
         "the next measured point below is taken": torch.tensor(below[1]),
         "the next measured point above is taken": torch.tensor(above[1]),
         "the mean of the two neighbors is taken": torch.tensor((below[1] + above[1]) / 2),
@@ -118,7 +120,6 @@ def _wrong(l0: Tensor, value: Tensor, wanted: float) -> dict[str, Alternative]:
             + (math.log(wanted / ordered[0][0]) / math.log(ordered[-1][0] / ordered[0][0]))
             * (ordered[-1][1] - ordered[0][1])
         ),
-        "the points are not sorted by their L0": [unsorted, numpy_unsorted],
         "the mean of all values is taken": value.mean(),
         "it is the L0 that is returned": torch.tensor(wanted),
     }
