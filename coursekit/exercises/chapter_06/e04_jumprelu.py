@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from coursekit.catalogue import exercise
-from coursekit.checking.claims import Alternative, Check, Mistake, agree, compare
+from coursekit.checking.claims import Check, Mistake, Mistakes, agree, compare
 from coursekit.exercises.chapter_06.choosing import ACTS
 
 THRESHOLD = "n_instances n_hidden_ae"
@@ -66,7 +66,7 @@ def _kernel(pre_acts: Tensor, threshold: Tensor, bandwidth: float) -> Tensor:
     return ((pre_acts - threshold).abs() < bandwidth / 2) / bandwidth
 
 
-def _wrong_values(pre_acts: Tensor, threshold: Tensor, bandwidth: float) -> dict[str, Alternative]:
+def _wrong_values(pre_acts: Tensor, threshold: Tensor, bandwidth: float) -> Mistakes:
     fires = pre_acts > threshold
 
     def where(condition: Tensor, value: Tensor = pre_acts) -> Tensor:

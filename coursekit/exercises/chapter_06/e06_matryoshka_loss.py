@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from coursekit.catalogue import exercise
-from coursekit.checking.claims import Alternative, Check
+from coursekit.checking.claims import Check, Mistakes
 from coursekit.checking.phrases import unit_rows
 
 AXES = "batch n_instances"
@@ -49,9 +49,7 @@ def _errors(acts: Tensor, W_dec: Tensor, b_dec: Tensor, h: Tensor, prefixes: Seq
     return [(h - each).pow(2).mean(-1) for each in rebuilt]
 
 
-def _wrong(
-    acts: Tensor, W_dec: Tensor, b_dec: Tensor, h: Tensor, prefixes: Sequence[int]
-) -> dict[str, Alternative]:
+def _wrong(acts: Tensor, W_dec: Tensor, b_dec: Tensor, h: Tensor, prefixes: Sequence[int]) -> Mistakes:
     errors = _errors(acts, W_dec, b_dec, h, prefixes)
     total = sum(errors, torch.zeros(()))
     ends = [0, *prefixes]
@@ -123,7 +121,7 @@ def _check_gradient(check: Check) -> None:
     cotangent = check.normal(11, 2)
     prefixes = (2, 4, 7)
     given = [value.clone().requires_grad_() for value in (acts, W_dec, b_dec)]
-    total = sum(_errors(*given, h, prefixes), torch.zeros(()))
+    total = sum(_errors(given[0], given[1], given[2], h, prefixes), torch.zeros(()))
     wanted = torch.autograd.grad((total * cotangent).sum(), given)
     for place, (axes, gradient) in enumerate(
         zip(

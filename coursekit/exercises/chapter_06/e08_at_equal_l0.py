@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from coursekit.catalogue import exercise
-from coursekit.checking.claims import Alternative, Check, Mistake
+from coursekit.checking.claims import Check, Mistake, Mistakes
 from coursekit.checking.door import LearnerError
 
 
@@ -73,7 +73,7 @@ def _read(l0: list[float], value: list[float], wanted: float, scale=math.log) ->
     raise ValueError(wanted)
 
 
-def _wrong(l0: Tensor, value: Tensor, wanted: float) -> dict[str, Alternative]:
+def _wrong(l0: Tensor, value: Tensor, wanted: float) -> Mistakes:
     x, y = l0.tolist(), value.tolist()
     ordered = sorted(zip(x, y, strict=True))
     below = max((p for p in ordered if p[0] <= wanted), default=ordered[0])
