@@ -21,5 +21,5 @@ def largest(values: Tensor, count: int, dims: tuple[int, ...]) -> Tensor:
 
 
 def kept(values: Tensor, chosen: Tensor) -> Tensor:
-    """The chosen values, and 0 elsewhere."""
+    """Return the chosen values, and 0 elsewhere."""
     return torch.where(chosen, values, torch.zeros(()))
