@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 from torch import Tensor
 
+from part_utils.baselines import Comparison, compare_with_baselines
 from part_utils.evaluation import Evaluation, evaluate, log_frequency_histogram
 from part_utils.language_models import (
     TokenizedText,
@@ -95,6 +96,38 @@ def measures_table(evaluations: dict[str, Evaluation]) -> Table:
     return table
 
 
+def comparisons_table(evaluations: dict[str, Evaluation], comparisons: dict[str, list[Comparison]]) -> Table:
+    """Return what every autoencoder, as many neurons and as many principal components keep, and the neuron copies."""
+    table = Table(
+        "", "L0", "FVU", "CE recovered", "from the mean", "gain over neurons", "copies", "of what fires"
+    )
+    for name, result in evaluations.items():
+        letters = "AB" if len(result.fvu) > 1 else " "
+        for i, comparison in enumerate(comparisons[name]):
+            table.add_row(
+                f"{name}{letters[i]}",
+                f"{result.l0[i]:.1f}",
+                f"{result.fvu[i]:.4f}",
+                f"{result.recovered[i]:.2%}",
+                f"{result.recovered_from_mean[i]:.2%}",
+                f"{100 * comparison.gain:+.1f} points",
+                f"{comparison.n_copies:,} latents",
+                f"{comparison.copies_share:.1%}",
+            )
+            for kind, baseline in (
+                ("neurons", comparison.neurons),
+                ("principal components", comparison.components),
+            ):
+                table.add_row(
+                    f"  {comparison.k} {kind}",
+                    str(comparison.k),
+                    f"{baseline.fvu:.4f}",
+                    f"{baseline.recovered:.2%}",
+                    f"{baseline.recovered_from_mean:.2%}",
+                )
+    return table
+
+
 def print_report(
     split: str, max_rows: int | None, device: str, samples: int, figure: Path | None, metrics: Path | None
 ) -> None:
@@ -135,23 +168,42 @@ def print_report(
         f"with zero ablation {first.loss_zero_ablated:.4f}, with mean ablation {first.loss_mean_ablated:.4f}"
     )
     console.print(measures_table(evaluations))
+    comparisons = {
+        name: compare_with_baselines(text.tokens, model, sae, evaluations[name])
+        for name, sae in autoencoders.items()
+    }
+    console.print(
+        "Beside as many neurons (those farthest from their mean, the rest at it) and as many principal components. "
+        "A latent copies a neuron that holds more than half of its row's squared length.",
+        comparisons_table(evaluations, comparisons),
+    )
     console.print("Firing rates of encoder-A:")
     for line in bars(first.firing_rates[0]):
         console.print(line, highlight=False)
     if metrics is not None:
-        save_metrics(split, losses, evaluations, metrics)
+        save_metrics(split, losses, evaluations, comparisons, metrics)
     if figure is not None:
         draw_histogram(evaluations, figure)
 
 
 def save_metrics(
-    split: str, losses: dict[str, dict[str, float]], evaluations: dict[str, Evaluation], path: Path
+    split: str,
+    losses: dict[str, dict[str, float]],
+    evaluations: dict[str, Evaluation],
+    comparisons: dict[str, list[Comparison]],
+    path: Path,
 ) -> None:
     """Write all measures but the firing rates as JSON."""
     first = evaluations["encoder-"]
     result: dict[str, Any] = {"split": split, "loss_by_kind": losses, "loss_clean": first.loss_clean}
-    for name, evaluation in zip(("autoencoders", "autoencoder_topk"), evaluations.values(), strict=True):
-        result[name] = {key: value for key, value in evaluation._asdict().items() if key != "firing_rates"}
+    keys = ("autoencoders", "autoencoder_topk")
+    for key, evaluation, compared in zip(keys, evaluations.values(), comparisons.values(), strict=True):
+        result[key] = {name: value for name, value in evaluation._asdict().items() if name != "firing_rates"}
+        result[key]["beside"] = [
+            comparison._asdict()
+            | {"neurons": comparison.neurons._asdict(), "components": comparison.components._asdict()}
+            for comparison in compared
+        ]
     path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
 

@@ -479,3 +479,5 @@ def test_evaluation_prints_every_measure(tmp_path: Path) -> None:
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert len(metrics["autoencoders"]["fvu"]) == 2
     assert len(metrics["autoencoder_topk"]["fvu"]) == 1
+    for beside in metrics["autoencoders"]["beside"]:
+        assert 0 < beside["components"]["recovered_from_mean"] < beside["neurons"]["recovered_from_mean"] < 1

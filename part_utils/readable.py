@@ -1,0 +1,187 @@
+"""How many latents can be read, and which ones best: a latent's direct effect beside what really came next.
+
+A latent that fires before certain tokens and also raises their logits makes sense from both sides. Definitions:
+
+- Followers of a latent: the tokens that most often stood right after a token on which it fires.
+- Its effect can be read if the tokens that its direct effect on the logits favors most hold some of them.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from part_utils.activations import get_activations
+from part_utils.autoencoder import AutoEncoder
+from part_utils.baselines import neuron_copies
+from part_utils.evaluation import encode
+from part_utils.interpretation import ablate_feature, feature_activations
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
+
+
+@torch.no_grad()
+def times_fired(
+    tokens: Int[Tensor, "rows seq"],
+    model: "TransformerBridge",
+    autoencoder: AutoEncoder,
+    instance: int = 0,
+    batch_rows: int = 16,
+) -> Int[Tensor, "n_hidden_ae"]:
+    """Count on how many tokens each latent of one instance fires."""
+    fired = torch.zeros(autoencoder.cfg.n_hidden_ae, dtype=torch.long, device=tokens.device)
+    for rows in tokens.split(batch_rows):
+        fired += (encode(get_activations(rows, model), autoencoder, instance) > 0).sum(dim=0)
+    return fired
+
+
+def random_latents(eligible: Bool[Tensor, "n_hidden_ae"], n: int, seed: int = 0) -> Int[Tensor, "n_drawn"]:
+    """Draw up to n of the latents that are eligible, each at most once, in ascending order."""
+    candidates = eligible.nonzero().flatten().cpu()
+    order = torch.randperm(len(candidates), generator=torch.Generator().manual_seed(seed))
+    return candidates[order[:n]].sort().values
+
+
+def common_followers(
+    acts: Float[Tensor, "batch seq"], tokens: Int[Tensor, "batch seq"], n: int = 10
+) -> Int[Tensor, "n_found"]:
+    """Return the tokens that most often come right after a token on which the latent fires, the most common first.
+
+    Of equally common ones the smaller number comes first. What follows the end of a row is not known.
+    """
+    after = tokens[:, 1:][acts[:, :-1] > 0]
+    counts = torch.bincount(after, minlength=1)
+    order = counts.sort(descending=True, stable=True).indices
+    return order[: min(n, int((counts > 0).sum()))]
+
+
+@torch.no_grad()
+def logit_effects(
+    model: "TransformerBridge", autoencoder: AutoEncoder, latents: Int[Tensor, "n"], instance: int = 0
+) -> Float[Tensor, "n d_vocab"]:
+    """Return the direct effects of some latents: `feature_logit_effect(...).effect`, one row for each."""
+    directions = autoencoder.normalize_and_return_W_dec()[instance, latents]
+    return directions @ model.blocks[0].mlp.W_out @ model.W_U
+
+
+@dataclass(frozen=True)
+class ReadLatent:
+    """One latent, with what it favors beside what came next."""
+
+    latent: int
+    fired: int
+    """On how many tokens it fires."""
+    followers: list[int]
+    """The tokens that most often came next, the most common first."""
+    favored: list[int]
+    """Those of them that are among the tokens which its direct effect favors most."""
+
+
+@torch.no_grad()
+def read_latents(
+    tokens: Int[Tensor, "rows seq"],
+    model: "TransformerBridge",
+    autoencoder: AutoEncoder,
+    latents: Int[Tensor, "n"],
+    instance: int = 0,
+    n_followers: int = 10,
+    n_favored: int = 20,
+) -> list[ReadLatent]:
+    """Put the direct effect of some latents beside what really came next on a text.
+
+    Args:
+        tokens: text that nothing was trained on.
+        model: a one-layer language model.
+        autoencoder: the autoencoder on its MLP.
+        latents: which of its latents.
+        instance: of which instance.
+        n_followers: how many of the most common next tokens count.
+        n_favored: how many of the tokens that the direct effect favors most count.
+    """
+    effects = logit_effects(model, autoencoder, latents, instance)
+    acts = feature_activations(tokens, model, autoencoder, latents.tolist(), instance)
+    read = []
+    for index, latent in enumerate(latents.tolist()):
+        followers = common_followers(acts[..., index], tokens, n_followers).tolist()
+        top = set(effects[index].topk(min(n_favored, effects.shape[1])).indices.tolist())
+        read.append(
+            ReadLatent(
+                latent=latent,
+                fired=int((acts[..., index] > 0).sum()),
+                followers=followers,
+                favored=[token for token in followers if token in top],
+            )
+        )
+    return read
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A latent that could stand for all in a text about what latents mean."""
+
+    read: ReadLatent
+    largest_neuron: float
+    """The largest share of its row's squared length that one neuron holds."""
+    word_share: float
+    """Which share of its firing is on one and the same token: near 1 for a latent about a word."""
+    agreement: float
+    """Correlation over the vocabulary of the direct effect with what an ablation does, both without their means."""
+
+
+@torch.no_grad()
+def candidates(
+    tokens: Int[Tensor, "rows seq"],
+    model: "TransformerBridge",
+    autoencoder: AutoEncoder,
+    instance: int = 0,
+    min_fired: int = 30,
+    min_favored: int = 3,
+    min_agreement: float = 0.5,
+    ablation_rows: int = 8,
+    at_most: int | None = None,
+    seed: int = 0,
+) -> list[Candidate]:
+    """Find the latents that copy no neuron, favor what follows, and whose ablation agrees with that.
+
+    Args:
+        tokens: text that nothing was trained on.
+        model: a one-layer language model.
+        autoencoder: the autoencoder on its MLP.
+        instance: of which instance.
+        min_fired: on how many tokens a latent must fire.
+        min_favored: how many of the ten most common followers the twenty most favored tokens must hold.
+        min_agreement: the smallest `Candidate.agreement`.
+        ablation_rows: each latent is taken away on so many rows, those where it fires most strongly.
+        at_most: look at a random choice of so many latents only.
+        seed: where that choice comes from.
+
+    Returns:
+        Those that hold the most followers first; of equals, those that are the least about one word.
+    """
+    fired = times_fired(tokens, model, autoencoder, instance)
+    eligible = (fired >= min_fired) & ~neuron_copies(autoencoder)[instance]
+    latents = random_latents(eligible, at_most or len(fired), seed)
+    squares = autoencoder.normalize_and_return_W_dec()[instance].pow(2)
+    shares = squares.amax(dim=1) / squares.sum(dim=1)
+    found = []
+    for part in latents.split(64):
+        acts = feature_activations(tokens, model, autoencoder, part.tolist(), instance)
+        effects = logit_effects(model, autoencoder, part, instance)
+        for index, read in enumerate(read_latents(tokens, model, autoencoder, part, instance)):
+            if len(read.favored) < min_favored:
+                continue
+            mine = acts[..., index]
+            rows = mine.amax(dim=1).topk(min(ablation_rows, len(mine))).indices
+            change = -ablate_feature(tokens[rows], model, autoencoder, read.latent, instance)
+            firing = mine[rows] > 0
+            measured = (change[firing] / mine[rows][firing][:, None]).mean(dim=0)
+            agreement = torch.corrcoef(torch.stack([effects[index], measured]))[0, 1].item()
+            if agreement < min_agreement:
+                continue
+            on = torch.bincount(tokens[mine > 0])
+            word_share = (on.max() / on.sum()).item()
+            found.append(Candidate(read, shares[read.latent].item(), word_share, agreement))
+    return sorted(found, key=lambda one: (-len(one.read.favored), one.word_share))
