@@ -82,7 +82,7 @@ def moments(
     tokens: Int[Tensor, "rows seq"], model: "TransformerBridge", batch_rows: int = 16
 ) -> tuple[Float[Tensor, "d_mlp"], Float[Tensor, "d_mlp d_mlp"]]:
     """Return the mean of the MLP's activations over a text, and their covariance, both summed up in float64."""
-    d_mlp = model.cfg.d_mlp
+    d_mlp = len(model.blocks[0].mlp.W_out)
     total = torch.zeros(d_mlp, dtype=torch.float64, device=tokens.device)
     products = torch.zeros(d_mlp, d_mlp, dtype=torch.float64, device=tokens.device)
     for rows in tokens.split(batch_rows):

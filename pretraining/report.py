@@ -11,8 +11,10 @@ from rich.markup import escape
 from rich.table import Table
 from torch import Tensor
 
-from part_utils.baselines import Comparison, compare_with_baselines
+from part_utils.autoencoder import AutoEncoder
+from part_utils.baselines import Comparison, compare_with_baselines, neuron_copies
 from part_utils.evaluation import Evaluation, evaluate, log_frequency_histogram
+from part_utils.hypotheses import HypothesisScore, Rule
 from part_utils.language_models import (
     TokenizedText,
     load_autoencoder,
@@ -20,7 +22,9 @@ from part_utils.language_models import (
     load_tokens,
     load_topk_autoencoder,
 )
-from part_utils.token_text import text_of
+from part_utils.readable import ReadLatent, candidates, random_latents, read_latents, times_fired
+from part_utils.token_text import text_of, token_string
+from pretraining.latent_rules import load_rules, score_rules
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -128,13 +132,99 @@ def comparisons_table(evaluations: dict[str, Evaluation], comparisons: dict[str,
     return table
 
 
+def _console() -> Console:
+    console = Console()
+    return console if console.is_terminal else Console(width=120)
+
+
+MIN_FIRED = 30
+"""A latent that fires on fewer held-out tokens is not asked what it does: its followers would be chance."""
+MIN_FAVORED = 2
+"""A direct effect can be read if the 20 tokens that it favors most hold so many of the 10 most common followers."""
+
+
+def _drawn_latents(
+    text: TokenizedText,
+    model: "TransformerBridge",
+    autoencoder: AutoEncoder,
+    instance: int,
+    n: int,
+    seed: int,
+) -> list[ReadLatent]:
+    """Read latents drawn at random from those that copy no neuron and fire on MIN_FIRED tokens."""
+    fired = times_fired(text.tokens, model, autoencoder, instance)
+    eligible = (fired >= MIN_FIRED) & ~neuron_copies(autoencoder)[instance]
+    latents = random_latents(eligible, n, seed)
+    return read_latents(text.tokens, model, autoencoder, latents, instance) if len(latents) else []
+
+
+def _words(tokens: list[int], model: "TransformerBridge") -> str:
+    return " ".join(escape(repr(token_string(token, model.tokenizer))) for token in tokens)
+
+
+def print_candidates(
+    split: str, topk: bool, instance: int, max_rows: int | None, n: int, device: str
+) -> None:
+    """Print the latents that could stand for all: no copies, whose effect, followers and ablation agree."""
+    console = _console()
+    text = load_tokens(split)
+    tokens = text.tokens[:max_rows].to(device)
+    model = load_language_model(device=device)
+    autoencoder = load_topk_autoencoder(device=device) if topk else load_autoencoder(device=device)
+    if instance >= autoencoder.cfg.n_instances:
+        raise ValueError(
+            f"There is no instance {instance}: the autoencoder has {autoencoder.cfg.n_instances}, from 0 on."
+        )
+    found = candidates(tokens, model, autoencoder, instance)
+    console.print(
+        f"{len(found)} latents fire on {MIN_FIRED} or more of {tokens.numel():,} tokens, copy no neuron, favor 3 or "
+        "more of their 10 most common followers among 20 tokens, and agree with their ablation."
+    )
+    table = Table(
+        "latent", "fires", "one token", "largest neuron", "ablation", "of 10", "favors, and what follows"
+    )
+    for one in found[:n]:
+        table.add_row(
+            str(one.read.latent),
+            f"{one.read.fired:,}",
+            f"{one.word_share:.0%}",
+            f"{one.largest_neuron:.0%}",
+            f"{one.agreement:.2f}",
+            str(len(one.read.favored)),
+            _words(one.read.favored, model),
+        )
+    console.print(table)
+
+
+def print_scores(console: Console, rules: dict[int, Rule], scores: dict[int, HypothesisScore]) -> None:
+    """Print how well each rule predicts its latent, and how many reach an F1 of 0.5."""
+    table = Table("latent", "said to be", "precision", "recall", "F1")
+    for latent, score in scores.items():
+        said = (rules[latent].__doc__ or "").strip().partition("\n")[0]
+        numbers = (f"{value:.2f}" for value in (score.precision, score.recall, score.f1))
+        table.add_row(str(latent), escape(said), *numbers)
+    good = sum(score.f1 >= 0.5 for score in scores.values())
+    console.print(
+        f"Rules for encoder-A on held-out text, at a quarter of the largest activation: {good} of {len(scores)} have "
+        "an F1 of 0.5 or more.",
+        table,
+    )
+
+
 def print_report(
-    split: str, max_rows: int | None, device: str, samples: int, figure: Path | None, metrics: Path | None
+    split: str,
+    max_rows: int | None,
+    device: str,
+    samples: int,
+    figure: Path | None,
+    metrics: Path | None,
+    rules: Path | None = None,
+    drawn: int = 30,
+    seed: int = 0,
 ) -> None:
     """Measure everything that is bundled on one split and print it."""
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=120)
+    console = _console()
+    named = load_rules(rules) if rules is not None else {}
     loaded_texts = {name: load_tokens(name) for name in (split, "validation")}
     model = load_language_model(device=device)
     texts = {}
@@ -177,6 +267,17 @@ def print_report(
         "A latent copies a neuron that holds more than half of its row's squared length.",
         comparisons_table(evaluations, comparisons),
     )
+    for name, sae in autoencoders.items() if drawn else ():
+        for i in range(sae.cfg.n_instances):
+            read = _drawn_latents(text, model, sae, i, drawn, seed)
+            readable = sum(len(one.favored) >= MIN_FAVORED for one in read)
+            letter = "AB"[i] if sae.cfg.n_instances > 1 else ""
+            console.print(
+                f"{name}{letter}: of {len(read)} random latents that copy no neuron and fire on {MIN_FIRED} tokens, "
+                f"{readable} favor {MIN_FAVORED} or more of their 10 most common followers among 20 tokens."
+            )
+    if named:
+        print_scores(console, named, score_rules(named, model, autoencoders["encoder-"]))
     console.print("Firing rates of encoder-A:")
     for line in bars(first.firing_rates[0]):
         console.print(line, highlight=False)

@@ -215,11 +215,35 @@ def evaluate_command(
     metrics: Annotated[
         Path | None, typer.Option(callback=file_to_write, help="Write all measures to this JSON file.")
     ] = None,
+    rules: Annotated[
+        Path | None,
+        typer.Option(help="Score the rules of this Python file, functions latent_NUMBER(context, label)."),
+    ] = None,
+    drawn: Annotated[
+        int, typer.Option(min=0, help="How many random latents to read the direct effect of.")
+    ] = 30,
+    seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Decides which latents are drawn.")] = 0,
 ) -> None:
     """Measure the bundled model and autoencoders on text that nothing was trained on."""
     from pretraining.report import print_report
 
-    print_report(split, max_rows, device, samples, figure, metrics)
+    print_report(split, max_rows, device, samples, figure, metrics, rules, drawn, seed)
+
+
+@app.command("hero-latents")
+@sentences_for_errors
+def hero_latents_command(
+    split: Annotated[str, typer.Option(help="train, validation or held_out.")] = "held_out",
+    topk: Annotated[bool, typer.Option("--topk", help="Look at the TopK autoencoder.")] = False,
+    instance: Annotated[int, typer.Option(min=0, help="0 is encoder-A, 1 is encoder-B.")] = 0,
+    max_rows: Annotated[int | None, typer.Option(min=1, help="Use only so many rows.")] = None,
+    n: Annotated[int, typer.Option("--show", min=1, help="How many to show.")] = 40,
+    device: Device = "cpu",
+) -> None:
+    """Find latents that copy no neuron and whose direct effect, followers and ablation agree."""
+    from pretraining.report import print_candidates
+
+    print_candidates(split, topk, instance, max_rows, n, device)
 
 
 @app.command("data-card")

@@ -471,13 +471,79 @@ def test_evaluation_prints_every_measure(tmp_path: Path) -> None:
 
     from coursekit.commands.pretraining import app
 
+    rules = tmp_path / "rules.py"
+    rules.write_text(
+        'def latent_2480(context, label):\n    """A prompt."""\n    return context[-1].strip() == ">>>"\n'
+    )
     arguments = ["--max-rows", "24", "--samples", "0", "--metrics", str(tmp_path / "metrics.json")]
+    arguments += ["--rules", str(rules), "--drawn", "5"]
     result = CliRunner().invoke(app, ["evaluate", *arguments])
     assert result.exit_code == 0, result.output
-    for name in ("FVU", "L0", "CE recovered", "dead", "encoder-A", "encoder-B", "TopK", "zero ablation"):
+    for name in (
+        "FVU",
+        "L0",
+        "CE recovered",
+        "dead",
+        "encoder-A",
+        "encoder-B",
+        "TopK",
+        "zero ablation",
+        "A prompt.",
+        "random",
+    ):
         assert name in result.output
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert len(metrics["autoencoders"]["fvu"]) == 2
     assert len(metrics["autoencoder_topk"]["fvu"]) == 1
     for beside in metrics["autoencoders"]["beside"]:
         assert 0 < beside["components"]["recovered_from_mean"] < beside["neurons"]["recovered_from_mean"] < 1
+
+
+def test_hero_latents_command() -> None:
+    from typer.testing import CliRunner
+
+    from coursekit.commands.pretraining import app
+
+    result = CliRunner().invoke(app, ["hero-latents", "--topk", "--max-rows", "24", "--show", "3"])
+    assert result.exit_code == 0, result.output
+    assert "copy no neuron" in result.output
+    refused = CliRunner().invoke(app, ["hero-latents", "--topk", "--instance", "1", "--max-rows", "24"])
+    assert refused.exit_code == 2
+    assert "There is no instance 1" in refused.output
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("def rule(context, label):\n    return True\n", "holds no rule"),
+        ("latent_3 = 7\n", "holds no rule"),
+        ("def latent_3(:\n", "cannot be run: SyntaxError"),
+        ("1 / 0\n", "cannot be run: ZeroDivisionError"),
+    ],
+)
+def test_files_that_hold_no_rules(tmp_path: Path, source: str, said: str) -> None:
+    from pretraining.latent_rules import load_rules
+
+    path = tmp_path / "rules.py"
+    path.write_text(source)
+    with pytest.raises(ValueError, match=said):
+        load_rules(path)
+    with pytest.raises(ValueError, match="not a file"):
+        load_rules(tmp_path / "other.py")
+
+
+def test_rules_are_scored_by_the_definition() -> None:
+    from part_utils.hypotheses import record_feature, score_hypothesis
+    from part_utils.language_models import load_autoencoder, load_language_model
+    from pretraining.latent_rules import score_rules
+
+    model, autoencoder = load_language_model(), load_autoencoder()
+
+    def rule(context: list[str], label: str) -> bool:
+        return context[-1].strip() == ">>>"
+
+    found = score_rules({2480: rule}, model, autoencoder, rows=20)
+    feature = record_feature(2480, model, autoencoder, rows=20)
+    assert found == {2480: score_hypothesis(rule, feature)}
+    with pytest.raises(ValueError, match="There is no latent 4096"):
+        score_rules({4096: rule}, model, autoencoder, rows=1)
