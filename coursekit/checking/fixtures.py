@@ -35,23 +35,22 @@ LANGUAGE_MODEL = {
 
 
 class Parameters:
-    """Remembers the parameter objects of a module, as an optimizer does."""
+    """Holds the parameter objects of a module, as an optimizer does, and moves them.
+
+    Whether an optimizer would reach a module's values a check sees by them, and not by what is said here.
+    """
 
     def __init__(self, module: Any) -> None:
-        self._module = module
-        self._remembered = self._current()
+        self._held = dict(module.named_parameters()) if isinstance(module, nn.Module) else {}
 
-    def _current(self) -> dict[str, nn.Parameter]:
-        return dict(self._module.named_parameters()) if isinstance(self._module, nn.Module) else {}
-
-    def trainable(self) -> list[str]:
-        """Return the names of the parameters that take gradients."""
-        return [name for name, parameter in self._current().items() if parameter.requires_grad]
-
-    def replaced(self) -> list[str]:
-        """Return the names under which there is another object now, or none."""
-        now = self._current()
-        return [name for name, parameter in self._remembered.items() if now.get(name) is not parameter]
+    @torch.no_grad()
+    def step(self, **steps: Tensor) -> None:
+        """Add a step to every parameter that is held and takes gradients, by the name that it had."""
+        for name, step in steps.items():
+            parameter = self._held.get(name)
+            if parameter is not None and parameter.requires_grad and parameter.shape == step.shape:
+                # In place this would fail where several numbers lie in the same memory, about which checks say more.
+                parameter.data = (parameter.data + step).to(parameter.dtype)
 
 
 def adam(module: nn.Module, seed: int | None) -> torch.optim.Adam:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -88,6 +90,36 @@ def changed_weights(
     """Return the names of the parameters that are not what they were before."""
     after = read_weights(check, autoencoder, cfg)
     return [name for name in before if not torch.equal(after[name], before[name])]
+
+
+def held_parameters(check: Check, autoencoder: Handle) -> Handle:
+    """Return what an optimizer would hold of an autoencoder from now on, for `moved`."""
+    return check.create(autoencoder, target=PARAMETERS)
+
+
+def moved(check: Check, held: Handle, autoencoder: Handle, cfg: AutoEncoderConfig) -> list[str]:
+    """Return the names of the parameters that an optimizer changes which holds these. They are changed by that.
+
+    Values decide: those before, those after, and the step between them.
+    """
+    steps = {
+        name: 1.0 + torch.arange(math.prod(shape)).reshape(shape) for name, shape in shapes_of(cfg).items()
+    }
+    before = {name: check.learner.get(autoencoder, name) for name in steps}
+    check.learner.call((held, "step"), **steps)
+    after = {name: check.learner.get(autoencoder, name) for name in steps}
+    return [name for name, step in steps.items() if _is_a_step_on(before[name], after[name], step)]
+
+
+def _is_a_step_on(before: Any, after: Any, step: Tensor) -> bool:
+    if not (
+        isinstance(before, Tensor) and isinstance(after, Tensor) and before.shape == after.shape == step.shape
+    ):
+        return False
+    wanted = (before + step).to(before.dtype)
+    # NaN is the business of others.
+    same = (after == wanted) | (after.isnan() & wanted.isnan())
+    return bool(same.all())
 
 
 def decoder_of(weights: Mapping[str, Tensor]) -> Tensor:

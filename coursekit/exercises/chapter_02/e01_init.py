@@ -9,7 +9,15 @@ from coursekit.catalogue import exercise
 from coursekit.checking.claims import Check, Mistake, shape_text
 from coursekit.checking.door import Handle, LearnerError
 from coursekit.checking.phrases import explained, unit_rows
-from coursekit.exercises.chapter_02.autoencoders import AXES, PARAMETERS, SMALL, TIED, WIDE, shapes_of
+from coursekit.exercises.chapter_02.autoencoders import (
+    AXES,
+    SMALL,
+    TIED,
+    WIDE,
+    held_parameters,
+    moved,
+    shapes_of,
+)
 from part_utils.autoencoder import AutoEncoderConfig
 
 
@@ -35,7 +43,9 @@ def autoencoder_init(check: Check) -> None:
             raise Mistake(
                 "There is no `self.cfg`. Keep the configuration: `forward` needs its `l1_coeff` and `tied_weights`."
             )
-        trainable = check.learner.call((check.create(made, target=PARAMETERS), "trainable"))
+        # Another one, for it is changed by that.
+        other = check.create(cfg)
+        trainable = moved(check, held_parameters(check, other), other, cfg)
         for name, shape in shapes_of(cfg).items():
             _check_parameter(check, made, name, shape, trainable, cfg.tied_weights)
         if cfg.tied_weights:

@@ -12,13 +12,14 @@ from coursekit.checking.claims import Alternative, Check, Mistake, agree, compar
 from coursekit.checking.phrases import explained, unit_rows
 from coursekit.exercises.chapter_02.autoencoders import (
     AXES,
-    PARAMETERS,
     SMALL,
     TIED,
     WIDE,
     changed_weights,
     decoder_of,
+    held_parameters,
     make_autoencoder,
+    moved,
     random_weights,
     read_weights,
 )
@@ -202,7 +203,7 @@ def _short_and_long(check: Check, cfg: AutoEncoderConfig) -> dict[str, Tensor]:
 def _check_projected_decoder(check: Check, cfg: AutoEncoderConfig) -> None:
     weights = _short_and_long(check, cfg)
     autoencoder = make_autoencoder(check, cfg, weights, target=None)
-    optimizer = check.create(autoencoder, target=PARAMETERS)
+    optimizer = held_parameters(check, autoencoder)
     with explained(
         {
             "cannot assign": "`self.W_dec` is a parameter, and a plain tensor cannot take its place. Change its values "
@@ -211,16 +212,14 @@ def _check_projected_decoder(check: Check, cfg: AutoEncoderConfig) -> None:
         }
     ):
         check.method(autoencoder, "normalize_decoder")
-    replaced = check.learner.call((optimizer, "replaced"))
-    trainable = check.learner.call((optimizer, "trainable"))
-    if "W_dec" in replaced:
-        raise Mistake(
-            "After `normalize_decoder` there is a new `W_dec`. The optimizer still holds the old one and would go on "
-            "training that: change the values in place."
-        )
-    if "W_dec" not in trainable:
-        raise Mistake("After `normalize_decoder` `W_dec` takes no gradients any more.")
     after = read_weights(check, autoencoder, cfg)
+    if "W_dec" not in moved(check, optimizer, autoencoder, cfg):
+        if "W_dec" in moved(check, held_parameters(check, autoencoder), autoencoder, cfg):
+            raise Mistake(
+                "After `normalize_decoder` there is a new `W_dec`. The optimizer still holds the old one and would go "
+                "on training that: change the values in place."
+            )
+        raise Mistake("After `normalize_decoder` `W_dec` takes no gradients any more.")
     if torch.equal(after["W_dec"], weights["W_dec"]):
         raise Mistake(
             "`normalize_decoder` did not change `W_dec`. Was a new tensor computed and then not written back into "

@@ -13,10 +13,11 @@ from coursekit.checking.claims import Check, Mistake, agree
 from coursekit.checking.phrases import explained, unit_rows
 from coursekit.checking.pictures import side_by_side
 from coursekit.exercises.chapter_02.autoencoders import (
-    PARAMETERS,
     changed_weights,
     decoder_of,
+    held_parameters,
     make_autoencoder,
+    moved,
     random_weights,
     read_weights,
 )
@@ -118,19 +119,17 @@ def after_resampling(
 ) -> dict[str, Tensor]:
     """Return the weights after the learner's function has resampled an autoencoder."""
     autoencoder = make_autoencoder(check, cfg, weights)
-    optimizer = check.create(autoencoder, target=PARAMETERS)
+    optimizer = held_parameters(check, autoencoder)
     with explained({**LEAF, **(WITHOUT_W_DEC if cfg.tied_weights else {}), **(errors or {})}):
         check.call(autoencoder, rates, *args)
-    replaced = check.learner.call((optimizer, "replaced"))
-    if replaced:
-        raise Mistake(
-            f"`{replaced[0]}` is another parameter now. The optimizer holds the old one: change values in place."
-        )
-    trainable = check.learner.call((optimizer, "trainable"))
-    for name in weights:
-        if name not in trainable:
-            raise Mistake(f"`{name}` takes no gradients any more after resampling.")
     after = read_weights(check, autoencoder, cfg)
+    held = moved(check, optimizer, autoencoder, cfg)
+    if lost := [name for name in weights if name not in held]:
+        if lost[0] in moved(check, held_parameters(check, autoencoder), autoencoder, cfg):
+            raise Mistake(
+                f"`{lost[0]}` is another parameter now. The optimizer holds the old one: change values in place."
+            )
+        raise Mistake(f"`{lost[0]}` takes no gradients any more after resampling.")
     check.show(
         lambda: side_by_side(
             decoder_of(after),
