@@ -259,6 +259,8 @@ def _environment(home: str) -> dict[str, str]:
     """Nothing of the instructor's environment: it may hold keys."""
     path = os.environ.get("PATH", "/usr/bin:/bin")
     fixed = {"PATH": path, "HOME": home, "TMPDIR": home, "LANG": "C.UTF-8", "PYTHONHASHSEED": "0"}
+    # Torch's compiler, which some operations load, makes a folder, and not everywhere may a job do that.
+    fixed["TORCHINDUCTOR_CACHE_DIR"] = home
     # The very packages that the checker runs, wherever that was found.
     fixed["PYTHONPATH"] = os.pathsep.join(
         dict.fromkeys(str(Path(path).parent) for path in PACKAGE_DIRECTORIES)

@@ -39,7 +39,7 @@ def main(arguments: list[str]) -> None:
     """Serve jobs, or be one."""
     mode, *descriptors, text = arguments
     options = json.loads(text)
-    _warm_up(options["modules"])
+    _warm_up(options["modules"], is_forked=mode == "fork")
     if mode == "once":
         # Its standard streams will lead nowhere.
         run_job(wire.Channel(*(os.dup(int(descriptor)) for descriptor in descriptors)), options)
@@ -49,7 +49,7 @@ def main(arguments: list[str]) -> None:
     os._exit(0)
 
 
-def _warm_up(modules: list[str]) -> None:
+def _warm_up(modules: list[str], is_forked: bool) -> None:
     for module in [
         "torch",
         "einops",
@@ -69,6 +69,9 @@ def _warm_up(modules: list[str]) -> None:
     # Finds out which instructions the processor has, as long as the files that say so can be read.
     torch = importlib.import_module("torch")
     torch.backends.cpu.get_cpu_capability()
+    if is_forked:
+        # On the device `meta` nothing is computed, but the first division there loads torch's compiler.
+        torch.ones(2, device="meta") / 2
     gc.collect()
     gc.freeze()
 
