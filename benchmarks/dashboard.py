@@ -47,12 +47,8 @@ def megabytes() -> float:
 
 def ours(n_rows: int, latents: int, with_b: bool, folder: Path) -> dict[str, Any]:
     from part_utils.dashboard import Dashboard, DashboardConfig, collect_statistics
-    from part_utils.language_models import (
-        TokenizedText,
-        load_autoencoder,
-        load_language_model,
-        load_tokens,
-    )
+    from part_utils.language_models import load_autoencoder, load_language_model
+    from part_utils.texts import TokenizedText, load_tokens
 
     autoencoder = load_autoencoder(run=None if with_b else 1)
     model, text = load_language_model(), load_tokens("train")
@@ -142,12 +138,9 @@ def export(n_rows: int, folder: Path) -> None:
     """The bundled model under a HookedTransformer's names, the autoencoders, the tokens, and what the loss must be."""
     from safetensors.torch import save_file
 
-    from part_utils.language_models import (
-        legacy_state_dict,
-        load_autoencoder,
-        load_language_model,
-        load_tokens,
-    )
+    from part_utils.language_models import load_autoencoder, load_language_model
+    from part_utils.published import legacy_state_dict
+    from part_utils.texts import load_tokens
 
     model, autoencoder, text = load_language_model(), load_autoencoder(), load_tokens("train")
     names = ("n_layers", "d_model", "n_ctx", "d_head", "n_heads", "d_mlp", "d_vocab", "act_fn")

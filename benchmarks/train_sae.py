@@ -171,7 +171,8 @@ def evaluate(weights: dict[str, torch.Tensor], acts: torch.Tensor, k: int) -> tu
 def collect(tokens: int, folder: Path) -> None:
     """Shuffled activations of the bundled model: training ones from `train`, test ones from `held_out`."""
     from part_utils.activations import flatten_activations, get_activations
-    from part_utils.language_models import load_language_model, load_tokens
+    from part_utils.language_models import load_language_model
+    from part_utils.texts import load_tokens
 
     model = load_language_model()
     result = {}

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from part_utils.activations import ActivationBuffer
 from part_utils.autoencoder import AutoEncoder, AutoEncoderConfig
-from part_utils.language_models import DATA, verified
+from part_utils.bundled_files import DATA, bundled_file
 from part_utils.training import linear_lr, train
 from part_utils.variants import (
     BatchTopKAutoEncoder,
@@ -123,7 +123,7 @@ def train_one_point(
 
 def load_frontier() -> tuple[TrainingOfOnePoint, list[FrontierPoint]]:
     """Return the budget and the points that are in the box (`course frontier` makes them)."""
-    shipped: dict[str, Any] = json.loads(verified(FRONTIER).read_text(encoding="utf-8"))
+    shipped: dict[str, Any] = json.loads(bundled_file(FRONTIER.name).read_text(encoding="utf-8"))
     return TrainingOfOnePoint(**shipped["training"]), [FrontierPoint(**point) for point in shipped["points"]]
 
 

@@ -12,8 +12,7 @@ from torch import Tensor
 
 from part_utils.autoencoder import AutoEncoder
 from part_utils.interpretation import feature_activations
-from part_utils.language_models import TokenizedText, load_autoencoder, load_language_model, load_tokens
-from part_utils.token_text import token_strings
+from part_utils.texts import TokenizedText, first_rows, load_tokens, words_of
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -48,20 +47,6 @@ class Feature:
     """Look at this as much as you like while you make up a rule."""
     held_out: ActivatedText
     """Nothing was trained on this, and no rule was made from it."""
-
-
-def words_of(text: TokenizedText, tokenizer: object) -> tuple[list[list[str]], list[list[str]]]:
-    """Return the tokens of every row as text, and the label of each."""
-    length = text.tokens.shape[1]
-    strings = token_strings(text.tokens.flatten(), tokenizer)
-    words = [strings[start : start + length] for start in range(0, len(strings), length)]
-    labels = [[text.label_names[label] for label in row] for row in text.labels.tolist()]
-    return words, labels
-
-
-def first_rows(text: TokenizedText, rows: int) -> TokenizedText:
-    """Return the first rows of a text."""
-    return TokenizedText(text.tokens[:rows], text.labels[:rows], text.label_names)
 
 
 def record_feature(
@@ -143,7 +128,7 @@ def score_hypothesis(
 DETECTIVE_LATENTS = (2480, 2520, 3533, 420, 813)
 """The latents of encoder-A that the cases 1 to 5 of the detective are about.
 
-`python -m part_utils.hypotheses` finds them: for each reference rule the latent that it predicts best.
+`python -m pretraining.detective` finds them: for each reference rule the latent that it predicts best.
 """
 
 
@@ -227,25 +212,3 @@ def latents_for_rules(
         fires += firing.sum(dim=0)
     best = (2 * hits / (said.sum(dim=(1, 2))[:, None] + fires).clamp_min(1)).max(dim=1)
     return list(zip(best.indices.tolist(), best.values.tolist(), strict=True))
-
-
-def main() -> None:
-    """Find the detective's latents anew, after the bundled model or autoencoders have changed."""
-    from rich.console import Console
-
-    console = Console(highlight=False, soft_wrap=True)
-    model, autoencoder = load_language_model(), load_autoencoder()
-    detective = FeatureDetective()
-    rules = [getattr(detective, f"case_{number}") for number in range(1, 6)]
-    found = latents_for_rules(rules, model, autoencoder)
-    for number, (rule, (latent, f1)) in enumerate(zip(rules, found, strict=True), start=1):
-        score = score_hypothesis(rule, record_feature(latent, model, autoencoder))
-        console.print(
-            f"case {number}: latent {latent}, F1 {f1:.2f} on the text to study, {score.f1:.2f} held out "
-            f"(precision {score.precision:.2f}, recall {score.recall:.2f})"
-        )
-    console.print(f"DETECTIVE_LATENTS = {tuple(latent for latent, _ in found)}")
-
-
-if __name__ == "__main__":
-    main()

@@ -12,8 +12,8 @@ from typing import Any
 
 from part_utils.evaluation import get_feature_probability
 from part_utils.files import write_atomically
-from part_utils.hypotheses import first_rows
-from part_utils.language_models import load_autoencoder, load_language_model, load_tokens
+from part_utils.language_models import load_autoencoder, load_language_model
+from part_utils.texts import first_rows, load_tokens
 from pretraining.latents import table_of_latents
 from pretraining.report import CORE_NAME, bars
 

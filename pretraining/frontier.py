@@ -18,10 +18,12 @@ from torch import Tensor
 
 from part_utils.activations import flatten_activations, get_activations
 from part_utils.autoencoder import AutoEncoder, AutoEncoderConfig
+from part_utils.bundled_files import DATA
 from part_utils.evaluation import evaluate
 from part_utils.files import write_atomically
 from part_utils.frontier import FRONTIER, FrontierPoint, TrainingOfOnePoint, train_one_point
-from part_utils.language_models import DATA, load_language_model, load_tokens
+from part_utils.language_models import load_language_model
+from part_utils.texts import load_tokens
 
 L0S = (8, 16, 32, 64)
 L1_COEFFS = (0.0025, 0.0045, 0.007, 0.01, 0.015)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from part_utils.autoencoder import AutoEncoder
 from part_utils.hypotheses import HypothesisScore, Rule, record_feature, score_hypothesis
-from part_utils.language_models import TokenizedText
+from part_utils.texts import TokenizedText
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge

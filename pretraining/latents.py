@@ -7,7 +7,7 @@ from torch import Tensor
 
 from part_utils.autoencoder import AutoEncoder
 from part_utils.interpretation import top_activations
-from part_utils.language_models import TokenizedText
+from part_utils.texts import TokenizedText
 from part_utils.token_text import text_of
 
 if TYPE_CHECKING:

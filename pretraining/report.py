@@ -15,14 +15,9 @@ from part_utils.autoencoder import AutoEncoder
 from part_utils.baselines import Comparison, compare_with_baselines, neuron_copies
 from part_utils.evaluation import Evaluation, evaluate, log_frequency_histogram
 from part_utils.hypotheses import HypothesisScore, Rule
-from part_utils.language_models import (
-    TokenizedText,
-    load_autoencoder,
-    load_language_model,
-    load_tokens,
-    load_topk_autoencoder,
-)
+from part_utils.language_models import load_autoencoder, load_language_model, load_topk_autoencoder
 from part_utils.readable import ReadLatent, candidates, random_latents, read_latents, times_fired
+from part_utils.texts import TokenizedText, load_tokens
 from part_utils.token_text import text_of, token_string
 from pretraining.latent_rules import load_rules, score_rules
 

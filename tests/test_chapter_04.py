@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from part_utils import activations, evaluation, interpretation
 from part_utils.activations import MLP_HOOK
 from part_utils.autoencoder import AutoEncoder
-from part_utils.language_models import load_autoencoder, load_language_model, load_latent_names, load_tokens
+from part_utils.language_models import load_autoencoder, load_language_model, load_latent_names
+from part_utils.texts import load_tokens
 
 
 @dataclass

@@ -10,16 +10,11 @@ from torch import Tensor
 from part_utils import interpretation
 from part_utils.activations import flatten_activations, get_activations
 from part_utils.autoencoder import AutoEncoder
-from part_utils.hypotheses import (
-    DETECTIVE_LATENTS,
-    first_rows,
-    latents_for_rules,
-    record_feature,
-    score_hypothesis,
-)
+from part_utils.hypotheses import DETECTIVE_LATENTS, latents_for_rules, record_feature, score_hypothesis
 from part_utils.interpretation import quantile_groups
-from part_utils.language_models import TokenizedText, load_autoencoder, load_language_model, load_tokens
+from part_utils.language_models import load_autoencoder, load_language_model
 from part_utils.steering import continue_text
+from part_utils.texts import TokenizedText, first_rows, load_tokens
 from part_utils.token_text import token_strings
 
 pytestmark = pytest.mark.slow

@@ -107,16 +107,16 @@ def test_a_checkout_with_the_line_ends_of_windows_works(tmp_path):
 
 
 def test_files_whose_line_ends_were_changed_are_not_called_damaged(tmp_path, monkeypatch):
-    from part_utils import language_models
+    from part_utils import bundled_files
 
     for name in ("manifest.json", "language_model.json"):
-        text = (language_models.DATA / name).read_bytes()
+        text = (bundled_files.DATA / name).read_bytes()
         (tmp_path / name).write_bytes(text.replace(b"\n", b"\r\n"))
-    monkeypatch.setattr(language_models, "DATA", tmp_path)
-    assert language_models.verified(tmp_path / "language_model.json")
+    monkeypatch.setattr(bundled_files, "DATA", tmp_path)
+    assert bundled_files.bundled_file("language_model.json")
     (tmp_path / "language_model.json").write_bytes(b"{}\r\n")
     with pytest.raises(ValueError, match="damaged or altered"):
-        language_models.verified(tmp_path / "language_model.json")
+        bundled_files.bundled_file("language_model.json")
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)

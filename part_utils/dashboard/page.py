@@ -29,13 +29,8 @@ from part_utils.dashboard.statistics import (
 )
 from part_utils.files import write_atomically
 from part_utils.kept_latents import KeptLatents
-from part_utils.language_models import (
-    TokenizedText,
-    load_autoencoder,
-    load_language_model,
-    load_latent_names,
-    load_tokens,
-)
+from part_utils.language_models import load_autoencoder, load_language_model, load_latent_names
+from part_utils.texts import TokenizedText, load_tokens
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge

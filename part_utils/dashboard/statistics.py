@@ -21,8 +21,8 @@ from part_utils.dashboard.reading import RESIDUAL_HOOK, Reader, reader_for
 from part_utils.dashboard.streaming import N_BINS, RunningCorrelation, RunningStatistics, RunningWords
 from part_utils.evaluation import LogFrequencyHistogram, encode, log_frequency_histogram
 from part_utils.interpretation import ablate_feature, feature_in_neuron_basis, feature_logit_effect
-from part_utils.language_models import TokenizedText
 from part_utils.progress_bar import progress_bar
+from part_utils.texts import TokenizedText
 from part_utils.token_text import token_strings
 
 if TYPE_CHECKING:

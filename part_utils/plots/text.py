@@ -13,8 +13,8 @@ from IPython.display import HTML
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from part_utils.language_models import TokenizedText
 from part_utils.palette import ORANGE, rgb
+from part_utils.texts import TokenizedText
 from part_utils.token_text import token_strings
 
 HIGHLIGHT = rgb(ORANGE)  # text of either color can be read on it

@@ -19,9 +19,9 @@ from part_utils.dashboard import (
 )
 from part_utils.interpretation import top_activations
 from part_utils.kept_latents import KeptLatents
-from part_utils.language_models import TokenizedText
 from part_utils.plots.text import display_activations, visible
 from part_utils.steering import firing_latents
+from part_utils.texts import TokenizedText
 from part_utils.token_text import token_strings
 
 if TYPE_CHECKING:

@@ -45,11 +45,11 @@ def every_command_has_help() -> None:
 
 
 def every_data_file_is_whole() -> None:
-    from part_utils import language_models
+    from part_utils import bundled_files
 
-    manifest = json.loads((language_models.DATA / "manifest.json").read_text(encoding="utf-8"))
+    manifest = json.loads((bundled_files.DATA / "manifest.json").read_text(encoding="utf-8"))
     for name in manifest["sha256"]:
-        language_models.verified(language_models.DATA / name)
+        bundled_files.bundled_file(name)
 
 
 def a_learners_round() -> None:
@@ -83,8 +83,8 @@ def chapters_run() -> None:
 
 def cells_that_need_the_packages_files() -> None:
     from part_utils.dashboard import make_dashboard
-    from part_utils.hypotheses import first_rows
-    from part_utils.language_models import load_autoencoder, load_language_model, load_tokens
+    from part_utils.language_models import load_autoencoder, load_language_model
+    from part_utils.texts import first_rows, load_tokens
     from part_utils.widgets.feature_browser import feature_browser
 
     page = make_dashboard([3, 5], max_rows=200, progress=False)

@@ -36,7 +36,7 @@ from part_utils.interpretation import (
     match_between_autoencoders,
     top_activations,
 )
-from part_utils.language_models import TokenizedText
+from part_utils.texts import TokenizedText
 from part_utils.variants import TopKAutoEncoder
 
 LATENTS = [3, 0, 7, 11, 18]

@@ -12,7 +12,7 @@ import torch
 
 from coursekit.checking import fixtures
 from part_utils.dashboard import Dashboard, DashboardConfig, DashboardStatistics, collect_statistics
-from part_utils.language_models import TokenizedText
+from part_utils.texts import TokenizedText
 from tests.browser import launched_browser
 
 if TYPE_CHECKING:

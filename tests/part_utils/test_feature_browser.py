@@ -8,11 +8,11 @@ import torch
 from IPython.display import HTML
 
 from part_utils.dashboard import make_dashboard
-from part_utils.hypotheses import first_rows
 from part_utils.interpretation import top_activations
 from part_utils.kept_latents import FILE, KeptLatents
-from part_utils.language_models import load_autoencoder, load_language_model, load_tokens
+from part_utils.language_models import load_autoencoder, load_language_model
 from part_utils.steering import firing_latents
+from part_utils.texts import first_rows, load_tokens
 from part_utils.widgets.feature_browser import LatentIndex, feature_browser
 
 

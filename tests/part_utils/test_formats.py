@@ -16,9 +16,10 @@ from typer.testing import CliRunner
 
 from coursekit.commands.cli import app
 from part_utils.autoencoder import AutoEncoder, AutoEncoderConfig
+from part_utils.bundled_files import DATA
 from part_utils.formats.ours import save_autoencoder
 from part_utils.formats.recognize import FOLDERS, WRITERS, load, recognize, save
-from part_utils.language_models import DATA, load_autoencoder, load_topk_autoencoder
+from part_utils.language_models import load_autoencoder, load_topk_autoencoder
 from part_utils.variants import (
     BatchTopKAutoEncoder,
     GatedAutoEncoder,

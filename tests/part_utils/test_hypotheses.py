@@ -10,15 +10,14 @@ from part_utils.hypotheses import (
     ActivatedText,
     Feature,
     FeatureDetective,
-    first_rows,
     latents_for_rules,
     line_so_far,
     record_feature,
     score_hypothesis,
-    words_of,
 )
 from part_utils.interpretation import feature_activations
-from part_utils.language_models import load_autoencoder, load_language_model, load_latent_names, load_tokens
+from part_utils.language_models import load_autoencoder, load_language_model, load_latent_names
+from part_utils.texts import first_rows, load_tokens, words_of
 
 
 @pytest.fixture

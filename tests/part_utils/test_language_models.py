@@ -11,24 +11,19 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from coursekit.checking import fixtures
-from part_utils import language_models
+from part_utils import bundled_files
 from part_utils.activations import MLP_HOOK, get_activations
 from part_utils.dashboard import make_dashboard
 from part_utils.evaluation import evaluate
 from part_utils.hypotheses import latents_for_rules, record_feature
 from part_utils.language_models import (
-    GELU_1L,
-    GELU_1L_AUTOENCODERS,
-    TokenizedText,
-    bridge_state_dict,
-    in_tokens_of,
-    legacy_state_dict,
     load_autoencoder,
     load_language_model,
     load_latent_names,
-    load_tokens,
     load_topk_autoencoder,
 )
+from part_utils.published import GELU_1L, GELU_1L_AUTOENCODERS, bridge_state_dict, legacy_state_dict
+from part_utils.texts import TokenizedText, in_tokens_of, load_tokens
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +32,7 @@ def bundled():  # type: ignore[no-untyped-def]
 
 
 def test_bundled_model_has_one_gelu_layer_and_its_tokenizer(bundled) -> None:  # type: ignore[no-untyped-def]
-    cfg = json.loads((language_models.DATA / "language_model.json").read_text())
+    cfg = json.loads((bundled_files.DATA / "language_model.json").read_text())
     assert bundled.cfg.n_layers == 1
     assert bundled.cfg.act_fn == "gelu"
     assert bundled.cfg.d_mlp == cfg["d_mlp"]
@@ -84,7 +79,7 @@ def test_no_row_is_in_two_splits() -> None:
 
 
 def test_bundled_autoencoders_reach_what_data_md_says(bundled) -> None:  # type: ignore[no-untyped-def]
-    expected = json.loads((language_models.DATA / "metrics.json").read_text())
+    expected = json.loads((bundled_files.DATA / "metrics.json").read_text())
     tokens = load_tokens("held_out").tokens
     tokens = tokens[:: len(tokens) // 64]
     autoencoder = load_autoencoder()
@@ -103,7 +98,7 @@ def test_bundled_autoencoders_reach_what_data_md_says(bundled) -> None:  # type:
 
 def test_written_measures_are_good_enough_for_the_chapters() -> None:
     """The file that `course evaluate --metrics` wrote, for the whole held-out text."""
-    metrics = json.loads((language_models.DATA / "metrics.json").read_text())
+    metrics = json.loads((bundled_files.DATA / "metrics.json").read_text())
     assert metrics["split"] == "held_out"
     both = metrics["autoencoders"]
     for i in range(2):
@@ -137,21 +132,21 @@ def test_clear_errors_for_unknown_names() -> None:
 
 @pytest.mark.parametrize("damage", ["truncated", "altered", "missing"])
 def test_damaged_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str) -> None:
-    shutil.copy(language_models.DATA / "manifest.json", tmp_path)
-    content = bytearray((language_models.DATA / "tokens_validation.safetensors").read_bytes())
+    shutil.copy(bundled_files.DATA / "manifest.json", tmp_path)
+    content = bytearray((bundled_files.DATA / "tokens_validation.safetensors").read_bytes())
     if damage == "altered":
         content[-1] ^= 1
     if damage != "missing":
         (tmp_path / "tokens_validation.safetensors").write_bytes(
             content[: -9 if damage == "truncated" else None]
         )
-    monkeypatch.setattr(language_models, "DATA", tmp_path)
+    monkeypatch.setattr(bundled_files, "DATA", tmp_path)
     with pytest.raises(ValueError, match="is missing" if damage == "missing" else "damaged or altered"):
         load_tokens("validation")
 
 
 def test_the_bundled_files_stay_within_their_budget() -> None:
-    size = sum(path.stat().st_size for path in language_models.DATA.rglob("*") if path.is_file())
+    size = sum(path.stat().st_size for path in bundled_files.DATA.rglob("*") if path.is_file())
     assert size <= 80e6
 
 
@@ -300,7 +295,7 @@ def test_without_a_network_the_error_says_what_to_use(hub: Path) -> None:
 
 def test_weights_on_disk_are_half_precision() -> None:
     for name in ("language_model", "autoencoders", "autoencoder_topk"):
-        tensors = load_file(language_models.DATA / f"{name}.safetensors")
+        tensors = load_file(bundled_files.DATA / f"{name}.safetensors")
         assert {tensor.dtype for tensor in tensors.values()} == {torch.float16}
 
 

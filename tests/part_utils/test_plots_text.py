@@ -6,7 +6,6 @@ import pytest
 import torch
 from IPython.display import HTML
 
-from part_utils.language_models import TokenizedText
 from part_utils.plots import circuitsvis
 from part_utils.plots.circuitsvis import from_circuitsvis
 from part_utils.plots.text import (
@@ -17,6 +16,7 @@ from part_utils.plots.text import (
     tokens_html,
     visible,
 )
+from part_utils.texts import TokenizedText
 
 
 class Words:

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from part_utils.language_models import DATA
+from part_utils.bundled_files import DATA
 from pretraining.data_card import files_table, replaced
 
 TEXT = "Before.\n<!-- loss -->\nold\n<!-- end -->\nBetween.\n<!-- files -->\n<!-- end -->\nAfter.\n"

@@ -14,13 +14,13 @@ import torch
 from safetensors.torch import load_file
 from transformer_lens.model_bridge import TransformerBridge
 
-from part_utils.language_models import TokenizedText
 from part_utils.one_layer_model import (
     LanguageModelConfig,
     OneLayerModel,
     causal_attention,
     next_token_loss,
 )
+from part_utils.texts import TokenizedText
 from pretraining import shipping
 from pretraining.autoencoders import load_trained_model, load_weights, train_autoencoder
 from pretraining.corpus import (

@@ -100,7 +100,8 @@ def evidence_of_cases() -> Evidence:
     """Computed here, never on the learner's side, and once for all learners."""
     from part_utils.hypotheses import DETECTIVE_LATENTS
     from part_utils.interpretation import feature_activations
-    from part_utils.language_models import load_autoencoder, load_language_model, load_tokens
+    from part_utils.language_models import load_autoencoder, load_language_model
+    from part_utils.texts import load_tokens
     from part_utils.token_text import token_strings
 
     model, autoencoder = load_language_model(), load_autoencoder()
