@@ -11,7 +11,7 @@ from part_utils.activations import (
 )
 from part_utils.autoencoder import AutoEncoder, AutoEncoderConfig
 from part_utils.training import TrainingLog, linear_lr, train
-from tests.mutants import mutant, variant
+from tests.mutants import equivalent, mutant, variant
 
 
 def _trained(
@@ -485,3 +485,63 @@ def scheduler_of_torch(
         autoencoder.normalize_decoder()
         log.append(loss.item())
     return autoencoder, log
+
+
+equivalent(
+    "4.9",
+    "buffer and weights are seeded: one of the two is enough for another seed to give another autoencoder",
+    "ActivationBuffer(seed=seed) -> ActivationBuffer()",
+    "seed=seed: seed -> factor",
+    "seed=seed: seed -> n_instances",
+    "seed=seed: seed -> steps",
+    "seed=seed: seed -> batch_size",
+    "torch.manual_seed(seed): seed -> factor",
+    "torch.manual_seed(seed): seed -> n_instances",
+    "torch.manual_seed(seed): seed -> l1_coeff",
+    "torch.manual_seed(seed): seed -> steps",
+    "torch.manual_seed(seed): seed -> batch_size",
+    "torch.manual_seed(seed): seed -> lr",
+    "torch.manual_seed(seed): seed -> progress",
+)
+
+equivalent(
+    "4.9",
+    "the steps of the training draw nothing themselves",
+    "train(seed=seed) -> train()",
+    "seed=seed: seed -> factor (2)",
+    "seed=seed: seed -> n_instances (2)",
+    "seed=seed: seed -> l1_coeff (2)",
+    "seed=seed: seed -> steps (2)",
+    "seed=seed: seed -> batch_size (2)",
+    "seed=seed: seed -> lr (2)",
+    "seed=seed: seed -> progress (2)",
+)
+
+equivalent(
+    "4.9",
+    "nobody asks how random numbers go on after the training",
+    "with torch.random.fork_rng(devices=[]): -> torch.manual_seed(seed); d_mlp = get_activations(tokens[:1], model).shape[-1]; "
+    "cfg = AutoEncoderConfig(n_instances, d_mlp, factor * d_mlp, l1_coeff); "
+    "autoencoder = AutoEncoder(cfg).to(tokens.device)",
+    "torch.random.fork_rng(devices=[]) -> torch.random.fork_rng()",
+)
+
+equivalent(
+    "4.9",
+    "only the number of neurons is read from these activations",
+    ":1: 1 -> 2",
+)
+
+equivalent(
+    "4.9",
+    "a progress bar may be shown or not: what is printed is the learner's business",
+    "train(progress=progress) -> train()",
+    "progress=progress: progress -> model",
+    "progress=progress: progress -> factor",
+    "progress=progress: progress -> n_instances",
+    "progress=progress: progress -> l1_coeff",
+    "progress=progress: progress -> steps",
+    "progress=progress: progress -> batch_size",
+    "progress=progress: progress -> lr",
+    "progress=progress: progress -> seed",
+)
