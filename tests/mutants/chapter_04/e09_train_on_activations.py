@@ -520,7 +520,8 @@ equivalent(
 equivalent(
     "4.9",
     "nobody asks how random numbers go on after the training",
-    "with torch.random.fork_rng(devices=[]): -> torch.manual_seed(seed); d_mlp = get_activations(tokens[:1], model).shape[-1]; "
+    "with torch.random.fork_rng(devices=[]): -> torch.manual_seed(seed); "
+    "d_mlp = get_activations(tokens[:1], model).shape[-1]; "
     "cfg = AutoEncoderConfig(n_instances, d_mlp, factor * d_mlp, l1_coeff); "
     "autoencoder = AutoEncoder(cfg).to(tokens.device)",
     "torch.random.fork_rng(devices=[]) -> torch.random.fork_rng()",
