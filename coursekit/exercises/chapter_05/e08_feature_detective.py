@@ -96,11 +96,13 @@ class Evidence(NamedTuple):
 
 
 @cache
+@torch.no_grad()
 def evidence_of_cases() -> Evidence:
     """Computed here, never on the learner's side, and once for all learners."""
+    from part_utils.evaluation import encode
     from part_utils.hypotheses import DETECTIVE_LATENTS
-    from part_utils.interpretation import feature_activations
     from part_utils.language_models import load_autoencoder, load_language_model
+    from part_utils.one_layer_model import from_bridge
     from part_utils.texts import load_tokens
     from part_utils.token_text import token_strings
 
@@ -108,10 +110,15 @@ def evidence_of_cases() -> Evidence:
     studied, unseen = load_tokens("train"), load_tokens("held_out")
     # `record_feature` shows the first rows of both texts; the verdict is about the last ones.
     tokens, labels = unseen.tokens[-EVIDENCE_ROWS:], unseen.labels[-EVIDENCE_ROWS:]
-    latents = list(DETECTIVE_LATENTS)
-    largest = feature_activations(studied.tokens[:EVIDENCE_ROWS], model, autoencoder, latents).amax(
-        dim=(0, 1)
-    )
-    fires = feature_activations(tokens, model, autoencoder, latents) > 0.25 * largest
+    # Without hooks and without logits the same activations take a fifth of the time.
+    plain = from_bridge(model)
+
+    def acts_on(tokens: Tensor) -> Tensor:
+        rows = [
+            encode(plain.mlp_post(few), autoencoder, 0, list(DETECTIVE_LATENTS)) for few in tokens.split(32)
+        ]
+        return torch.cat(rows).unflatten(0, tuple(tokens.shape))
+
+    fires = acts_on(tokens) > 0.25 * acts_on(studied.tokens[:EVIDENCE_ROWS]).amax(dim=(0, 1))
     words = token_strings(range(len(model.tokenizer)), model.tokenizer)
     return Evidence(tokens, labels, words, list(unseen.label_names), list(fires.unbind(dim=-1)))
