@@ -48,6 +48,7 @@ def megabytes() -> float:
 def ours(n_rows: int, latents: int, with_b: bool, folder: Path) -> dict[str, Any]:
     from part_utils.dashboard import Dashboard, DashboardConfig, collect_statistics
     from part_utils.language_models import load_autoencoder, load_language_model
+    from part_utils.model_with_autoencoder import ModelWithAutoencoder
     from part_utils.texts import TokenizedText, load_tokens
 
     autoencoder = load_autoencoder(run=None if with_b else 1)
@@ -55,7 +56,8 @@ def ours(n_rows: int, latents: int, with_b: bool, folder: Path) -> dict[str, Any
     text = TokenizedText(text.tokens[:n_rows], text.labels[:n_rows], text.label_names)
     cfg = DashboardConfig(n_top=N_TOP, n_groups=N_GROUPS, per_group=PER_GROUP, before=BEFORE, after=AFTER)
     before, start = megabytes(), time.perf_counter()
-    statistics = collect_statistics(range(latents), text, model, autoencoder, cfg=cfg, progress=False)
+    subject = ModelWithAutoencoder(model, autoencoder)
+    statistics = collect_statistics(range(latents), text, subject, cfg=cfg, progress=False)
     Dashboard(statistics).save(folder / "ours.html")
     seconds = time.perf_counter() - start
     rates = [its.rate for its in statistics.latents.values()]

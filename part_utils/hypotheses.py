@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from part_utils.autoencoder import AutoEncoder
 from part_utils.interpretation import feature_activations
+from part_utils.model_with_autoencoder import ModelWithAutoencoder, also_in_parts
 from part_utils.texts import TokenizedText, first_rows, load_tokens, words_of
-
-if TYPE_CHECKING:
-    from transformer_lens.model_bridge import TransformerBridge
 
 Rule = Callable[[list[str], str], bool]
 """`rule(context, label)`: does the latent fire on the last word of `context`?
@@ -49,11 +46,10 @@ class Feature:
     """Nothing was trained on this, and no rule was made from it."""
 
 
+@also_in_parts
 def record_feature(
     feature_idx: int,
-    model: TransformerBridge,
-    autoencoder: AutoEncoder,
-    instance: int = 0,
+    subject: ModelWithAutoencoder,
     rows: int = 400,
     found_on: TokenizedText | None = None,
     held_out: TokenizedText | None = None,
@@ -62,19 +58,17 @@ def record_feature(
 
     Args:
         feature_idx: the latent.
-        model: the language model, with its tokenizer.
-        autoencoder: the autoencoder.
-        instance: of which instance.
+        subject: the language model, with its tokenizer and its autoencoder.
         rows: how many rows of either text.
         found_on: the text to study; the bundled training text, in the model's tokens, when left out.
         held_out: the text to be tested on; the bundled held-out text, in the model's tokens, when left out.
     """
     texts = []
     for text, split in ((found_on, "train"), (held_out, "held_out")):
-        text = first_rows(text or load_tokens(split, model), rows)
-        acts = feature_activations(text.tokens, model, autoencoder, feature_idx, instance)
-        texts.append(ActivatedText(*words_of(text, model.tokenizer), acts))
-    return Feature(feature_idx, instance, *texts)
+        text = first_rows(text or load_tokens(split, subject.model), rows)
+        acts = feature_activations(text.tokens, subject, feature_idx)
+        texts.append(ActivatedText(*words_of(text, subject.model.tokenizer), acts))
+    return Feature(feature_idx, subject.instance, *texts)
 
 
 class HypothesisScore(NamedTuple):
@@ -170,12 +164,11 @@ def line_so_far(context: list[str]) -> str:
     return "".join(context).rpartition("\n")[2]
 
 
+@also_in_parts
 @torch.no_grad()
 def latents_for_rules(
     rules: list[Rule],
-    model: TransformerBridge,
-    autoencoder: AutoEncoder,
-    instance: int = 0,
+    subject: ModelWithAutoencoder,
     rows: int = 400,
     threshold: float = 0.25,
 ) -> list[tuple[int, float]]:
@@ -184,8 +177,8 @@ def latents_for_rules(
     Tries all latents at once, with the threshold of `score_hypothesis`. Reads the text twice: for the largest
     activation of every latent, then to count.
     """
-    text = first_rows(load_tokens("train", model), rows)
-    words, labels = words_of(text, model.tokenizer)
+    text = first_rows(load_tokens("train", subject.model), rows)
+    words, labels = words_of(text, subject.model.tokenizer)
     said = torch.tensor(
         [
             [
@@ -195,12 +188,12 @@ def latents_for_rules(
             for rule in rules
         ]
     ).float()
-    everyone = list(range(autoencoder.cfg.n_hidden_ae))
+    everyone = list(range(subject.n_latents))
 
     def chunks() -> Iterator[tuple[Tensor, Tensor]]:
         for start in range(0, rows, 32):
             tokens = text.tokens[start : start + 32]
-            acts = feature_activations(tokens, model, autoencoder, everyone, instance)
+            acts = feature_activations(tokens, subject, everyone)
             yield acts.flatten(0, 1), said[:, start : start + 32].flatten(1, 2)
 
     largest = torch.stack([acts.amax(dim=0) for acts, _ in chunks()]).amax(dim=0)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from part_utils.activations import MLP_HOOK, get_activations
 from part_utils.autoencoder import AutoEncoder
-from part_utils.evaluation import encode
+from part_utils.model_with_autoencoder import ModelWithAutoencoder, also_in_parts
 from part_utils.shapes import check_shapes
 from part_utils.tensors import SMALLEST_NORM
 
@@ -116,24 +116,21 @@ def highest_activating_tokens(
     return HighestActivatingTokens(indices, values)
 
 
+@also_in_parts
 @torch.no_grad()
 @check_shapes
 def feature_activations(
     tokens: Int[Tensor, "batch seq"],
-    model: "TransformerBridge",
-    autoencoder: AutoEncoder,
+    subject: ModelWithAutoencoder,
     feature_idx: int | list[int],
-    instance: int = 0,
     batch_rows: int = 32,
 ) -> Float[Tensor, "batch seq"]:
     """Return the activations of one latent, or of a few, at every position of a text.
 
     Args:
         tokens: the text.
-        model: the language model.
-        autoencoder: the autoencoder.
+        subject: the language model with its autoencoder.
         feature_idx: a latent, or a list of them.
-        instance: of which instance.
         batch_rows: rows of text at a time.
 
     Returns:
@@ -141,10 +138,7 @@ def feature_activations(
     """
     latents = [feature_idx] if isinstance(feature_idx, int) else feature_idx
     acts = torch.cat(
-        [
-            encode(get_activations(rows, model), autoencoder, instance, latents)
-            for rows in tokens.split(batch_rows)
-        ]
+        [subject.encode(get_activations(rows, subject.model), latents) for rows in tokens.split(batch_rows)]
     ).unflatten(0, tokens.shape)
     return acts[..., 0] if isinstance(feature_idx, int) else acts
 
@@ -415,22 +409,20 @@ class TopActivations(NamedTuple):
     """Share of tokens on which the latent fires."""
 
 
+@also_in_parts
 @torch.no_grad()
 def top_activations(
     tokens: Int[Tensor, "rows seq"],
-    model: "TransformerBridge",
-    autoencoder: AutoEncoder,
-    instance: int = 0,
+    subject: ModelWithAutoencoder,
     k: int = 20,
     batch_rows: int = 32,
 ) -> TopActivations:
     """Go through the text once and keep the k strongest activations of every latent."""
-    n_hidden_ae = autoencoder.cfg.n_hidden_ae
-    strongest = StrongestTokens(n_hidden_ae, k)
-    fired = torch.zeros(n_hidden_ae)
+    strongest = StrongestTokens(subject.n_latents, k)
+    fired = torch.zeros(subject.n_latents)
     start = 0
     for rows in tokens.split(batch_rows):
-        acts = encode(get_activations(rows, model), autoencoder, instance).mT.cpu()
+        acts = subject.encode(get_activations(rows, subject.model)).mT.cpu()
         fired += (acts > 0).sum(dim=1)
         # Sorting everything would take longer than all the rest.
         values, places = acts.topk(min(k, acts.shape[1]), dim=1)

@@ -7,34 +7,25 @@ A latent that fires before certain tokens and also raises their logits makes sen
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from part_utils.activations import get_activations
-from part_utils.autoencoder import AutoEncoder
 from part_utils.baselines import neuron_copies
-from part_utils.evaluation import encode
 from part_utils.interpretation import ablate_feature, feature_activations
-
-if TYPE_CHECKING:
-    from transformer_lens.model_bridge import TransformerBridge
+from part_utils.model_with_autoencoder import ModelWithAutoencoder
 
 
 @torch.no_grad()
 def times_fired(
-    tokens: Int[Tensor, "rows seq"],
-    model: "TransformerBridge",
-    autoencoder: AutoEncoder,
-    instance: int = 0,
-    batch_rows: int = 16,
+    tokens: Int[Tensor, "rows seq"], subject: ModelWithAutoencoder, batch_rows: int = 16
 ) -> Int[Tensor, "n_hidden_ae"]:
-    """Count on how many tokens each latent of one instance fires."""
-    fired = torch.zeros(autoencoder.cfg.n_hidden_ae, dtype=torch.long, device=tokens.device)
+    """Count on how many tokens each latent fires."""
+    fired = torch.zeros(subject.n_latents, dtype=torch.long, device=tokens.device)
     for rows in tokens.split(batch_rows):
-        fired += (encode(get_activations(rows, model), autoencoder, instance) > 0).sum(dim=0)
+        fired += (subject.encode(get_activations(rows, subject.model)) > 0).sum(dim=0)
     return fired
 
 
@@ -59,12 +50,9 @@ def common_followers(
 
 
 @torch.no_grad()
-def logit_effects(
-    model: "TransformerBridge", autoencoder: AutoEncoder, latents: Int[Tensor, "n"], instance: int = 0
-) -> Float[Tensor, "n d_vocab"]:
+def logit_effects(subject: ModelWithAutoencoder, latents: Int[Tensor, "n"]) -> Float[Tensor, "n d_vocab"]:
     """Return the direct effects of some latents: `feature_logit_effect(...).effect`, one row for each."""
-    directions = autoencoder.normalize_and_return_W_dec()[instance, latents]
-    return directions @ model.blocks[0].mlp.W_out @ model.W_U
+    return subject.directions[latents] @ subject.model.blocks[0].mlp.W_out @ subject.model.W_U
 
 
 @dataclass(frozen=True)
@@ -83,10 +71,8 @@ class ReadLatent:
 @torch.no_grad()
 def read_latents(
     tokens: Int[Tensor, "rows seq"],
-    model: "TransformerBridge",
-    autoencoder: AutoEncoder,
+    subject: ModelWithAutoencoder,
     latents: Int[Tensor, "n"],
-    instance: int = 0,
     n_followers: int = 10,
     n_favored: int = 20,
 ) -> list[ReadLatent]:
@@ -94,15 +80,13 @@ def read_latents(
 
     Args:
         tokens: text that nothing was trained on.
-        model: a one-layer language model.
-        autoencoder: the autoencoder on its MLP.
+        subject: a one-layer language model with its autoencoder.
         latents: which of its latents.
-        instance: of which instance.
         n_followers: how many of the most common next tokens count.
         n_favored: how many of the tokens that the direct effect favors most count.
     """
-    effects = logit_effects(model, autoencoder, latents, instance)
-    acts = feature_activations(tokens, model, autoencoder, latents.tolist(), instance)
+    effects = logit_effects(subject, latents)
+    acts = feature_activations(tokens, subject, latents.tolist())
     read = []
     for index, latent in enumerate(latents.tolist()):
         followers = common_followers(acts[..., index], tokens, n_followers).tolist()
@@ -134,9 +118,7 @@ class Candidate:
 @torch.no_grad()
 def candidates(
     tokens: Int[Tensor, "rows seq"],
-    model: "TransformerBridge",
-    autoencoder: AutoEncoder,
-    instance: int = 0,
+    subject: ModelWithAutoencoder,
     min_fired: int = 30,
     min_favored: int = 3,
     min_agreement: float = 0.5,
@@ -148,9 +130,7 @@ def candidates(
 
     Args:
         tokens: text that nothing was trained on.
-        model: a one-layer language model.
-        autoencoder: the autoencoder on its MLP.
-        instance: of which instance.
+        subject: a one-layer language model with its autoencoder.
         min_fired: on how many tokens a latent must fire.
         min_favored: how many of the ten most common followers the twenty most favored tokens must hold.
         min_agreement: the smallest `Candidate.agreement`.
@@ -161,21 +141,23 @@ def candidates(
     Returns:
         Those that hold the most followers first; of equals, those that are the least about one word.
     """
-    fired = times_fired(tokens, model, autoencoder, instance)
-    eligible = (fired >= min_fired) & ~neuron_copies(autoencoder)[instance]
+    fired = times_fired(tokens, subject)
+    eligible = (fired >= min_fired) & ~neuron_copies(subject.autoencoder)[subject.instance]
     latents = random_latents(eligible, at_most or len(fired), seed)
-    squares = autoencoder.normalize_and_return_W_dec()[instance].pow(2)
+    squares = subject.directions.pow(2)
     shares = squares.amax(dim=1) / squares.sum(dim=1)
     found = []
     for part in latents.split(64):
-        acts = feature_activations(tokens, model, autoencoder, part.tolist(), instance)
-        effects = logit_effects(model, autoencoder, part, instance)
-        for index, read in enumerate(read_latents(tokens, model, autoencoder, part, instance)):
+        acts = feature_activations(tokens, subject, part.tolist())
+        effects = logit_effects(subject, part)
+        for index, read in enumerate(read_latents(tokens, subject, part)):
             if len(read.favored) < min_favored:
                 continue
             mine = acts[..., index]
             rows = mine.amax(dim=1).topk(min(ablation_rows, len(mine))).indices
-            change = -ablate_feature(tokens[rows], model, autoencoder, read.latent, instance)
+            change = -ablate_feature(
+                tokens[rows], subject.model, subject.autoencoder, read.latent, subject.instance
+            )
             firing = mine[rows] > 0
             measured = (change[firing] / mine[rows][firing][:, None]).mean(dim=0)
             agreement = torch.corrcoef(torch.stack([effects[index], measured]))[0, 1].item()

@@ -4,6 +4,7 @@ Steering adds a multiple of a latent's decoder direction to the activations on e
 Templeton et al. 2024). A sentence is short, so all of this takes well under a second.
 """
 
+import functools
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -11,8 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from part_utils.activations import MLP_HOOK, get_activations
-from part_utils.autoencoder import AutoEncoder
-from part_utils.evaluation import encode
+from part_utils.model_with_autoencoder import ModelWithAutoencoder, also_in_parts
 from part_utils.token_text import text_of, token_string, token_strings
 
 if TYPE_CHECKING:
@@ -36,21 +36,18 @@ class FiringLatents(NamedTuple):
         return self.shares.amax(dim=0).topk(k).indices.tolist()
 
 
+@also_in_parts
 @torch.no_grad()
 def firing_latents(
     sentence: str,
-    model: "TransformerBridge",
-    autoencoder: AutoEncoder,
-    instance: int = 0,
+    subject: ModelWithAutoencoder,
     largest: Float[Tensor, "n_hidden_ae"] | None = None,
 ) -> FiringLatents:
     """Find out which latents fire on each token of a sentence.
 
     Args:
         sentence: the text.
-        model: the language model.
-        autoencoder: the autoencoder.
-        instance: of which instance the latents are.
+        subject: the language model with its autoencoder.
         largest: each latent's largest activation on some text, such as `top_activations(...).values[:, 0]`. Then
             latents are compared by how much of it they reach, since some are large always. One that is larger here
             than there reaches all of it.
@@ -58,8 +55,9 @@ def firing_latents(
     Raises:
         ValueError: the sentence is empty, or longer than the model's context.
     """
+    model = subject.model
     tokens = _tokens_of(sentence, model)
-    acts = encode(get_activations(tokens, model), autoencoder, instance)
+    acts = subject.encode(get_activations(tokens, model))
     # The model has no text before BOS to go by, so what fires there says nothing about the sentence.
     acts[0] = 0
     words = token_strings(tokens[0], model.tokenizer)
@@ -92,43 +90,40 @@ class NextToken(NamedTuple):
         return "\n".join(lines)
 
 
+@also_in_parts
 @torch.no_grad()
 def steered_next_token(
     sentence: str,
-    model: "TransformerBridge",
-    autoencoder: AutoEncoder,
+    subject: ModelWithAutoencoder,
     feature_idx: int,
     strength: float,
-    instance: int = 0,
 ) -> NextToken:
     """Add a latent's direction to the activations on every token, and compare the predictions of the next token.
 
     Args:
         sentence: the text.
-        model: the language model.
-        autoencoder: the autoencoder; it is not changed.
+        subject: the language model with its autoencoder; neither is changed.
         feature_idx: the latent.
         strength: how much of its direction to add, in units of its activation; below 0 it is turned down.
-        instance: of which instance.
     """
+    model = subject.model
     tokens = _tokens_of(sentence, model)
-    direction = strength * autoencoder.normalize_and_return_W_dec()[instance, feature_idx]
+    direction = strength * subject.directions[feature_idx]
     before = model(tokens, return_type="logits")[0, -1]
     after = _steered_logits(tokens, model, direction)[0, -1]
     return NextToken(before.softmax(dim=-1), after.softmax(dim=-1))
 
 
+@functools.partial(also_in_parts, instance_last=True)
 @torch.no_grad()
 def continue_text(
     sentence: str,
-    model: "TransformerBridge",
-    autoencoder: AutoEncoder,
+    subject: ModelWithAutoencoder,
     feature_idx: int,
     strength: float,
     n_tokens: int = 20,
     temperature: float = 0.7,
     seed: int = 0,
-    instance: int = 0,
 ) -> str:
     """Let the model go on with a sentence while a latent's direction is added on every token.
 
@@ -136,21 +131,20 @@ def continue_text(
 
     Args:
         sentence: the text to go on with.
-        model: the language model.
-        autoencoder: the autoencoder; it is not changed.
+        subject: the language model with its autoencoder; neither is changed.
         feature_idx: the latent.
         strength: how much of its direction to add, in units of its activation.
         n_tokens: how many tokens to write.
         temperature: 0 takes the most probable token; larger numbers draw more freely.
         seed: where the draws come from.
-        instance: of which instance.
 
     Returns:
         What the model wrote, without the sentence.
     """
+    model = subject.model
     tokens = _tokens_of(sentence, model)
     start = tokens.shape[1]
-    direction = strength * autoencoder.normalize_and_return_W_dec()[instance, feature_idx]
+    direction = strength * subject.directions[feature_idx]
     generator = torch.Generator(device=tokens.device).manual_seed(seed)
     for _ in range(n_tokens):
         logits = _steered_logits(tokens[:, -model.cfg.n_ctx :], model, direction)[0, -1]

@@ -13,6 +13,7 @@ from typing import Any
 from part_utils.evaluation import get_feature_probability
 from part_utils.files import write_atomically
 from part_utils.language_models import load_autoencoder, load_language_model
+from part_utils.model_with_autoencoder import ModelWithAutoencoder
 from part_utils.texts import first_rows, load_tokens
 from pretraining.latents import table_of_latents
 from pretraining.report import CORE_NAME, bars
@@ -99,7 +100,9 @@ def update_data_card(data: Path, naming_rows: int = 3200) -> None:
     model, autoencoder = load_language_model(), load_autoencoder()
     rates = get_feature_probability(load_tokens("held_out").tokens, model, autoencoder)[0]
     text = first_rows(load_tokens("train"), naming_rows)
-    latents = table_of_latents({int(i): name for i, name in names.items()}, text, model, autoencoder)
+    latents = table_of_latents(
+        {int(i): name for i, name in names.items()}, text, ModelWithAutoencoder(model, autoencoder)
+    )
     parts = {
         "files": files_table(data),
         "text": text_table(data),

@@ -3,14 +3,10 @@
 import re
 import runpy
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from part_utils.autoencoder import AutoEncoder
 from part_utils.hypotheses import HypothesisScore, Rule, record_feature, score_hypothesis
+from part_utils.model_with_autoencoder import ModelWithAutoencoder
 from part_utils.texts import TokenizedText
-
-if TYPE_CHECKING:
-    from transformer_lens.model_bridge import TransformerBridge
 
 
 def load_rules(path: Path) -> dict[int, Rule]:
@@ -41,9 +37,7 @@ def load_rules(path: Path) -> dict[int, Rule]:
 
 def score_rules(
     rules: dict[int, Rule],
-    model: "TransformerBridge",
-    autoencoder: AutoEncoder,
-    instance: int = 0,
+    subject: ModelWithAutoencoder,
     rows: int = 400,
     found_on: TokenizedText | None = None,
     held_out: TokenizedText | None = None,
@@ -53,12 +47,10 @@ def score_rules(
     Raises:
         ValueError: a rule is for a latent that the autoencoder does not have.
     """
-    largest = autoencoder.cfg.n_hidden_ae - 1
+    largest = subject.n_latents - 1
     if unknown := [latent for latent in rules if latent > largest]:
         raise ValueError(f"There is no latent {unknown[0]}: the numbers go from 0 to {largest}.")
     return {
-        latent: score_hypothesis(
-            rule, record_feature(latent, model, autoencoder, instance, rows, found_on, held_out)
-        )
+        latent: score_hypothesis(rule, record_feature(latent, subject, rows, found_on, held_out))
         for latent, rule in sorted(rules.items())
     }

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 from jaxtyping import Int
 from torch import Tensor
 
-from part_utils.autoencoder import AutoEncoder
 from part_utils.interpretation import top_activations
+from part_utils.model_with_autoencoder import ModelWithAutoencoder
 from part_utils.texts import TokenizedText
 from part_utils.token_text import text_of
 
@@ -36,18 +36,16 @@ def context(
 def table_of_latents(
     names: dict[int, str],
     text: TokenizedText,
-    model: "TransformerBridge",
-    autoencoder: AutoEncoder,
-    instance: int = 0,
+    subject: ModelWithAutoencoder,
     n_contexts: int = 3,
 ) -> list[str]:
     """Return lines of a Markdown table: latent, name, firing rate, the contexts on which it fires most."""
-    top = top_activations(text.tokens, model, autoencoder, instance)
+    top = top_activations(text.tokens, subject)
     lines = ["| latent | name | fires on | where it fires most |", "|---|---|---|---|"]
     for latent, name in names.items():
         contexts = []
         for position in top.positions[latent].tolist():
-            found = context(text.tokens, position, model)
+            found = context(text.tokens, position, subject.model)
             if found not in contexts:
                 contexts.append(found)
         shown = " · ".join(f"`{found}`" for found in contexts[:n_contexts])

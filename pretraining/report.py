@@ -11,11 +11,11 @@ from rich.markup import escape
 from rich.table import Table
 from torch import Tensor
 
-from part_utils.autoencoder import AutoEncoder
 from part_utils.baselines import Comparison, compare_with_baselines, neuron_copies
 from part_utils.evaluation import Evaluation, evaluate, log_frequency_histogram
 from part_utils.hypotheses import HypothesisScore, Rule
 from part_utils.language_models import load_autoencoder, load_language_model, load_topk_autoencoder
+from part_utils.model_with_autoencoder import ModelWithAutoencoder
 from part_utils.readable import ReadLatent, candidates, random_latents, read_latents, times_fired
 from part_utils.texts import TokenizedText, load_tokens
 from part_utils.token_text import text_of, token_string
@@ -138,19 +138,12 @@ MIN_FAVORED = 2
 """A direct effect can be read if the 20 tokens that it favors most hold so many of the 10 most common followers."""
 
 
-def _drawn_latents(
-    text: TokenizedText,
-    model: "TransformerBridge",
-    autoencoder: AutoEncoder,
-    instance: int,
-    n: int,
-    seed: int,
-) -> list[ReadLatent]:
+def _drawn_latents(text: TokenizedText, subject: ModelWithAutoencoder, n: int, seed: int) -> list[ReadLatent]:
     """Read latents drawn at random from those that copy no neuron and fire on MIN_FIRED tokens."""
-    fired = times_fired(text.tokens, model, autoencoder, instance)
-    eligible = (fired >= MIN_FIRED) & ~neuron_copies(autoencoder)[instance]
+    fired = times_fired(text.tokens, subject)
+    eligible = (fired >= MIN_FIRED) & ~neuron_copies(subject.autoencoder)[subject.instance]
     latents = random_latents(eligible, n, seed)
-    return read_latents(text.tokens, model, autoencoder, latents, instance) if len(latents) else []
+    return read_latents(text.tokens, subject, latents) if len(latents) else []
 
 
 def _words(tokens: list[int], model: "TransformerBridge") -> str:
@@ -166,11 +159,7 @@ def print_candidates(
     tokens = text.tokens[:max_rows].to(device)
     model = load_language_model(device=device)
     autoencoder = load_topk_autoencoder(device=device) if topk else load_autoencoder(device=device)
-    if instance >= autoencoder.cfg.n_instances:
-        raise ValueError(
-            f"There is no instance {instance}: the autoencoder has {autoencoder.cfg.n_instances}, from 0 on."
-        )
-    found = candidates(tokens, model, autoencoder, instance)
+    found = candidates(tokens, ModelWithAutoencoder(model, autoencoder, instance))
     console.print(
         f"{len(found)} latents fire on {MIN_FIRED} or more of {tokens.numel():,} tokens, copy no neuron, favor 3 or "
         "more of their 10 most common followers among 20 tokens, and agree with their ablation."
@@ -264,7 +253,7 @@ def print_report(
     )
     for name, sae in autoencoders.items() if drawn else ():
         for i in range(sae.cfg.n_instances):
-            read = _drawn_latents(text, model, sae, i, drawn, seed)
+            read = _drawn_latents(text, ModelWithAutoencoder(model, sae, i), drawn, seed)
             readable = sum(len(one.favored) >= MIN_FAVORED for one in read)
             letter = "AB"[i] if sae.cfg.n_instances > 1 else ""
             console.print(
@@ -272,7 +261,9 @@ def print_report(
                 f"{readable} favor {MIN_FAVORED} or more of their 10 most common followers among 20 tokens."
             )
     if named:
-        print_scores(console, named, score_rules(named, model, autoencoders["encoder-"]))
+        print_scores(
+            console, named, score_rules(named, ModelWithAutoencoder(model, autoencoders["encoder-"]))
+        )
     console.print("Firing rates of encoder-A:")
     for line in bars(first.firing_rates[0]):
         console.print(line, highlight=False)

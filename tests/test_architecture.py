@@ -282,3 +282,25 @@ def test_no_function_whose_name_asks_changes_anything():
                 if called & WRITING or any(isinstance(n, ast.Nonlocal | ast.Global) for n in inside):
                     wrong.append(f"{name}.{node.name}")
     assert wrong == []
+
+
+def test_a_model_with_its_autoencoder_travels_as_one_thing():
+    """Functions take a `ModelWithAutoencoder`; those that a learner writes have the arguments of their exercise."""
+    written_by_learners = {
+        "ablate_feature",
+        "feature_logit_effect",
+        "get_substitution_loss",
+        "highest_activating_tokens",
+    }
+    # The first loads what is named; the model of the second is a toy model.
+    others = {"make_dashboard", "plot_encoder_tilt"}
+    found = {
+        node.name
+        for name, path in MODULES.items()
+        if name.startswith(("part_utils", "pretraining"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef)
+        and {"model", "autoencoder", "instance"}
+        <= {arg.arg for arg in [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]}
+    }
+    assert found == written_by_learners | others

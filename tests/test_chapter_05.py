@@ -13,6 +13,7 @@ from part_utils.autoencoder import AutoEncoder
 from part_utils.hypotheses import DETECTIVE_LATENTS, latents_for_rules, record_feature, score_hypothesis
 from part_utils.interpretation import quantile_groups
 from part_utils.language_models import load_autoencoder, load_language_model
+from part_utils.model_with_autoencoder import ModelWithAutoencoder
 from part_utils.steering import continue_text
 from part_utils.texts import TokenizedText, first_rows, load_tokens
 from part_utils.token_text import token_strings
@@ -31,6 +32,7 @@ def label_is(start):
 class Setting(NamedTuple):
     model: object
     autoencoder: AutoEncoder
+    encoder_a: ModelWithAutoencoder
     text: TokenizedText
     words: list[str]
     raise_latent: int
@@ -45,10 +47,11 @@ def setting() -> Setting:
     model, autoencoder = load_language_model(), load_autoencoder()
     text = first_rows(load_tokens("train"), 400)
     rules = [word_is(" raise"), label_is("Wikipedia: Geography"), label_is("Austen")]
-    latents, f1 = zip(*latents_for_rules(rules, model, autoencoder), strict=True)
-    acts = interpretation.feature_activations(text.tokens, model, autoencoder, latents[0])
+    encoder_a = ModelWithAutoencoder(model, autoencoder)
+    latents, f1 = zip(*latents_for_rules(rules, encoder_a), strict=True)
+    acts = interpretation.feature_activations(text.tokens, encoder_a, latents[0])
     words = token_strings(range(model.cfg.d_vocab), model.tokenizer)
-    return Setting(model, autoencoder, text, words, *latents, list(f1), acts)
+    return Setting(model, autoencoder, encoder_a, text, words, *latents, list(f1), acts)
 
 
 def test_the_running_example_exists_and_is_not_a_case_of_the_detective(setting):
@@ -166,12 +169,12 @@ def test_matches_between_a_and_b_are_far_beyond_chance_and_not_for_all(setting):
 
 
 def test_rules_beat_the_baseline_and_the_threshold_moves_recall(setting):
-    feature = record_feature(setting.raise_latent, setting.model, setting.autoencoder)
+    feature = record_feature(setting.raise_latent, setting.encoder_a)
     scores = [score_hypothesis(word_is(" raise"), feature, threshold) for threshold in (0, 0.25)]
     assert scores[1].f1 > 0.7
     assert scores[0].recall < scores[1].recall
     assert scores[1].baseline_f1 < 0.05
-    geography = record_feature(setting.geography_latent, setting.model, setting.autoencoder)
+    geography = record_feature(setting.geography_latent, setting.encoder_a)
     score = score_hypothesis(label_is("Wikipedia: Geography"), geography)
     assert 5 * score.baseline_f1 < score.f1 < 0.9
 
@@ -182,7 +185,6 @@ def test_steering_changes_the_text(setting):
         (setting.novel_latent, "It is the"),
     ):
         plain, steered = (
-            continue_text(beginning, setting.model, setting.autoencoder, latent, strength)
-            for strength in (0.0, 3.0)
+            continue_text(beginning, setting.encoder_a, latent, strength) for strength in (0.0, 3.0)
         )
         assert plain != steered

@@ -30,6 +30,7 @@ from part_utils.dashboard.statistics import (
 from part_utils.files import write_atomically
 from part_utils.kept_latents import KeptLatents
 from part_utils.language_models import load_autoencoder, load_language_model, load_latent_names
+from part_utils.model_with_autoencoder import ModelWithAutoencoder
 from part_utils.texts import TokenizedText, load_tokens
 
 if TYPE_CHECKING:
@@ -124,9 +125,7 @@ def make_dashboard(
     statistics = collect_statistics(
         chosen,
         text,
-        model,
-        autoencoder,
-        instance,
+        ModelWithAutoencoder(model, autoencoder, instance),
         cfg=cfg,
         names=names,
         model_name=model_name,

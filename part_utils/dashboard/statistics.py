@@ -21,6 +21,7 @@ from part_utils.dashboard.reading import RESIDUAL_HOOK, Reader, reader_for
 from part_utils.dashboard.streaming import N_BINS, RunningCorrelation, RunningStatistics, RunningWords
 from part_utils.evaluation import LogFrequencyHistogram, encode, log_frequency_histogram
 from part_utils.interpretation import ablate_feature, feature_in_neuron_basis, feature_logit_effect
+from part_utils.model_with_autoencoder import ModelWithAutoencoder, also_in_parts
 from part_utils.progress_bar import progress_bar
 from part_utils.texts import TokenizedText
 from part_utils.token_text import token_strings
@@ -185,13 +186,12 @@ class DashboardStatistics:
     latents: dict[int, LatentStatistics] = field(repr=False)
 
 
+@also_in_parts
 @torch.no_grad()
 def collect_statistics(
     latents: Iterable[int],
     text: TokenizedText,
-    model: "TransformerBridge",
-    autoencoder: AutoEncoder,
-    instance: int = 0,
+    subject: ModelWithAutoencoder,
     *,
     cfg: DashboardConfig | None = None,
     names: dict[int, str] | None = None,
@@ -204,9 +204,7 @@ def collect_statistics(
     Args:
         latents: which latents.
         text: the text, with its labels.
-        model: the language model; the autoencoder is on its hook `blocks.0.mlp.hook_post`.
-        autoencoder: the autoencoder.
-        instance: of which instance the latents are.
+        subject: the language model with its autoencoder, which is on the hook `blocks.0.mlp.hook_post`.
         cfg: how much of everything.
         names: names of latents, where they have one.
         model_name: how the page calls the model.
@@ -220,6 +218,7 @@ def collect_statistics(
         ValueError: there is no such latent or instance, no latent is named, or the text is empty.
     """
     cfg = cfg or DashboardConfig()
+    model, autoencoder, instance = subject.model, subject.autoencoder, subject.instance
     chosen = check_latents(latents, autoencoder, instance)
     if text.tokens.numel() == 0:
         raise ValueError("The text has no tokens; pass at least one row.")
@@ -235,8 +234,7 @@ def collect_statistics(
     for start in range(0, len(tokens), cfg.batch_rows):
         rows = slice(start, start + cfg.batch_rows)
         (h,) = read(tokens[rows], MLP_HOOK)
-        acts = encode(h, autoencoder, instance, wanted).view(*h.shape[:2], -1)
-        acts = acts.cpu()
+        acts = subject.encode(h, wanted).view(*h.shape[:2], -1).cpu()
         running.add(acts, text.labels[rows])
         words.add(acts, tokens[rows].cpu())
         sampled = torch.arange(start, start + len(h)) % stride == 0
@@ -248,14 +246,14 @@ def collect_statistics(
     bar.close()
 
     contexts = choose_contexts(running, cfg)
-    shown, measured = describe_contexts(contexts, chosen, text, model, autoencoder, instance, cfg, read)
+    shown, measured = describe_contexts(contexts, chosen, text, subject, cfg, read)
     frequencies = log_frequency_histogram(
         correlations[instance].fired_b / correlations[instance].n_tokens, n_bins=40
     )
     followers = words.followers(cfg.n_followers)
-    weights = _from_weights(chosen, model, autoencoder, instance, cfg, measured, followers)
+    weights = _from_weights(chosen, subject, cfg, measured, followers)
     fires_on = words.fires_on(cfg.n_words)
-    similar = _similar(chosen, correlations, autoencoder, instance, cfg)
+    similar = _similar(chosen, correlations, subject, cfg)
     label_shares = (running.label_tokens / running.n_tokens).double()
     n_fired, largest = running.n_fired, running.strongest.values[:, 0]
     result = {}
@@ -366,9 +364,7 @@ def describe_contexts(
     contexts: list[list[tuple[float, float, int, list[_Key]]]],
     latents: list[int],
     text: TokenizedText,
-    model: "TransformerBridge",
-    autoencoder: AutoEncoder,
-    instance: int,
+    subject: ModelWithAutoencoder,
     cfg: DashboardConfig,
     read: Reader,
 ) -> tuple[dict[_Key, Context], Float[Tensor, "latents d_vocab"]]:
@@ -379,7 +375,7 @@ def describe_contexts(
         ablation, mean over its top contexts; zeros where it has none.
     """
     seq = text.tokens.shape[1]
-    measured = torch.zeros(len(latents), model.cfg.d_vocab)
+    measured = torch.zeros(len(latents), subject.model.cfg.d_vocab)
     n_measured = torch.zeros(len(latents))
     top = {key for groups in contexts for key in groups[0][3]}
     by_row: dict[int, list[_Key]] = {}
@@ -395,7 +391,7 @@ def describe_contexts(
     ends = {row: min(max(shown(key)[1] for key in keys) + 1, seq) for row, keys in by_row.items()}
     order = sorted(ends, key=lambda row: (-ends[row], row))
     result: dict[_Key, Context] = {}
-    direction = autoencoder.normalize_and_return_W_dec()[instance]
+    direction = subject.directions
     for start in range(0, len(order), cfg.batch_rows):
         rows = order[start : start + cfg.batch_rows]
         tokens = text.tokens[rows, : ends[rows[0]]]
@@ -406,9 +402,7 @@ def describe_contexts(
         row_of = torch.tensor([index for index, _ in batch])
         latent_of = torch.tensor([latents[key[0]] for _, key in batch])
         peak_of = torch.tensor([key[1] % seq for _, key in batch])
-        effects = ablation_effects(
-            tokens, row_of, latent_of, peak_of, window, model, autoencoder, instance, direction, read
-        )
+        effects = ablation_effects(tokens, row_of, latent_of, peak_of, window, subject, direction, read)
         strongest = [place for place, (_, key) in enumerate(batch) if key in top]
         added = effects.logits[strongest].cpu()
         where = torch.tensor([batch[place][1][0] for place in strongest], dtype=torch.long)
@@ -449,9 +443,7 @@ def ablation_effects(
     latent_of: Int[Tensor, "contexts"],
     peak_of: Int[Tensor, "contexts"],
     shown: Bool[Tensor, "contexts seq"],
-    model: "TransformerBridge",
-    autoencoder: AutoEncoder,
-    instance: int,
+    subject: ModelWithAutoencoder,
     direction: Float[Tensor, "n_hidden_ae d_mlp"],
     read: Reader,
 ) -> Effects:
@@ -467,16 +459,15 @@ def ablation_effects(
         peak_of: the position that each context is about.
         shown: where the effect is wanted. Elsewhere, where the latent does not fire, and where no token follows, it
             is 0.
-        model: the language model.
-        autoencoder: the autoencoder.
-        instance: which of its instances.
-        direction: its decoder, at unit length.
+        subject: the language model with its autoencoder.
+        direction: the direction of every latent, made once for all calls.
         read: gives the activations at hooks.
     """
+    model = subject.model
     some, index = latent_of.unique(return_inverse=True)
     one_layer = model.cfg.n_layers == 1
     h, *rest = read(tokens, MLP_HOOK, *([RESIDUAL_HOOK] if one_layer else []))
-    acts = encode(h, autoencoder, instance, some).view(*h.shape[:2], -1)[row_of, :, index]
+    acts = subject.encode(h, some).view(*h.shape[:2], -1)[row_of, :, index]
     device = acts.device
     tokens, row_of, latent_of, peak_of = (x.to(device) for x in (tokens, row_of, latent_of, peak_of))
     wanted = (acts > 0) & shown.to(device)
@@ -488,7 +479,7 @@ def ablation_effects(
             for part in (latent_of == latent).nonzero().flatten().split(len(tokens)):
                 rows = tokens[row_of[part]]
                 clean = model(rows, return_type="logits")
-                change = ablate_feature(rows, model, autoencoder, latent, instance)
+                change = ablate_feature(rows, model, subject.autoencoder, latent, subject.instance)
                 rise = next_token_loss(clean + change, rows) - next_token_loss(clean, rows)
                 loss[part, :-1] = rise * wanted[part, :-1]
                 at_peak = (torch.arange(len(part), device=device), peak_of[part])
@@ -521,15 +512,13 @@ def next_token_loss(
 
 def _from_weights(
     latents: list[int],
-    model: "TransformerBridge",
-    autoencoder: AutoEncoder,
-    instance: int,
+    subject: ModelWithAutoencoder,
     cfg: DashboardConfig,
     measured: Float[Tensor, "latents d_vocab"],
     followers: list[list[tuple[int, float]]],
 ) -> list[dict[str, Any]]:
     """Return the direct effect on the logits, beside what ablation and text say, and the neurons of each latent."""
-    directions = autoencoder.normalize_and_return_W_dec()[instance, latents]
+    model, directions = subject.model, subject.directions[latents]
     # Of one latent at a time, so that nobody brings the whole decoder to unit length for each.
     with torch.random.fork_rng(devices=[]):
         alone = AutoEncoder(AutoEncoderConfig(1, directions.shape[1], 1)).to(directions.device)
@@ -574,12 +563,11 @@ def _correlation(a: Float[Tensor, "n"], b: Float[Tensor, "n"]) -> float | None:
 def _similar(
     latents: list[int],
     correlations: list[RunningCorrelation],
-    autoencoder: AutoEncoder,
-    instance: int,
+    subject: ModelWithAutoencoder,
     cfg: DashboardConfig,
 ) -> list[list[SimilarLatents]]:
     """For each latent, its nearest latents of every instance. The latent itself is left out."""
-    W_dec = autoencoder.normalize_and_return_W_dec().cpu()
+    instance, W_dec = subject.instance, subject.autoencoder.normalize_and_return_W_dec().cpu()
     result: list[list[SimilarLatents]] = [[] for _ in latents]
     for other, running in enumerate(correlations):
         correlation, cosine = running.correlation(), W_dec[instance, latents] @ W_dec[other].mT

@@ -4,11 +4,10 @@ import os
 from collections import Counter
 from collections.abc import Callable
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from IPython.display import HTML
 
-from part_utils.autoencoder import AutoEncoder
 from part_utils.dashboard import (
     DashboardConfig,
     collect_statistics,
@@ -19,13 +18,11 @@ from part_utils.dashboard import (
 )
 from part_utils.interpretation import top_activations
 from part_utils.kept_latents import KeptLatents
+from part_utils.model_with_autoencoder import ModelWithAutoencoder, also_in_parts
 from part_utils.plots.text import display_activations, visible
 from part_utils.steering import firing_latents
 from part_utils.texts import TokenizedText
 from part_utils.token_text import token_strings
-
-if TYPE_CHECKING:
-    from transformer_lens.model_bridge import TransformerBridge
 
 N_FOUND = 30
 N_DRAWN = 6
@@ -37,26 +34,17 @@ class LatentIndex:
     One pass over the text for all latents.
     """
 
-    def __init__(
-        self,
-        text: TokenizedText,
-        model: "TransformerBridge",
-        autoencoder: AutoEncoder,
-        instance: int = 0,
-        k: int = 10,
-    ) -> None:
+    def __init__(self, text: TokenizedText, subject: ModelWithAutoencoder, k: int = 10) -> None:
         """Read the text.
 
         Args:
             text: the text.
-            model: the language model.
-            autoencoder: the autoencoder.
-            instance: of which instance.
+            subject: the language model with its autoencoder.
             k: how many of the strongest tokens count for each latent.
         """
-        top = top_activations(text.tokens, model, autoencoder, instance, k=k)
+        top = top_activations(text.tokens, subject, k=k)
         tokens = text.tokens.flatten()[top.positions]
-        words = token_strings(tokens.flatten(), model.tokenizer)
+        words = token_strings(tokens.flatten(), subject.model.tokenizer)
         fires = (top.values > 0).tolist()
         self.words = [
             Counter(word for word, fired in zip(words[row * k : (row + 1) * k], firing, strict=True) if fired)
@@ -108,20 +96,11 @@ class LatentIndex:
         return f"{latent:>5}  {float(self.rates[latent]):7.2%}   {words}"
 
 
-def panels(
-    latent: int,
-    text: TokenizedText,
-    model: "TransformerBridge",
-    autoencoder: AutoEncoder,
-    instance: int = 0,
-    name: str | None = None,
-) -> HTML:
+def panels(latent: int, text: TokenizedText, subject: ModelWithAutoencoder, name: str | None = None) -> HTML:
     """Return the dashboard's panels of one latent, as an output of a cell."""
     few = DashboardConfig(n_top=8, per_group=3, sample_rows=32)
     names = {latent: name} if name else None
-    statistics = collect_statistics(
-        [latent], text, model, autoencoder, instance, cfg=few, names=names, progress=False
-    )
+    statistics = collect_statistics([latent], text, subject, cfg=few, names=names, progress=False)
     page = (
         f"<style>body {{ margin: 0 }} .compact .latent {{ padding: .8rem 1rem }}{panel_css()}</style>"
         f"<div class=compact>{latent_panel_html(statistics, latent)}</div>"
@@ -129,13 +108,8 @@ def panels(
     return HTML(f"<div>{framed(page, f'latent {latent}', instead=plain_html(statistics))}</div>")
 
 
-def feature_browser(
-    text: TokenizedText,
-    model: "TransformerBridge",
-    autoencoder: AutoEncoder,
-    instance: int = 0,
-    start: str = "",
-) -> Any:
+@also_in_parts
+def feature_browser(text: TokenizedText, subject: ModelWithAutoencoder, start: str = "") -> Any:
     """Return a search field, a field for a text of your own and a list of latents above the panels of the chosen one.
 
     The list holds what was searched for, or the latents that fire on your own text, by how much of their largest
@@ -144,9 +118,7 @@ def feature_browser(
 
     Args:
         text: where to look for contexts; a few hundred rows, so that an answer takes a second or two.
-        model: the language model.
-        autoencoder: the autoencoder on its MLP.
-        instance: of which instance the latents are.
+        subject: the language model with its autoencoder.
         start: what to search for first: a word, or a latent's number.
 
     Returns:
@@ -155,13 +127,13 @@ def feature_browser(
     Raises:
         ValueError: nothing is found for `start`.
     """
-    index = LatentIndex(text, model, autoencoder, instance)
+    index = LatentIndex(text, subject)
     found = index.search(start)
     if not found:
         raise ValueError(f"{index.nothing_found(start)} Or start with another word or number.")
     if os.environ.get("COURSE_STATIC") == "1":
-        return panels(found[0], text, model, autoencoder, instance)
-    return _Browser(index, found, text, model, autoencoder, instance, start).view
+        return panels(found[0], text, subject)
+    return _Browser(index, found, text, subject, start).view
 
 
 class _Browser:
@@ -172,16 +144,13 @@ class _Browser:
         index: LatentIndex,
         found: list[int],
         text: TokenizedText,
-        model: "TransformerBridge",
-        autoencoder: AutoEncoder,
-        instance: int,
+        subject: ModelWithAutoencoder,
         start: str,
     ) -> None:
         import ipywidgets as widgets
 
-        self.index, self.instance = index, instance
-        self.text, self.model, self.autoencoder = text, model, autoencoder
-        self.kept = KeptLatents(autoencoder, instance)
+        self.index, self.text, self.subject = index, text, subject
+        self.kept = KeptLatents(subject.autoencoder, subject.instance)
         self.seen: dict[tuple[int, str | None], str] = {}
         wide, half = widgets.Layout(width="640px"), widgets.Layout(width="420px")
         self.query = widgets.Text(
@@ -244,9 +213,7 @@ class _Browser:
             self.colored.value = ""
             return
         try:
-            fired = firing_latents(
-                self.own.value, self.model, self.autoencoder, self.instance, self.index.largest
-            )
+            fired = firing_latents(self.own.value, self.subject, self.index.largest)
         except ValueError as error:
             self._say(str(error))
             return
@@ -278,7 +245,7 @@ class _Browser:
         self.name.value = name or ""
         if (latent, name) not in self.seen:
             self._say(f"reading the text for latent {latent} …")
-            page = panels(latent, self.text, self.model, self.autoencoder, self.instance, name)
+            page = panels(latent, self.text, self.subject, name)
             self.seen[latent, name] = page.data or ""
         self._say("")
         self.panels.value = self.seen[latent, name]

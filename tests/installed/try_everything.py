@@ -83,14 +83,15 @@ def chapters_run() -> None:
 
 def cells_that_need_the_packages_files() -> None:
     from part_utils.dashboard import make_dashboard
-    from part_utils.language_models import load_autoencoder, load_language_model
+    from part_utils.model_with_autoencoder import ModelWithAutoencoder
     from part_utils.texts import first_rows, load_tokens
     from part_utils.widgets.feature_browser import feature_browser
 
     page = make_dashboard([3, 5], max_rows=200, progress=False)
     assert "<script" in page.html()
     text = first_rows(load_tokens("held_out"), 100)
-    assert feature_browser(text, load_language_model(), load_autoencoder(), start=" Mrs") is not None
+    encoder_a = ModelWithAutoencoder(load_language_model(), load_autoencoder())
+    assert feature_browser(text, encoder_a, start=" Mrs") is not None
 
 
 def execute(path: Path, wanted) -> None:  # type: ignore[no-untyped-def]

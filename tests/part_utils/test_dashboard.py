@@ -36,6 +36,7 @@ from part_utils.interpretation import (
     match_between_autoencoders,
     top_activations,
 )
+from part_utils.model_with_autoencoder import ModelWithAutoencoder
 from part_utils.texts import TokenizedText
 from part_utils.variants import TopKAutoEncoder
 
@@ -62,14 +63,19 @@ def autoencoder() -> AutoEncoder:
 
 
 @pytest.fixture(scope="module")
-def statistics(model: TransformerBridge, autoencoder: AutoEncoder) -> DashboardStatistics:
-    return collect_statistics(LATENTS, text_of(), model, autoencoder, 1, cfg=CFG, progress=False)
+def encoder_b(model: TransformerBridge, autoencoder: AutoEncoder) -> ModelWithAutoencoder:
+    return ModelWithAutoencoder(model, autoencoder, instance=1)
 
 
 @pytest.fixture(scope="module")
-def acts(model: TransformerBridge, autoencoder: AutoEncoder) -> torch.Tensor:
+def statistics(encoder_b: ModelWithAutoencoder) -> DashboardStatistics:
+    return collect_statistics(LATENTS, text_of(), encoder_b, cfg=CFG, progress=False)
+
+
+@pytest.fixture(scope="module")
+def acts(encoder_b: ModelWithAutoencoder) -> torch.Tensor:
     """The activations of the latents, [batch seq latents]."""
-    return feature_activations(text_of().tokens, model, autoencoder, LATENTS, 1)
+    return feature_activations(text_of().tokens, encoder_b, LATENTS)
 
 
 def contexts_of(statistics: DashboardStatistics, latent: int) -> list[Context]:
@@ -190,7 +196,7 @@ def test_followers_and_words(statistics, acts):
 
 def test_strongest_tokens_are_those_of_the_exercise(model, autoencoder):
     tokens = text_of().tokens
-    every = top_activations(tokens, model, autoencoder, 1, k=6, batch_rows=5)
+    every = top_activations(tokens, ModelWithAutoencoder(model, autoencoder, 1), k=6, batch_rows=5)
     for latent in LATENTS:
         one = highest_activating_tokens(tokens, model, autoencoder, latent, 1, k=6)
         torch.testing.assert_close(every.values[latent], one.values, rtol=1e-4, atol=1e-5)
@@ -251,9 +257,9 @@ def test_frequencies_are_those_of_all_latents(statistics, model, autoencoder):
     assert int(statistics.frequencies.counts.sum()) == int((rates > 0).sum())
 
 
-def test_batches_do_not_matter(model, autoencoder, statistics):
+def test_batches_do_not_matter(encoder_b, statistics):
     small = DashboardConfig(**{**CFG.__dict__, "batch_rows": 5})
-    again = collect_statistics(LATENTS, text_of(), model, autoencoder, 1, cfg=small, progress=False)
+    again = collect_statistics(LATENTS, text_of(), encoder_b, cfg=small, progress=False)
     for latent, its in statistics.latents.items():
         other = again.latents[latent]
         assert (other.histogram, other.n_fired) == (its.histogram, its.n_fired)
@@ -261,8 +267,8 @@ def test_batches_do_not_matter(model, autoencoder, statistics):
             assert (mine.row, mine.start, mine.peak) == (theirs.row, theirs.start, theirs.peak)
 
 
-def test_the_same_page_twice(model, autoencoder, statistics):
-    again = collect_statistics(LATENTS, text_of(), model, autoencoder, 1, cfg=CFG, progress=False)
+def test_the_same_page_twice(encoder_b, statistics):
+    again = collect_statistics(LATENTS, text_of(), encoder_b, cfg=CFG, progress=False)
     assert Dashboard(again).html() == Dashboard(statistics).html()
 
 
@@ -270,7 +276,9 @@ def test_variants_whose_latents_depend_on_each_other(model):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         topk = TopKAutoEncoder(AutoEncoderConfig(1, 13, 19), k=3)
-    result = collect_statistics(range(19), text_of(), model, topk, cfg=CFG, progress=False)
+    result = collect_statistics(
+        range(19), text_of(), ModelWithAutoencoder(model, topk), cfg=CFG, progress=False
+    )
     h = get_activations(text_of().tokens, model).flatten(0, 1)[:, None]
     fired = (topk(h).acts[:, 0] > 0).sum(dim=0).tolist()
     assert [its.n_fired for its in result.latents.values()] == fired
@@ -285,7 +293,8 @@ def test_a_silent_latent_has_a_page(autoencoder):
     silent.load_state_dict(autoencoder.state_dict())
     with torch.no_grad():
         silent.b_enc[:, 4] = -1e6
-    result = collect_statistics([4], text_of(), fixtures.language_model(1), silent, cfg=CFG, progress=False)
+    subject = ModelWithAutoencoder(fixtures.language_model(1), silent)
+    result = collect_statistics([4], text_of(), subject, cfg=CFG, progress=False)
     assert (result.latents[4].n_fired, result.latents[4].concentration) == (0, 0)
     assert "fires on no token" in latent_panel_html(result, 4)
 

@@ -12,6 +12,7 @@ import torch
 
 from coursekit.checking import fixtures
 from part_utils.dashboard import Dashboard, DashboardConfig, DashboardStatistics, collect_statistics
+from part_utils.model_with_autoencoder import ModelWithAutoencoder
 from part_utils.texts import TokenizedText
 from tests.browser import launched_browser
 
@@ -33,8 +34,7 @@ def statistics() -> DashboardStatistics:
     found = collect_statistics(
         LATENTS,
         text,
-        fixtures.language_model(1),
-        fixtures.autoencoder(2),
+        ModelWithAutoencoder(fixtures.language_model(1), fixtures.autoencoder(2)),
         cfg=DashboardConfig(n_top=4, per_group=2),
         names={7: "the seventh heaven"},
         progress=False,

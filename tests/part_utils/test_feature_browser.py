@@ -1,6 +1,7 @@
 """The feature browser: what it finds, what it shows, and its static form."""
 
 import re
+from dataclasses import replace
 from html import unescape
 
 import pytest
@@ -11,20 +12,31 @@ from part_utils.dashboard import make_dashboard
 from part_utils.interpretation import top_activations
 from part_utils.kept_latents import FILE, KeptLatents
 from part_utils.language_models import load_autoencoder, load_language_model
+from part_utils.model_with_autoencoder import ModelWithAutoencoder
 from part_utils.steering import firing_latents
 from part_utils.texts import first_rows, load_tokens
 from part_utils.widgets.feature_browser import LatentIndex, feature_browser
 
 
 @pytest.fixture(scope="module")
-def bundled():
-    torch.set_num_threads(1)
-    return first_rows(load_tokens("train"), 24), load_language_model(), load_autoencoder()
+def text():
+    return first_rows(load_tokens("train"), 24)
 
 
 @pytest.fixture(scope="module")
-def index(bundled):
-    return LatentIndex(*bundled, k=5)
+def encoder_a():
+    torch.set_num_threads(1)
+    return ModelWithAutoencoder(load_language_model(), load_autoencoder())
+
+
+@pytest.fixture(scope="module")
+def encoder_b(encoder_a):
+    return replace(encoder_a, instance=1)
+
+
+@pytest.fixture(scope="module")
+def index(text, encoder_a):
+    return LatentIndex(text, encoder_a, k=5)
 
 
 def test_a_number_finds_that_latent(index):
@@ -33,13 +45,13 @@ def test_a_number_finds_that_latent(index):
     assert index.search("99999") == [] or 17 not in index.search("99999")
 
 
-def test_a_word_finds_latents_that_fire_on_it(index, bundled):
+def test_a_word_finds_latents_that_fire_on_it(index, text, encoder_a):
     found = index.search(" return")
     assert found
     assert index.words[found[0]][" return"] >= 1
     counts = [index.words[latent][" return"] for latent in found]
     assert counts[0] == max(counts)
-    text, model, autoencoder = bundled
+    model, autoencoder = encoder_a.model, encoder_a.autoencoder
     places = text.tokens == model.tokenizer.encode(" return", add_special_tokens=False)[0]
     _, cache = model.run_with_cache(text.tokens)
     h = cache["blocks.0.mlp.hook_post"][places]
@@ -54,9 +66,9 @@ def test_no_query_lists_the_most_frequent(index):
     assert str(found[0]) in index.describe(found[0])
 
 
-def test_static_form_is_the_panels(bundled, monkeypatch):
+def test_static_form_is_the_panels(text, encoder_a, monkeypatch):
     monkeypatch.setenv("COURSE_STATIC", "1")
-    shown = feature_browser(*bundled, start="17")
+    shown = feature_browser(text, encoder_a, start="17")
     assert isinstance(shown, HTML)
     assert "Latent 17" in shown.data
     assert len(shown.data) < 100_000
@@ -79,18 +91,17 @@ class Parts:
 
 
 @pytest.fixture
-def parts(bundled, monkeypatch, tmp_path):
+def parts(text, encoder_b, monkeypatch, tmp_path):
     monkeypatch.delenv("COURSE_STATIC", raising=False)
     monkeypatch.chdir(tmp_path)
-    return Parts(feature_browser(*bundled, instance=1, start="17"))
+    return Parts(feature_browser(text, encoder_b, start="17"))
 
 
-def test_your_own_text_lists_the_latents_that_fire_on_it(parts, bundled):
-    text, model, autoencoder = bundled
+def test_your_own_text_lists_the_latents_that_fire_on_it(parts, text, encoder_b):
     sentence = "def check(self):\n    raise ValueError"
     parts.own.value = sentence
-    largest = top_activations(text.tokens, model, autoencoder, 1, k=1).values[:, 0]
-    fired = firing_latents(sentence, model, autoencoder, 1, largest)
+    largest = top_activations(text.tokens, encoder_b, k=1).values[:, 0]
+    fired = firing_latents(sentence, encoder_b, largest)
     listed = [latent for _, latent in parts.choice.options]
     shares = fired.shares.amax(dim=0)
     torch.testing.assert_close(shares[listed], shares.topk(len(listed)).values, rtol=1e-4, atol=1e-4)
@@ -108,8 +119,8 @@ def test_your_own_text_lists_the_latents_that_fire_on_it(parts, bundled):
     assert parts.colored.value == ""
 
 
-def test_what_is_kept_has_a_name_in_a_file_and_on_the_page(parts, bundled, tmp_path):
-    text, model, autoencoder = bundled
+def test_what_is_kept_has_a_name_in_a_file_and_on_the_page(parts, text, encoder_a, tmp_path):
+    model, autoencoder = encoder_a.model, encoder_a.autoencoder
     parts.keep.click()
     assert "has no name yet" in parts.message.value
     assert not (tmp_path / FILE).exists()
@@ -132,21 +143,21 @@ def test_what_is_kept_has_a_name_in_a_file_and_on_the_page(parts, bundled, tmp_p
     assert KeptLatents(autoencoder, 1).names == {}
 
 
-def test_nothing_is_written_over_a_file_that_cannot_be_read(parts, bundled, tmp_path):
+def test_nothing_is_written_over_a_file_that_cannot_be_read(parts, encoder_a, tmp_path):
     (tmp_path / FILE).write_text("my notes")
     parts.name.value = "a name"
     parts.keep.click()
     assert "does not hold kept latents" in parts.message.value
     assert (tmp_path / FILE).read_text() == "my notes"
     with pytest.raises(ValueError, match="move it away"):
-        KeptLatents(bundled[2])
+        KeptLatents(encoder_a.autoencoder)
 
 
-def test_two_notebooks_keep_in_one_file(bundled, tmp_path):
-    one, other = (KeptLatents(bundled[2], path=tmp_path / FILE) for _ in range(2))
+def test_two_notebooks_keep_in_one_file(encoder_a, tmp_path):
+    one, other = (KeptLatents(encoder_a.autoencoder, path=tmp_path / FILE) for _ in range(2))
     one.keep(3, "three")
     other.keep(5, " five ")
-    assert KeptLatents(bundled[2], path=tmp_path / FILE).names == {3: "three", 5: "five"}
+    assert KeptLatents(encoder_a.autoencoder, path=tmp_path / FILE).names == {3: "three", 5: "five"}
     one.drop(4)
     assert one.names == {3: "three", 5: "five"}
 
@@ -166,6 +177,6 @@ def test_the_widget_searches_and_shows(parts):
     assert f'title="latent {second}"' in view.value
 
 
-def test_a_start_that_finds_nothing(bundled):
+def test_a_start_that_finds_nothing(text, encoder_a):
     with pytest.raises(ValueError, match="start with another"):
-        feature_browser(*bundled, start="no such word zzz")
+        feature_browser(text, encoder_a, start="no such word zzz")

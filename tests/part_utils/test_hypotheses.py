@@ -17,6 +17,7 @@ from part_utils.hypotheses import (
 )
 from part_utils.interpretation import feature_activations
 from part_utils.language_models import load_autoencoder, load_language_model, load_latent_names
+from part_utils.model_with_autoencoder import ModelWithAutoencoder
 from part_utils.texts import first_rows, load_tokens, words_of
 
 
@@ -55,12 +56,13 @@ def test_line_so_far() -> None:
 
 
 def test_record_feature() -> None:
-    model, autoencoder = load_language_model(), load_autoencoder()
-    feature = record_feature(3, model, autoencoder, instance=1, rows=3)
+    model = load_language_model()
+    encoder_b = ModelWithAutoencoder(model, load_autoencoder(), instance=1)
+    feature = record_feature(3, encoder_b, rows=3)
     assert (feature.feature_idx, feature.instance) == (3, 1)
     for recorded, split in ((feature.found_on, "train"), (feature.held_out, "held_out")):
         text = first_rows(load_tokens(split), 3)
-        assert torch.equal(recorded.acts, feature_activations(text.tokens, model, autoencoder, 3, 1))
+        assert torch.equal(recorded.acts, feature_activations(text.tokens, encoder_b, 3))
         assert (recorded.words, recorded.labels) == words_of(text, model.tokenizer)
         assert "".join(recorded.words[1]) == model.tokenizer.decode(text.tokens[1].tolist())
         assert recorded.labels[2][0] == text.label_names[int(text.labels[2, 0])]
@@ -77,7 +79,8 @@ def test_a_planted_latent_is_found_by_its_rule() -> None:
         few.b_enc.copy_(both.b_enc[:, chosen])
         few.b_dec.copy_(both.b_dec)
     detective = FeatureDetective()
-    found = latents_for_rules([detective.case_1, lambda context, label: False], model, few, rows=200)
+    subject = ModelWithAutoencoder(model, few)
+    found = latents_for_rules([detective.case_1, lambda context, label: False], subject, rows=200)
     assert found[0][0] == 0
     assert found[0][1] > 0.5
     assert found[1][1] == 0

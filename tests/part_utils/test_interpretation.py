@@ -17,6 +17,7 @@ from part_utils.interpretation import (
     match_between_autoencoders,
     neuron_in_feature_basis,
 )
+from part_utils.model_with_autoencoder import ModelWithAutoencoder
 from tests.small_language_model import CFG, small_autoencoder, small_tokens
 
 
@@ -62,12 +63,9 @@ def test_feature_activations(
     model: TransformerBridge, tokens: torch.Tensor, autoencoder: AutoEncoder
 ) -> None:
     expected = all_acts(model, tokens, autoencoder)[:, :, 1]
-    torch.testing.assert_close(
-        feature_activations(tokens, model, autoencoder, 4, 1, batch_rows=5), expected[..., 4]
-    )
-    torch.testing.assert_close(
-        feature_activations(tokens, model, autoencoder, [4, 11], 1), expected[..., [4, 11]]
-    )
+    encoder_b = ModelWithAutoencoder(model, autoencoder, instance=1)
+    torch.testing.assert_close(feature_activations(tokens, encoder_b, 4, batch_rows=5), expected[..., 4])
+    torch.testing.assert_close(feature_activations(tokens, encoder_b, [4, 11]), expected[..., [4, 11]])
 
 
 def test_ablation_takes_away_one_latent_and_nothing_else(

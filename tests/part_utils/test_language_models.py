@@ -22,6 +22,7 @@ from part_utils.language_models import (
     load_latent_names,
     load_topk_autoencoder,
 )
+from part_utils.model_with_autoencoder import ModelWithAutoencoder
 from part_utils.published import GELU_1L, GELU_1L_AUTOENCODERS, bridge_state_dict, legacy_state_dict
 from part_utils.texts import TokenizedText, in_tokens_of, load_tokens
 
@@ -379,11 +380,10 @@ def test_another_name_is_all_that_changes(stand_in: torch.Tensor, bundled) -> No
     assert here.loss_clean < there.loss_clean < 1.2 * here.loss_clean
     assert there.fvu == pytest.approx(here.fvu, rel=0.2)
     assert there.recovered == pytest.approx(here.recovered, abs=0.02)
-    ((latent, f1),) = latents_for_rules(
-        [lambda context, label: context[-1] == " self"], model, autoencoder, rows=32
-    )
+    subject = ModelWithAutoencoder(model, autoencoder)
+    ((latent, f1),) = latents_for_rules([lambda context, label: context[-1] == " self"], subject, rows=32)
     assert f1 > 0.3
-    feature = record_feature(latent, model, autoencoder, rows=8)
+    feature = record_feature(latent, subject, rows=8)
     assert feature.found_on.acts.shape == feature.held_out.acts.shape == (8, 128)
     page = make_dashboard([latent], model="gelu-1l", max_rows=12, progress=False).html()
     assert f"latent-{latent}" in page

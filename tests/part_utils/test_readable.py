@@ -9,6 +9,7 @@ from transformer_lens.model_bridge import TransformerBridge
 from part_utils.autoencoder import AutoEncoder
 from part_utils.baselines import neuron_copies
 from part_utils.interpretation import feature_activations, feature_in_neuron_basis, feature_logit_effect
+from part_utils.model_with_autoencoder import ModelWithAutoencoder
 from part_utils.readable import (
     candidates,
     common_followers,
@@ -71,14 +72,14 @@ def test_a_latent_that_fires_only_at_the_ends_of_rows_has_no_followers() -> None
 def test_reading(
     model: TransformerBridge, tokens: torch.Tensor, autoencoder: AutoEncoder, instance: int
 ) -> None:
-    latents = torch.tensor([2, 11, 17])
-    effects = logit_effects(model, autoencoder, latents, instance)
-    fired = times_fired(tokens, model, autoencoder, instance, batch_rows=5)
-    read = read_latents(tokens, model, autoencoder, latents, instance, n_followers=5, n_favored=6)
+    subject, latents = ModelWithAutoencoder(model, autoencoder, instance), torch.tensor([2, 11, 17])
+    effects = logit_effects(subject, latents)
+    fired = times_fired(tokens, subject, batch_rows=5)
+    read = read_latents(tokens, subject, latents, n_followers=5, n_favored=6)
     for index, latent in enumerate(latents.tolist()):
         found = feature_logit_effect(model, autoencoder, latent, instance, k=6)
         torch.testing.assert_close(effects[index], found.effect, atol=1e-5, rtol=1e-4)
-        acts = feature_activations(tokens, model, autoencoder, latent, instance)
+        acts = feature_activations(tokens, subject, latent)
         assert read[index].fired == int((acts > 0).sum()) == int(fired[latent])
         assert read[index].followers == common_followers(acts, tokens, 5).tolist()
         assert set(read[index].favored) == set(read[index].followers) & set(found.top.tolist())
@@ -89,18 +90,19 @@ def test_candidates_meet_every_condition(
 ) -> None:
     with torch.no_grad():
         autoencoder.W_dec[1, :5] = torch.eye(14)[:5]
-    all_of_them = candidates(tokens, model, autoencoder, 1, min_fired=1, min_favored=0, min_agreement=-1)
-    fired = times_fired(tokens, model, autoencoder, 1)
+    encoder_b = ModelWithAutoencoder(model, autoencoder, instance=1)
+    all_of_them = candidates(tokens, encoder_b, min_fired=1, min_favored=0, min_agreement=-1)
+    fired = times_fired(tokens, encoder_b)
     expected = (fired > 0) & ~neuron_copies(autoencoder)[1]
     assert {one.read.latent for one in all_of_them} == set(expected.nonzero().flatten().tolist())
     for one in all_of_them:
         share = feature_in_neuron_basis(autoencoder, one.read.latent, 1).share.max().item()
         assert one.largest_neuron == pytest.approx(share, rel=1e-4)
-        acts = feature_activations(tokens, model, autoencoder, one.read.latent, 1)
+        acts = feature_activations(tokens, encoder_b, one.read.latent)
         on = Counter(tokens[acts > 0].tolist())
         assert one.word_share == pytest.approx(on.most_common(1)[0][1] / on.total())
         assert -1 <= one.agreement <= 1
-    few = candidates(tokens, model, autoencoder, 1, min_fired=20, min_favored=5, min_agreement=0.3)
+    few = candidates(tokens, encoder_b, min_fired=20, min_favored=5, min_agreement=0.3)
     assert {one.read.latent for one in few} == {
         one.read.latent
         for one in all_of_them

@@ -535,15 +535,16 @@ def test_files_that_hold_no_rules(tmp_path: Path, source: str, said: str) -> Non
 def test_rules_are_scored_by_the_definition() -> None:
     from part_utils.hypotheses import record_feature, score_hypothesis
     from part_utils.language_models import load_autoencoder, load_language_model
+    from part_utils.model_with_autoencoder import ModelWithAutoencoder
     from pretraining.latent_rules import score_rules
 
-    model, autoencoder = load_language_model(), load_autoencoder()
+    encoder_a = ModelWithAutoencoder(load_language_model(), load_autoencoder())
 
     def rule(context: list[str], label: str) -> bool:
         return context[-1].strip() == ">>>"
 
-    found = score_rules({2480: rule}, model, autoencoder, rows=20)
-    feature = record_feature(2480, model, autoencoder, rows=20)
+    found = score_rules({2480: rule}, encoder_a, rows=20)
+    feature = record_feature(2480, encoder_a, rows=20)
     assert found == {2480: score_hypothesis(rule, feature)}
     with pytest.raises(ValueError, match="There is no latent 4096"):
-        score_rules({4096: rule}, model, autoencoder, rows=1)
+        score_rules({4096: rule}, encoder_a, rows=1)

@@ -6,6 +6,7 @@ from einops import einsum
 
 from part_utils.activations import MLP_HOOK, get_activations
 from part_utils.interpretation import feature_activations, highest_activating_tokens
+from part_utils.model_with_autoencoder import ModelWithAutoencoder
 from tests.mutants import equivalent, mutant, variant
 
 
@@ -149,7 +150,7 @@ def two_by_k(*args):
 
 @mutant("5.1", says="fewer than `k` tokens")
 def k_larger_than_the_text(tokens, model, ae, f, i=0, k=10, batch_rows=32):
-    acts = feature_activations(tokens, model, ae, f, i, batch_rows)
+    acts = feature_activations(tokens, ModelWithAutoencoder(model, ae, i), f, batch_rows)
     values, at = acts.flatten().topk(k)
     return torch.stack([at // tokens.shape[1], at % tokens.shape[1]], dim=1), values
 
@@ -189,7 +190,7 @@ def ascending(*args):
 @mutant("5.1", says="each row gives only its best token")
 @torch.no_grad()
 def best_of_each_row(tokens, model, ae, f, i=0, k=10, batch_rows=32):
-    best = feature_activations(tokens, model, ae, f, i, batch_rows).max(dim=1)
+    best = feature_activations(tokens, ModelWithAutoencoder(model, ae, i), f, batch_rows).max(dim=1)
     values, rows = best.values.topk(min(k, len(tokens)))
     return torch.stack([rows, best.indices[rows]], dim=1), values
 
@@ -223,7 +224,7 @@ def a_row_at_a_time(tokens, model, ae, f, i=0, k=10, batch_rows=32):
 
 @variant("5.1")
 def library_helper_then_topk(tokens, model, ae, f, i=0, k=10, batch_rows=32):
-    acts = feature_activations(tokens, model, ae, f, i, batch_rows)
+    acts = feature_activations(tokens, ModelWithAutoencoder(model, ae, i), f, batch_rows)
     best = acts.flatten().topk(min(k, acts.numel()))
     indices = np.stack(np.unravel_index(best.indices.numpy(), tuple(acts.shape)), axis=-1)
     return torch.from_numpy(indices), best.values

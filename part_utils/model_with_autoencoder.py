@@ -1,0 +1,77 @@
+"""A language model and one sparse autoencoder on its MLP, handed around as one thing."""
+
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from part_utils.autoencoder import AutoEncoder
+from part_utils.evaluation import encode
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class ModelWithAutoencoder:
+    """A language model, with one instance of an autoencoder on its MLP.
+
+    Raises:
+        ValueError: the autoencoder has no such instance.
+    """
+
+    model: "TransformerBridge"
+    autoencoder: AutoEncoder
+    instance: int = 0
+    """Which of the autoencoder's instances: 0 is encoder-A, 1 is encoder-B."""
+
+    def __post_init__(self) -> None:
+        n_instances = self.autoencoder.cfg.n_instances
+        if not 0 <= self.instance < n_instances:
+            raise ValueError(f"There is no instance {self.instance}: choose one from 0 to {n_instances - 1}.")
+
+    @property
+    def n_latents(self) -> int:
+        """How many latents there are."""
+        return self.autoencoder.cfg.n_hidden_ae
+
+    @property
+    def directions(self) -> Float[Tensor, "n_hidden_ae n_input_ae"]:
+        """Every latent's direction: its row of the decoder, at unit length."""
+        return self.autoencoder.normalize_and_return_W_dec()[self.instance]
+
+    def encode(
+        self, h: Float[Tensor, "batch seq d_mlp"], latents: Int[Tensor, "n"] | list[int] | None = None
+    ) -> Float[Tensor, "tokens n"]:
+        """Return the activations of some latents, or of all, on the MLP's activations."""
+        return encode(h, self.autoencoder, self.instance, latents)
+
+
+def also_in_parts(function: Callable[P, R], instance_last: bool = False) -> Callable[P, R]:
+    """Let a function that takes a `subject` be called as notebooks of the first release call it.
+
+    There `model` and `autoencoder` stand where the subject does. `instance` comes behind what must be given, or last.
+    """
+    parameters = inspect.signature(function).parameters
+    needed = [name for name, parameter in parameters.items() if parameter.default is inspect.Parameter.empty]
+    optional = [name for name in parameters if name not in needed]
+    optional.insert(len(optional) if instance_last else 0, "instance")
+    at = needed.index("subject")
+    names = [*needed[:at], "model", "autoencoder", *needed[at + 1 :], *optional]
+
+    @functools.wraps(function)
+    def called(*args: Any, **kwargs: Any) -> R:
+        given = dict(zip(names, args, strict=False)) | kwargs
+        if isinstance(given.get("autoencoder"), AutoEncoder):
+            parts = given.pop("model"), given.pop("autoencoder"), given.pop("instance", 0)
+            args, kwargs = (), {**given, "subject": ModelWithAutoencoder(*parts)}
+        return function(*args, **kwargs)
+
+    return called
