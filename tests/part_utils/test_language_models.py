@@ -8,13 +8,15 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast
+from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from coursekit.checking import fixtures
 from part_utils import bundled_files
 from part_utils.activations import MLP_HOOK, get_activations
+from part_utils.autoencoder import AutoEncoder, AutoEncoderConfig
 from part_utils.dashboard import make_dashboard
 from part_utils.evaluation import evaluate
+from part_utils.formats.recognize import save
 from part_utils.hypotheses import latents_for_rules, record_feature
 from part_utils.language_models import (
     load_autoencoder,
@@ -121,7 +123,9 @@ def test_one_run_is_one_instance_of_both() -> None:
 
 
 def test_clear_errors_for_unknown_names() -> None:
-    with pytest.raises(ValueError, match='choose "bundled" or "gelu-1l"'):
+    with pytest.raises(
+        ValueError, match='choose "bundled", "smollm2" or "gelu-1l", or one on the Hugging Face hub'
+    ):
         load_language_model("gpt-7")
     with pytest.raises(ValueError, match='choose "bundled" or "gelu-1l"'):
         load_autoencoder("gpt-7")
@@ -292,6 +296,43 @@ def test_without_a_network_the_error_says_what_to_use(hub: Path) -> None:
         load_language_model("gelu-1l")
     with pytest.raises(ConnectionError, match=r"use load_autoencoder\(\), which needs none"):
         load_autoencoder("gelu-1l", run=2)
+
+
+@pytest.mark.parametrize("name", ["gpt2", "EleutherAI/pythia-70m"])
+def test_other_models_are_looked_for_on_the_hub(hub: Path, name: str) -> None:
+    with pytest.raises(ConnectionError, match=rf'{name} could not .* use load_language_model\("smollm2"\)'):
+        load_language_model(name)
+
+
+def test_a_model_and_an_autoencoder_from_the_hub_by_name(hub: Path, tmp_path: Path) -> None:
+    def write_model(folder: Path) -> None:
+        vocabulary = Tokenizer(models.WordLevel({f"w{i}": i for i in range(D_VOCAB)}, unk_token="w0"))
+        PreTrainedTokenizerFast(tokenizer_object=vocabulary, bos_token="w1").save_pretrained(folder)
+        sizes = {
+            "n_embd": D_MODEL,
+            "n_head": HEADS,
+            "n_layer": 2,
+            "n_positions": N_CTX,
+            "vocab_size": D_VOCAB,
+        }
+        GPT2LMHeadModel(GPT2Config(**sizes)).save_pretrained(folder)
+
+    cached(hub, "some-lab/two-layers", write_model)
+    model = load_language_model("some-lab/two-layers")
+    assert model(torch.tensor([[1, 4, 7]])).shape == (1, 3, D_VOCAB)
+    mine = AutoEncoder(AutoEncoderConfig(1, D_MODEL, 30))
+    cached(
+        hub,
+        "some-lab/autoencoders",
+        lambda folder: save(mine, "sae_lens", folder / "blocks.1.hook_resid_post", 0),
+    )
+    h = torch.randn(5, 1, D_MODEL, generator=torch.Generator().manual_seed(0))
+    theirs = load_autoencoder("some-lab/autoencoders/blocks.1.hook_resid_post")
+    torch.testing.assert_close(theirs(h).h_reconstructed, mine(h).h_reconstructed)
+    with pytest.raises(ConnectionError, match="or use a file or folder that exists"):
+        load_autoencoder("some-lab/nothing")
+    with pytest.raises(ValueError, match="There is no autoencoder"):
+        load_autoencoder("runs/mine.safetensors")
 
 
 def test_weights_on_disk_are_half_precision() -> None:
