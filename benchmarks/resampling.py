@@ -19,7 +19,8 @@ from typing import Any
 import torch
 
 from part_utils.recovery import RESAMPLING, train_and_measure
-from part_utils.toy_model import ToyModel, ToyModelConfig, cosine_similarities
+from part_utils.toy_geometry import cosine_similarities
+from part_utils.toy_model import ToyModel, ToyModelConfig
 from part_utils.training import constant_lr, cosine_decay_lr
 
 REGIMES: dict[str, dict[str, Any]] = {

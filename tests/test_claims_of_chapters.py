@@ -11,7 +11,8 @@ from part_utils.matching import living_rows, match_features, share_recovered
 from part_utils.phase_diagram import feature_states, measure_phases, sweep_settings, theoretical_phases
 from part_utils.resampling import dead_neurons, dead_share
 from part_utils.shrinkage import measure_shrinkage, predicted_shortfall
-from part_utils.toy_model import ToyModel, ToyModelConfig, compute_dimensionality, cosine_similarities
+from part_utils.toy_geometry import compute_dimensionality, cosine_similarities
+from part_utils.toy_model import ToyModel, ToyModelConfig
 from part_utils.training import constant_lr, cosine_decay_lr
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from part_utils.palette import COLORS, DIVERGING, FAINT, GRAY
 from part_utils.plots.theme import MAX_WIDTH, SEQUENTIAL, rounded, styled, with_alt
 from part_utils.shapes import check_shapes
-from part_utils.toy_model import compute_dimensionality, cosine_similarities
+from part_utils.toy_geometry import compute_dimensionality, cosine_similarities
 from part_utils.training import TrainingLog
 
 # The shares that features have in the polytopes of Elhage et al. 2022, with the name of the polytope.

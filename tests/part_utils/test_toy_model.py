@@ -7,14 +7,12 @@ from torch import Tensor
 
 from part_utils.double_descent import sparse_datapoints, train_on_fixed_data
 from part_utils.fast.toy_model import draw_features, loss_and_gradients
+from part_utils.toy_geometry import compute_dimensionality, cosine_similarities, hidden_for_datapoints
 from part_utils.toy_model import (
     NeuronComputationModel,
     NeuronModel,
     ToyModel,
     ToyModelConfig,
-    compute_dimensionality,
-    cosine_similarities,
-    hidden_for_datapoints,
 )
 from part_utils.training import linear_lr
 

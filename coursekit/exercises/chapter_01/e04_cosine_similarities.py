@@ -12,7 +12,7 @@ from coursekit.exercises.chapter_01.toy_models import gram_matrix, random_column
 
 @exercise(
     id="1.4",
-    reference="toy_model.cosine_similarities",
+    reference="toy_geometry.cosine_similarities",
     difficulty=2,
     importance=4,
     minutes=10,

@@ -12,7 +12,7 @@ from coursekit.exercises.chapter_01.toy_models import gram_matrix, random_column
 
 @exercise(
     id="1.9",
-    reference="toy_model.compute_dimensionality",
+    reference="toy_geometry.compute_dimensionality",
     difficulty=3,
     importance=3,
     minutes=15,
