@@ -1,12 +1,15 @@
 """Draws the diagrams of chapters 0, 1 and 4 as SVG: `python images/make_diagrams.py`.
 
-Only the standard library is needed. The colors are Okabe and Ito's, which color-blind readers can tell apart.
+Beside the standard library only the course's palette is needed.
 """
 
 from pathlib import Path
 
+from part_utils.palette import BLUE, GREEN
+from part_utils.palette import VERMILION as ORANGE
+
 HERE = Path(__file__).parent
-INK, GRAY, BLUE, ORANGE, GREEN, PALE = "#222222", "#777777", "#0072B2", "#D55E00", "#009E73", "#F2F2F2"
+INK, GRAY, PALE = "#222222", "#777777", "#F2F2F2"
 FONT = 'font-family="Helvetica, Arial, sans-serif"'
 
 
@@ -162,7 +165,7 @@ def batched_product() -> None:
 
 def bottleneck() -> None:
     """The toy model: five features, two hidden dimensions, five outputs, and one feature's way through."""
-    orange = "#D55E00"
+    orange = ORANGE
     top, step = 70, 40
     inputs = [(90, top + step * i) for i in range(5)]
     hidden = [(330, top + step * 1.25), (330, top + step * 2.75)]

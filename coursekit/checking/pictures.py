@@ -17,11 +17,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from part_utils import palette
+from part_utils.palette import rgb
+
 Texts = Sequence[Sequence[tuple[str, float]]]
 """Lines of tokens, each with a number."""
 
 LARGEST_SIDE = 48
-BLUE, ORANGE, GRAY = (0, 114, 178), (230, 159, 0), (136, 136, 136)
+BLUE, ORANGE, GRAY = (rgb(color) for color in (palette.BLUE, palette.ORANGE, palette.LIGHT_GRAY))
 
 
 def side_by_side(
@@ -117,7 +120,7 @@ def _are_arrows(values: Tensor) -> bool:
 
 def _arrows(vectors: Tensor, scale: float) -> str:
     """Vectors in the plane, each with its number at its end. Those that are far too long end at the edge."""
-    parts = ['<circle cx="0" cy="0" r="1" fill="none" stroke="#888" stroke-width=".01"/>']
+    parts = [f'<circle cx="0" cy="0" r="1" fill="none" stroke="{palette.LIGHT_GRAY}" stroke-width=".01"/>']
     for number, vector in enumerate(vectors[:LARGEST_SIDE]):
         x, y = (max(-1.3, min(1.3, value / scale)) for value in torch.nan_to_num(vector, nan=0.0).tolist())
         parts.append(
@@ -133,7 +136,7 @@ def _bars(values: Tensor, scale: float, below_zero: bool) -> str:
     """One bar for each value, upward where it is positive."""
     shown = torch.nan_to_num(values[:LARGEST_SIDE], nan=0.0).clamp(-1.2 * scale, 1.2 * scale) / scale
     lowest = 1.2 if below_zero else 0.05
-    parts = [f'<path d="M0 0H{len(shown)}" stroke="#888" stroke-width=".02"/>']
+    parts = [f'<path d="M0 0H{len(shown)}" stroke="{palette.LIGHT_GRAY}" stroke-width=".02"/>']
     for number, value in enumerate(shown.tolist()):
         color = _hex(ORANGE if value >= 0 else BLUE)
         parts.append(
@@ -162,7 +165,7 @@ def _heat_map(values: Tensor, scale: float, positive: tuple[int, int, int] = ORA
     data = base64.b64encode(_png(columns, rows, bytes(pixels))).decode()
     return (
         f'<img alt="ALT" src="data:image/png;base64,{data}" width="{side * columns}" height="{side * rows}" '
-        'style="image-rendering:pixelated;border:1px solid #888;margin:0">'
+        f'style="image-rendering:pixelated;border:1px solid {palette.LIGHT_GRAY};margin:0">'
     )
 
 

@@ -15,6 +15,7 @@ from coursekit.catalogue import Chapter
 from coursekit.checking.results import CheckResult
 from coursekit.grading.grade import Graded
 from coursekit.grading.gradebook import Marks
+from part_utils import palette
 from part_utils.files import write_atomically
 
 _PAGE = """<!doctype html>
@@ -30,7 +31,7 @@ body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 46rem; margin: 2rem aut
 h1 {{ font-size: 1.6rem; line-height: 1.25; }}
 pre {{ white-space: pre-wrap; overflow-wrap: anywhere; }}
 div div {{ display: flow-root; }}
-.by-hand {{ font-size: 14px; margin: .2em 0; padding: .4em .9em; border-left: 4px solid #0072B2; }}
+.by-hand {{ font-size: 14px; margin: .2em 0; padding: .4em .9em; border-left: 4px solid {blue}; }}
 </style>
 </head>
 <body>
@@ -54,6 +55,7 @@ def feedback(graded: Graded, chapter: Chapter, marks: Marks | None = None) -> st
             body += [result.html(), by_hand]
     full_name = f"{marks.first_name} {marks.last_name}".strip() if marks else ""
     return _PAGE.format(
+        blue=palette.BLUE,
         title=html.escape(f"Chapter {int(chapter.number)} · {chapter.title}"),
         student=html.escape(f"{full_name} ({graded.student})" if full_name else graded.student),
         points=marks.score if marks else graded.points,

@@ -18,6 +18,7 @@ from typing import Any
 
 from coursekit.errors import CourseError
 from coursekit.notebooks.reading import joined, read_notebook
+from part_utils.palette import page_colors
 
 GENERATOR = "course page"
 PLOTLY = "application/vnd.plotly.v1+json"
@@ -97,7 +98,7 @@ def page_html(path: Path) -> str:
         policy=_NOTHING_OUTSIDE,
         generator=GENERATOR,
         title=html.escape(re.sub(r"[*_`$]", "", heading[1]) if heading else path.stem),
-        style=_read("page.css") + _code_style(),
+        style=page_colors(":root") + _read("page.css") + _code_style(),
         body=body,
         script=script,
     )

@@ -13,7 +13,7 @@ from part_utils.dashboard.statistics import (
     LatentStatistics,
     SimilarLatent,
 )
-from part_utils.palette import BLUE, GREEN, ORANGE, SKY, VERMILION, rgb
+from part_utils.palette import GREEN, SKY, VERMILION, page_colors, rgb
 from part_utils.plots.text import HIDDEN
 
 STATIC = Path(__file__).parent / "static"
@@ -27,9 +27,9 @@ VISIBLE = HIDDEN | str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "\n": 
 def panel_css() -> str:
     """Return the style of what `latent_panel_html` returns; it touches nothing outside `.latent`."""
     style = Template((STATIC / "panels.css").read_text(encoding="utf-8"))
-    colors = {"blue": BLUE, "sky": SKY, "orange": ORANGE, "vermilion": VERMILION, "green": GREEN}
+    colors = {"sky": SKY, "vermilion": VERMILION, "green": GREEN}
     channels = {f"{name}_rgb": " ".join(map(str, rgb(color))) for name, color in colors.items()}
-    return style.substitute(colors, **channels)
+    return page_colors(".latent, .dash") + style.substitute(channels)
 
 
 def framed(page: str, title: str, instead: str = "") -> str:
