@@ -1,4 +1,4 @@
-"""Exercises 8.1 to 8.6: one place in a model of many blocks, read, rebuilt and steered.
+"""One place in a model of many blocks: read, rebuilt and steered.
 
 A *sink* is a position at which the residual stream is many times as long as elsewhere: a massive activation (Sun et al.
 2024, "Massive activations in large language models"). In SmolLM2 these are BOS, wherever it stands, and a few tokens
@@ -54,6 +54,13 @@ def block_of(hook: str) -> int:
     return int(number)
 
 
+def check_hook(model: "TransformerBridge", hook: str) -> None:
+    """Raise a ValueError if a model has no such hook in a block."""
+    block_of(hook)
+    if hook not in model.hook_dict:
+        raise ValueError(f"The model has no hook {hook!r}; `model.hook_dict` lists those that it has.")
+
+
 @torch.no_grad()
 @check_shapes
 def collect(
@@ -79,14 +86,12 @@ def collect(
     Raises:
         ValueError: the model has no such hook in a block.
     """
-    last = block_of(hook)
-    if hook not in model.hook_dict:
-        raise ValueError(f"The model has no hook {hook!r}; `model.hook_dict` lists those that it has.")
+    check_hook(model, hook)
     if keep is None:
         keep = torch.ones_like(tokens, dtype=torch.bool)
     parts = []
     for rows, wanted in zip(tokens.split(batch_rows), keep.split(batch_rows), strict=True):
-        _, cache = model.run_with_cache(rows, names_filter=[hook], stop_at_layer=last + 1)
+        _, cache = model.run_with_cache(rows, names_filter=[hook], stop_at_layer=block_of(hook) + 1)
         parts.append(cache[hook][wanted])
     return torch.cat(parts)
 
@@ -214,3 +219,81 @@ def steering_effect(
         raise ValueError("Every word is in the prompt already; take other words or another prompt.")
     before, after, *by_chance = torch.stack([logits, steered, *random]).softmax(dim=-1)[:, new].sum(dim=-1)
     return SteeringEffect(before, after, torch.stack(by_chance))
+
+
+class PlaceEvaluation(NamedTuple):
+    """What `evaluate_place` returns. Sinks count in nothing, and are never replaced."""
+
+    kept: float
+    """Which share of all positions is no sink."""
+    fvu: float
+    l0: float
+    dead: float
+    """Which share of the latents fires nowhere in this text."""
+    loss_clean: float
+    """Cross-entropy in nats per token, as the model is."""
+    loss_mean_ablated: float
+    """With the mean activation in the place of each one."""
+    loss_rebuilt: float
+    """With reconstructions in the place of activations."""
+    recovered_from_mean: float
+    """(mean-ablated - rebuilt) / (mean-ablated - clean)."""
+
+
+@torch.no_grad()
+def evaluate_place(
+    model: "TransformerBridge",
+    tokens: Int[Tensor, "rows seq"],
+    hook: str,
+    autoencoder: AutoEncoder,
+    instance: int = 0,
+    batch_rows: int = 8,
+) -> PlaceEvaluation:
+    """Measure an autoencoder at one place of a model on a text of any length, a few rows at a time.
+
+    Args:
+        model: the model.
+        tokens: the text, which neither model nor autoencoder was trained on.
+        hook: the place.
+        autoencoder: the autoencoder.
+        instance: which of its instances.
+        batch_rows: rows at a time.
+    """
+    residual = f"blocks.{block_of(hook)}.hook_out"
+    norms = collect(model, tokens, residual, batch_rows=batch_rows).float().norm(dim=-1)
+    keep = (norms <= FACTOR * norms.median()).view(tokens.shape)
+    kept = collect(model, tokens, hook, keep, batch_rows).float()
+    mean = kept.double().mean(dim=0).float()
+    error, variance, fired, l0 = 0.0, 0.0, torch.zeros(autoencoder.cfg.n_hidden_ae), 0
+    for part in kept.split(2048):
+        acts = autoencoder.encode(part[:, None].expand(-1, autoencoder.cfg.n_instances, -1))
+        rebuilt = autoencoder.decode(acts)[:, instance]
+        error += (part - rebuilt).double().pow(2).sum().item()
+        variance += (part - mean).double().pow(2).sum().item()
+        fires = acts[:, instance] > 0
+        fired += fires.sum(dim=0)
+        l0 += int(fires.sum())
+    losses = torch.zeros(3, dtype=torch.float64)
+    for rows, wanted in zip(tokens.split(batch_rows), keep.split(batch_rows), strict=True):
+
+        def averaged(value: Tensor, hook: Any, wanted: Tensor = wanted) -> Tensor:
+            return torch.where(wanted[..., None], mean.to(value), value)
+
+        def rebuilt_at(value: Tensor, hook: Any, wanted: Tensor = wanted) -> Tensor:
+            return splice(value, hook, autoencoder, wanted, instance=instance)
+
+        for index, replace in enumerate((None, averaged, rebuilt_at)):
+            hooks: list[Any] = [(hook, replace)] if replace else []
+            loss = model.run_with_hooks(rows, return_type="loss", fwd_hooks=hooks)
+            losses[index] += loss.double().item() * len(rows)
+    clean, mean_ablated, reconstructed = (losses / len(tokens)).tolist()
+    return PlaceEvaluation(
+        kept=keep.double().mean().item(),
+        fvu=error / variance,
+        l0=l0 / len(kept),
+        dead=(fired == 0).double().mean().item(),
+        loss_clean=clean,
+        loss_mean_ablated=mean_ablated,
+        loss_rebuilt=reconstructed,
+        recovered_from_mean=(mean_ablated - reconstructed) / (mean_ablated - clean),
+    )

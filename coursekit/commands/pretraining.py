@@ -135,6 +135,11 @@ def train_lm_command(
 @app.command("train-sae")
 @sentences_for_errors
 def train_sae_command(
+    model: Annotated[
+        str | None,
+        typer.Option(help="Train at one place of this model instead, such as smollm2 (with --hook)."),
+    ] = None,
+    hook: Annotated[str, typer.Option(help="The place, with --model.")] = "blocks.11.hook_out",
     model_dir: Annotated[Path, typer.Option(help="What `course train-lm` wrote.")] = RUNS / "lm",
     corpus: Annotated[Path, typer.Option(help="What `course corpus` wrote.")] = RUNS / "corpus",
     run_dir: Annotated[Path, typer.Option(help="Checkpoints, logs and results.")] = RUNS / "sae",
@@ -171,6 +176,22 @@ def train_sae_command(
     from pretraining.run import Processes
     from pretraining.shipping import ship_autoencoders, write_manifest
 
+    if model is not None:
+        _train_at_a_place(
+            model,
+            hook,
+            run_dir / model / hook,
+            n_hidden_ae,
+            k,
+            batch_size,
+            topk_steps,
+            lr,
+            max_rows,
+            seed,
+            device,
+            progress,
+        )
+        return
     if instances not in ("A", "B", "AB", "BA"):
         raise ValueError(f"There are no instances {instances!r}: choose A, B or AB.")
     for letter in instances:
@@ -196,6 +217,53 @@ def train_sae_command(
     if install and processes.rank == 0:
         ship_autoencoders(run_dir, DATA)
         write_manifest(DATA)
+    processes.close()
+
+
+def _train_at_a_place(
+    name: str,
+    hook: str,
+    run_dir: Path,
+    n_hidden_ae: int,
+    k: int,
+    batch_size: int,
+    steps: int,
+    lr: float,
+    max_rows: int,
+    seed: int,
+    device: str,
+    progress: bool,
+) -> None:
+    """Train a TopK autoencoder on the bundled text as another model reads it."""
+    from part_utils.deep_models import check_hook, evaluate_place
+    from part_utils.language_models import load_language_model, load_tokens
+    from pretraining.deep_autoencoders import train_at
+    from pretraining.run import Processes, fastest_dtype
+
+    model = load_language_model(name, device, fastest_dtype(device))
+    check_hook(model, hook)
+    autoencoder = train_at(
+        model,
+        load_tokens("train", model).tokens[:max_rows],
+        hook,
+        run_dir,
+        n_hidden_ae=n_hidden_ae,
+        k=k,
+        batch_size=batch_size,
+        steps=steps,
+        lr=lr,
+        seed=seed,
+        device=device,
+        progress=progress,
+    )
+    processes = Processes(device)
+    if processes.rank == 0:
+        found = evaluate_place(model, load_tokens("held_out", model).tokens[:64], hook, autoencoder)
+        typer.echo(
+            f"held-out text without sinks: FVU {found.fvu:.3f}, L0 {found.l0:.1f}, dead {found.dead:.1%}, CE "
+            f"{found.loss_clean:.3f}, mean-ablated {found.loss_mean_ablated:.3f}, rebuilt {found.loss_rebuilt:.3f}: "
+            f"{found.recovered_from_mean:.1%} recovered"
+        )
     processes.close()
 
 
