@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from part_utils.autoencoder import AutoEncoder
+from part_utils.model_with_autoencoder import ModelWithAutoencoder
 from part_utils.shapes import check_shapes
 
 if TYPE_CHECKING:
@@ -242,23 +243,17 @@ class PlaceEvaluation(NamedTuple):
 
 @torch.no_grad()
 def evaluate_place(
-    model: "TransformerBridge",
-    tokens: Int[Tensor, "rows seq"],
-    hook: str,
-    autoencoder: AutoEncoder,
-    instance: int = 0,
-    batch_rows: int = 8,
+    subject: ModelWithAutoencoder, tokens: Int[Tensor, "rows seq"], hook: str, batch_rows: int = 8
 ) -> PlaceEvaluation:
     """Measure an autoencoder at one place of a model on a text of any length, a few rows at a time.
 
     Args:
-        model: the model.
-        tokens: the text, which neither model nor autoencoder was trained on.
+        subject: the model, and the autoencoder that was trained at the place.
+        tokens: the text, which the autoencoder was not trained on.
         hook: the place.
-        autoencoder: the autoencoder.
-        instance: which of its instances.
         batch_rows: rows at a time.
     """
+    model, autoencoder, instance = subject.model, subject.autoencoder, subject.instance
     residual = f"blocks.{block_of(hook)}.hook_out"
     norms = collect(model, tokens, residual, batch_rows=batch_rows).float().norm(dim=-1)
     keep = (norms <= FACTOR * norms.median()).view(tokens.shape)

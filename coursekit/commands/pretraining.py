@@ -237,6 +237,7 @@ def _train_at_a_place(
     """Train a TopK autoencoder on the bundled text as another model reads it."""
     from part_utils.deep_models import check_hook, evaluate_place
     from part_utils.language_models import load_language_model, load_tokens
+    from part_utils.model_with_autoencoder import ModelWithAutoencoder
     from pretraining.deep_autoencoders import train_at
     from pretraining.run import Processes, fastest_dtype
 
@@ -258,7 +259,8 @@ def _train_at_a_place(
     )
     processes = Processes(device)
     if processes.rank == 0:
-        found = evaluate_place(model, load_tokens("held_out", model).tokens[:64], hook, autoencoder)
+        held_out = load_tokens("held_out", model).tokens[:64]
+        found = evaluate_place(ModelWithAutoencoder(model, autoencoder), held_out, hook)
         typer.echo(
             f"held-out text without sinks: FVU {found.fvu:.3f}, L0 {found.l0:.1f}, dead {found.dead:.1%}, CE "
             f"{found.loss_clean:.3f}, mean-ablated {found.loss_mean_ablated:.3f}, rebuilt {found.loss_rebuilt:.3f}: "

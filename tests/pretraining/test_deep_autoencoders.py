@@ -11,6 +11,7 @@ from coursekit.commands import pretraining as commands
 from part_utils import deep_models, language_models
 from part_utils.deep_models import evaluate_place, splice
 from part_utils.formats.recognize import load
+from part_utils.model_with_autoencoder import ModelWithAutoencoder
 from part_utils.texts import TokenizedText
 from pretraining import deep_autoencoders
 from pretraining.deep_autoencoders import collect_without_sinks, longest, train_at
@@ -84,7 +85,7 @@ def test_trained_resumed_and_measured(model, tokens, tmp_path: Path) -> None:  #
     assert torch.equal(again.W_dec, trained.W_dec)
     with pytest.raises(ValueError, match="made with other settings"):
         train_at(model, tokens, PLACE, tmp_path, **{**settings, "k": 4})
-    found = evaluate_place(model, tokens, PLACE, trained)
+    found = evaluate_place(ModelWithAutoencoder(model, trained), tokens, PLACE)
     # Sinks are 71 of the 560 positions.
     assert found.kept == pytest.approx(1 - 71 / 560)
     assert found.l0 == pytest.approx(3, abs=0.05)
