@@ -24,13 +24,24 @@ if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
 
-def keep_neurons(
-    acts: Float[Tensor, "*tokens d_mlp"], mean: Float[Tensor, "d_mlp"], k: int
-) -> Float[Tensor, "*tokens d_mlp"]:
-    """Return activations of which, on every token, only the k neurons farthest from their mean are not at it."""
-    away = acts - mean
+def keep_largest_neurons(
+    h: Float[Tensor, "batch d_mlp"], mean: Float[Tensor, "d_mlp"], k: int
+) -> Float[Tensor, "batch d_mlp"]:
+    """Keep on every token the k neurons that are farthest from their mean, and put all others at their mean.
+
+    "Far" goes both ways, above the mean or below it. `h` itself is not changed.
+
+    Args:
+        h: activations, one row for each token (the axes in front of the last may be several).
+        mean: the mean of every neuron.
+        k: how many neurons of every token stay as they are.
+
+    Returns:
+        Activations of the same shape.
+    """
+    away = h - mean
     farthest = away.abs().topk(k, dim=-1).indices
-    return mean + torch.zeros_like(acts).scatter(-1, farthest, away.gather(-1, farthest))
+    return mean + torch.zeros_like(h).scatter(-1, farthest, away.gather(-1, farthest))
 
 
 def keep_components(
@@ -123,7 +134,7 @@ def compare_with_baselines(
         acts = get_activations(rows, model)
         for index, (kind, k) in enumerate(wanted):
             kept = (
-                keep_neurons(acts, mean, k)
+                keep_largest_neurons(acts, mean, k)
                 if kind == "neurons"
                 else keep_components(acts, mean, directions[:k])
             )

@@ -269,6 +269,46 @@ def _train_at_a_place(
     processes.close()
 
 
+@app.command("train-transcoder")
+@sentences_for_errors
+def train_transcoder_command(
+    run_dir: Annotated[Path, typer.Option(help="Checkpoint and log; a stopped run goes on from here.")] = RUNS
+    / "transcoder",
+    n_hidden: Annotated[int, typer.Option(min=1, help="Number of latents.")] = 1024,
+    k: Annotated[int, typer.Option(min=1, help="Latents that fire on each token.")] = 16,
+    skip: Annotated[bool, typer.Option(help="Whether there is a linear way around the latents.")] = True,
+    steps: Annotated[int, typer.Option(min=1, help="Number of steps.")] = 3_000,
+    batch_rows: Annotated[int, typer.Option(min=1, help="Rows of tokens in each step.")] = 32,
+    lr: Annotated[float, typer.Option(callback=positive, help="First learning rate.")] = 2e-3,
+    seed: Annotated[
+        int, typer.Option(min=0, max=LARGEST_SEED, help="Where everything random comes from.")
+    ] = 0,
+    rows: Annotated[int, typer.Option(min=1, help="Held-out rows to measure on.")] = 256,
+    progress: Progress = True,
+    install: Annotated[bool, typer.Option(help="Put it into part_utils/data.")] = False,
+) -> None:
+    """Train a transcoder of the bundled model's MLP on the bundled text, and measure it on held-out text."""
+    from part_utils.language_models import load_language_model, load_tokens
+    from part_utils.one_layer_model import from_bridge
+    from part_utils.transcoder import evaluate_transcoder, save_transcoder
+    from pretraining.shipping import write_manifest
+    from pretraining.transcoder import TranscoderTraining, train_transcoder
+
+    model = load_language_model()
+    cfg = TranscoderTraining(n_hidden, k, skip, steps, batch_rows, lr, seed)
+    transcoder = train_transcoder(
+        from_bridge(model), load_tokens("train").tokens, run_dir, cfg, progress=progress
+    )
+    found = evaluate_transcoder(load_tokens("held_out").tokens[:rows], model, transcoder)
+    typer.echo(
+        f"L0 {found.l0:.1f}   FVU {found.fvu:.3f}   dead {found.dead:.1%}   CE recovered {found.recovered:.1%} "
+        f"(clean {found.loss_clean:.3f}, transcoder {found.loss_transcoder:.3f}, mean {found.loss_mean_ablated:.3f})"
+    )
+    if install:
+        save_transcoder(transcoder, DATA / "transcoder.safetensors")
+        write_manifest(DATA)
+
+
 @app.command("evaluate")
 @sentences_for_errors
 def evaluate_command(

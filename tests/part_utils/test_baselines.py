@@ -11,7 +11,7 @@ from part_utils.autoencoder import AutoEncoder
 from part_utils.baselines import (
     compare_with_baselines,
     keep_components,
-    keep_neurons,
+    keep_largest_neurons,
     moments,
     neuron_copies,
 )
@@ -39,7 +39,7 @@ def test_farthest_neurons_on_both_sides_of_the_mean(seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     acts, mean = torch.randn(4, 3, 9, generator=generator), torch.randn(9, generator=generator)
     for k in (1, 4, 9):
-        kept = keep_neurons(acts, mean, k)
+        kept = keep_largest_neurons(acts, mean, k)
         for row, original in zip(kept.flatten(0, 1), acts.flatten(0, 1), strict=True):
             order = sorted(range(9), key=lambda i: -abs(float(original[i] - mean[i])))
             for place, neuron in enumerate(order):
@@ -85,7 +85,7 @@ def test_comparison(model: TransformerBridge, tokens: torch.Tensor, autoencoder:
         assert comparison.k == math.ceil(found.l0[i])
         V = torch.linalg.svd((acts - mean).flatten(0, 1), full_matrices=False).Vh[: comparison.k]
         expected = {
-            "neurons": keep_neurons(acts, mean, comparison.k),
+            "neurons": keep_largest_neurons(acts, mean, comparison.k),
             "components": keep_components(acts, mean, V),
         }
         for name, kept in expected.items():

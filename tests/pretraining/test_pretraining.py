@@ -548,3 +548,39 @@ def test_rules_are_scored_by_the_definition() -> None:
     assert found == {2480: score_hypothesis(rule, feature)}
     with pytest.raises(ValueError, match="There is no latent 4096"):
         score_rules({4096: rule}, encoder_a, rows=1)
+
+
+def test_a_transcoder_that_was_stopped_goes_on_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from part_utils.one_layer_model import LanguageModelConfig, OneLayerModel
+    from pretraining.transcoder import TranscoderTraining, train_transcoder
+
+    model = OneLayerModel(LanguageModelConfig(d_model=12, n_heads=2, d_mlp=16, d_vocab=31, n_ctx=8))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(std=0.5, generator=torch.Generator().manual_seed(parameter.numel()))
+    model.requires_grad_(False)
+    tokens = torch.randint(31, (64, 8), generator=torch.Generator().manual_seed(0))
+    cfg = TranscoderTraining(n_hidden=20, k=4, steps=30, batch_rows=8, lr=0.02)
+    whole = train_transcoder(model, tokens, tmp_path / "whole", cfg, progress=False)
+
+    class Stopped(Exception):
+        pass
+
+    def stop(*args: object, **kwargs: object) -> None:
+        raise Stopped
+
+    from pretraining import transcoder as module
+
+    saved = module.save_checkpoint
+    monkeypatch.setattr(module, "save_checkpoint", lambda *args: (saved(*args), stop()))
+    with pytest.raises(Stopped):
+        train_transcoder(model, tokens, tmp_path / "parts", cfg, checkpoint_every=10, progress=False)
+    monkeypatch.setattr(module, "save_checkpoint", saved)
+    again = train_transcoder(model, tokens, tmp_path / "parts", cfg, checkpoint_every=10, progress=False)
+    for name, value in whole.state_dict().items():
+        torch.testing.assert_close(again.state_dict()[name], value, rtol=0, atol=0)
+    log = [json.loads(line) for line in (tmp_path / "whole" / "log.jsonl").read_text().splitlines()]
+    # A loss of 1 is that of the mean output.
+    assert log[-1]["loss"] < 0.9
