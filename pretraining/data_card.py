@@ -61,20 +61,42 @@ def loss_lines(metrics: Mapping[str, Any]) -> list[str]:
 
 
 def measures_table(metrics: Mapping[str, Any]) -> list[str]:
-    """Return the measures of all autoencoders on held-out text."""
+    """Return the measures of both encoders on held-out text."""
+    found = metrics["autoencoders"]
     lines = [
-        "| autoencoder | FVU | L0 | CE recovered (zero ablation) | CE recovered (mean ablation) | dead | MSE "
+        "| | FVU | L0 | CE recovered (zero ablation) | CE recovered (mean ablation) | dead | MSE "
         "| largest error of a decoder row's norm |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for names, key in ((("encoder-A", "encoder-B"), "autoencoders"), (("TopK",), "autoencoder_topk")):
-        found = metrics[key]
-        for i, name in enumerate(names):
-            lines.append(
-                f"| {name} | {found['fvu'][i]:.4f} | {found['l0'][i]:.1f} | {found['recovered'][i]:.2%} "
-                f"| {found['recovered_from_mean'][i]:.2%} | {found['dead'][i]:.2%} | {found['mse'][i]:.5f} "
-                f"| {found['decoder_norm_error'][i]:.0e} |"
-            )
+    for i, letter in enumerate("AB"):
+        lines.append(
+            f"| encoder-{letter} | {found['fvu'][i]:.4f} | {found['l0'][i]:.1f} | {found['recovered'][i]:.2%} "
+            f"| {found['recovered_from_mean'][i]:.2%} | {found['dead'][i]:.2%} | {found['mse'][i]:.5f} "
+            f"| {found['decoder_norm_error'][i]:.0e} |"
+        )
+    return lines
+
+
+def baselines_table(metrics: Mapping[str, Any]) -> list[str]:
+    """Return what as many neurons and principal components keep, and how much of what fires copies neurons."""
+    lines = [
+        "| | FVU | CE recovered (zero ablation) | CE recovered (mean ablation) | gain over the neurons | copies of "
+        "neurons | of what fires |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    found = metrics["autoencoders"]
+    for i, letter in enumerate("AB"):
+        beside = found["beside"][i]
+        lines.append(
+            f"| encoder-{letter} | {found['fvu'][i]:.3f} | {found['recovered'][i]:.1%} "
+            f"| {found['recovered_from_mean'][i]:.1%} | {100 * beside['gain']:+.1f} points "
+            f"| {beside['n_copies']} latents | {beside['copies_share']:.0%} |"
+        )
+        lines += [
+            f"| {beside['k']} {name} | {beside[key]['fvu']:.3f} | {beside[key]['recovered']:.1%} "
+            f"| {beside[key]['recovered_from_mean']:.1%} | | | |"
+            for name, key in (("neurons", "neurons"), ("principal components", "components"))
+        ]
     return lines
 
 
@@ -108,6 +130,7 @@ def update_data_card(data: Path, naming_rows: int = 3200) -> None:
         "text": text_table(data),
         "loss": loss_lines(metrics),
         "measures": measures_table(metrics),
+        "baselines": baselines_table(metrics),
         "frequencies": ["```", *bars(rates), "```"],
         "latents": latents,
     }

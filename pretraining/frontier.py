@@ -25,10 +25,10 @@ from part_utils.frontier import FRONTIER, FrontierPoint, TrainingOfOnePoint, tra
 from part_utils.language_models import load_language_model
 from part_utils.texts import load_tokens
 
-L0S = (8, 16, 32, 64)
-L1_COEFFS = (0.0025, 0.0045, 0.007, 0.01, 0.015)
-GATE_COEFFS = (0.006, 0.008, 0.01, 0.012, 0.015)
-THRESHOLDS = (0.3, 0.6, 1.0, 1.4, 1.8)
+L0S = (4, 8, 16, 32)
+L1_COEFFS = (0.01, 0.02, 0.04, 0.08, 0.15)
+GATE_COEFFS = (0.012, 0.025, 0.05, 0.1, 0.2)
+THRESHOLDS = (0.3, 0.45, 0.6, 1.0, 1.4)
 SETTINGS: dict[str, tuple[float, ...]] = {
     "TopK": L0S,
     "BatchTopK": L0S,

@@ -14,7 +14,7 @@ from torch import Tensor
 from part_utils.baselines import Comparison, compare_with_baselines, neuron_copies
 from part_utils.evaluation import Evaluation, evaluate, log_frequency_histogram
 from part_utils.hypotheses import HypothesisScore, Rule
-from part_utils.language_models import load_autoencoder, load_language_model, load_topk_autoencoder
+from part_utils.language_models import load_autoencoder, load_language_model
 from part_utils.model_with_autoencoder import ModelWithAutoencoder
 from part_utils.readable import ReadLatent, candidates, random_latents, read_latents, times_fired
 from part_utils.texts import TokenizedText, load_tokens
@@ -24,6 +24,7 @@ from pretraining.latent_rules import load_rules, score_rules
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
+ENCODERS = "AB"
 KINDS = ("Wikipedia", "Austen", "Python", "django")
 CORE_KINDS = ("Wikipedia", "Python", "django")
 """The kinds of text whose loss together is comparable between corpora that hold them and more."""
@@ -76,54 +77,50 @@ def bars(rates: Float[Tensor, "n_hidden_ae"], n_bins: int = 24) -> list[str]:
     return lines
 
 
-def measures_table(evaluations: dict[str, Evaluation]) -> Table:
-    """Return the measures of all autoencoders, one row for each instance."""
-    table = Table("autoencoder", "FVU", "L0", "CE recovered", "from the mean", "dead", "MSE", "norm error")
-    for name, result in evaluations.items():
-        letters = "AB" if len(result.fvu) > 1 else " "
-        for i in range(len(result.fvu)):
-            table.add_row(
-                f"{name}{letters[i]}",
-                f"{result.fvu[i]:.4f}",
-                f"{result.l0[i]:.1f}",
-                f"{result.recovered[i]:.2%}",
-                f"{result.recovered_from_mean[i]:.2%}",
-                f"{result.dead[i]:.2%}",
-                f"{result.mse[i]:.5f}",
-                f"{result.decoder_norm_error[i]:.1e}",
-            )
+def measures_table(result: Evaluation) -> Table:
+    """Return the measures of encoder-A and encoder-B."""
+    table = Table("encoder", "FVU", "L0", "CE recovered", "from the mean", "dead", "MSE", "norm error")
+    for i, letter in enumerate(ENCODERS):
+        table.add_row(
+            letter,
+            f"{result.fvu[i]:.4f}",
+            f"{result.l0[i]:.1f}",
+            f"{result.recovered[i]:.2%}",
+            f"{result.recovered_from_mean[i]:.2%}",
+            f"{result.dead[i]:.2%}",
+            f"{result.mse[i]:.5f}",
+            f"{result.decoder_norm_error[i]:.1e}",
+        )
     return table
 
 
-def comparisons_table(evaluations: dict[str, Evaluation], comparisons: dict[str, list[Comparison]]) -> Table:
-    """Return what every autoencoder, as many neurons and as many principal components keep, and the neuron copies."""
+def comparisons_table(result: Evaluation, comparisons: list[Comparison]) -> Table:
+    """Return what each encoder, as many neurons and as many principal components keep, and the neuron copies."""
     table = Table(
         "", "L0", "FVU", "CE recovered", "from the mean", "gain over neurons", "copies", "of what fires"
     )
-    for name, result in evaluations.items():
-        letters = "AB" if len(result.fvu) > 1 else " "
-        for i, comparison in enumerate(comparisons[name]):
+    for i, (letter, comparison) in enumerate(zip(ENCODERS, comparisons, strict=True)):
+        table.add_row(
+            f"encoder-{letter}",
+            f"{result.l0[i]:.1f}",
+            f"{result.fvu[i]:.4f}",
+            f"{result.recovered[i]:.2%}",
+            f"{result.recovered_from_mean[i]:.2%}",
+            f"{100 * comparison.gain:+.1f} points",
+            f"{comparison.n_copies:,} latents",
+            f"{comparison.copies_share:.1%}",
+        )
+        for kind, baseline in (
+            ("neurons", comparison.neurons),
+            ("principal components", comparison.components),
+        ):
             table.add_row(
-                f"{name}{letters[i]}",
-                f"{result.l0[i]:.1f}",
-                f"{result.fvu[i]:.4f}",
-                f"{result.recovered[i]:.2%}",
-                f"{result.recovered_from_mean[i]:.2%}",
-                f"{100 * comparison.gain:+.1f} points",
-                f"{comparison.n_copies:,} latents",
-                f"{comparison.copies_share:.1%}",
+                f"  {comparison.k} {kind}",
+                str(comparison.k),
+                f"{baseline.fvu:.4f}",
+                f"{baseline.recovered:.2%}",
+                f"{baseline.recovered_from_mean:.2%}",
             )
-            for kind, baseline in (
-                ("neurons", comparison.neurons),
-                ("principal components", comparison.components),
-            ):
-                table.add_row(
-                    f"  {comparison.k} {kind}",
-                    str(comparison.k),
-                    f"{baseline.fvu:.4f}",
-                    f"{baseline.recovered:.2%}",
-                    f"{baseline.recovered_from_mean:.2%}",
-                )
     return table
 
 
@@ -150,16 +147,13 @@ def _words(tokens: list[int], model: "TransformerBridge") -> str:
     return " ".join(escape(repr(token_string(token, model.tokenizer))) for token in tokens)
 
 
-def print_candidates(
-    split: str, topk: bool, instance: int, max_rows: int | None, n: int, device: str
-) -> None:
+def print_candidates(split: str, instance: int, max_rows: int | None, n: int, device: str) -> None:
     """Print the latents that could stand for all: no copies, whose effect, followers and ablation agree."""
     console = _console()
     text = load_tokens(split)
     tokens = text.tokens[:max_rows].to(device)
     model = load_language_model(device=device)
-    autoencoder = load_topk_autoencoder(device=device) if topk else load_autoencoder(device=device)
-    found = candidates(tokens, ModelWithAutoencoder(model, autoencoder, instance))
+    found = candidates(tokens, ModelWithAutoencoder(model, load_autoencoder(device=device), instance))
     console.print(
         f"{len(found)} latents fire on {MIN_FIRED} or more of {tokens.numel():,} tokens, copy no neuron, favor 3 or "
         "more of their 10 most common followers among 20 tokens, and agree with their ablation."
@@ -234,76 +228,71 @@ def print_report(
             console.rule(f"{kind}: prompt, then completion")
             console.print(escape(text_of(prompt[1:], model.tokenizer)), style="dim", highlight=False)
             console.print(escape(complete(model, prompt)), highlight=False)
-    autoencoders = {"encoder-": load_autoencoder(device=device), "TopK": load_topk_autoencoder(device=device)}
-    evaluations = {name: evaluate(text.tokens, model, sae) for name, sae in autoencoders.items()}
-    first = evaluations["encoder-"]
+    autoencoder = load_autoencoder(device=device)
+    result = evaluate(text.tokens, model, autoencoder)
     console.print(
-        f"Mean squared activation {first.mean_squared_activation:.5f}; loss {first.loss_clean:.4f}, "
-        f"with zero ablation {first.loss_zero_ablated:.4f}, with mean ablation {first.loss_mean_ablated:.4f}"
+        f"Mean squared activation {result.mean_squared_activation:.5f}; loss {result.loss_clean:.4f}, "
+        f"with zero ablation {result.loss_zero_ablated:.4f}, with mean ablation {result.loss_mean_ablated:.4f}"
     )
-    console.print(measures_table(evaluations))
-    comparisons = {
-        name: compare_with_baselines(text.tokens, model, sae, evaluations[name])
-        for name, sae in autoencoders.items()
-    }
+    console.print(measures_table(result))
+    comparisons = compare_with_baselines(text.tokens, model, autoencoder, result)
     console.print(
         "Beside as many neurons (those farthest from their mean, the rest at it) and as many principal components. "
         "A latent copies a neuron that holds more than half of its row's squared length.",
-        comparisons_table(evaluations, comparisons),
+        comparisons_table(result, comparisons),
     )
-    for name, sae in autoencoders.items() if drawn else ():
-        for i in range(sae.cfg.n_instances):
-            read = _drawn_latents(text, ModelWithAutoencoder(model, sae, i), drawn, seed)
-            readable = sum(len(one.favored) >= MIN_FAVORED for one in read)
-            letter = "AB"[i] if sae.cfg.n_instances > 1 else ""
-            console.print(
-                f"{name}{letter}: of {len(read)} random latents that copy no neuron and fire on {MIN_FIRED} tokens, "
-                f"{readable} favor {MIN_FAVORED} or more of their 10 most common followers among 20 tokens."
-            )
-    if named:
-        print_scores(
-            console, named, score_rules(named, ModelWithAutoencoder(model, autoencoders["encoder-"]))
+    for i, letter in enumerate(ENCODERS) if drawn else ():
+        read = _drawn_latents(text, ModelWithAutoencoder(model, autoencoder, i), drawn, seed)
+        readable = sum(len(one.favored) >= MIN_FAVORED for one in read)
+        console.print(
+            f"encoder-{letter}: of {len(read)} random latents that copy no neuron and fire on {MIN_FIRED} tokens, "
+            f"{readable} favor {MIN_FAVORED} or more of their 10 most common followers among 20 tokens."
         )
+    if named:
+        print_scores(console, named, score_rules(named, ModelWithAutoencoder(model, autoencoder)))
     console.print("Firing rates of encoder-A:")
-    for line in bars(first.firing_rates[0]):
+    for line in bars(result.firing_rates[0]):
         console.print(line, highlight=False)
     if metrics is not None:
-        save_metrics(split, losses, evaluations, comparisons, metrics)
+        save_metrics(split, losses, result, comparisons, metrics)
     if figure is not None:
-        draw_histogram(evaluations, figure)
+        draw_histogram(result, figure)
 
 
 def save_metrics(
     split: str,
     losses: dict[str, dict[str, float]],
-    evaluations: dict[str, Evaluation],
-    comparisons: dict[str, list[Comparison]],
+    result: Evaluation,
+    comparisons: list[Comparison],
     path: Path,
 ) -> None:
     """Write all measures but the firing rates as JSON."""
-    first = evaluations["encoder-"]
-    result: dict[str, Any] = {"split": split, "loss_by_kind": losses, "loss_clean": first.loss_clean}
-    keys = ("autoencoders", "autoencoder_topk")
-    for key, evaluation, compared in zip(keys, evaluations.values(), comparisons.values(), strict=True):
-        result[key] = {name: value for name, value in evaluation._asdict().items() if name != "firing_rates"}
-        result[key]["beside"] = [
-            comparison._asdict()
-            | {"neurons": comparison.neurons._asdict(), "components": comparison.components._asdict()}
-            for comparison in compared
-        ]
-    path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    measures: dict[str, Any] = {
+        name: value for name, value in result._asdict().items() if name != "firing_rates"
+    }
+    measures["beside"] = [
+        comparison._asdict()
+        | {"neurons": comparison.neurons._asdict(), "components": comparison.components._asdict()}
+        for comparison in comparisons
+    ]
+    written = {
+        "split": split,
+        "loss_by_kind": losses,
+        "loss_clean": result.loss_clean,
+        "autoencoders": measures,
+    }
+    path.write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
 
 
-def draw_histogram(evaluations: dict[str, Evaluation], path: Path) -> None:
-    """Log-frequency histograms of all autoencoders as a picture."""
+def draw_histogram(result: Evaluation, path: Path) -> None:
+    """Log-frequency histograms of both encoders as a picture."""
     import plotly.graph_objects as go
 
     picture = go.Figure()
-    for name, result in evaluations.items():
-        for i, rates in enumerate(result.firing_rates):
-            counts, edges, n_dead = log_frequency_histogram(rates)
-            label = f"{name}{'AB'[i] if len(result.fvu) > 1 else ''} ({n_dead} dead)"
-            picture.add_scatter(x=(edges[:-1] + edges[1:]) / 2, y=counts, name=label, line_shape="hvh")
+    for letter, rates in zip(ENCODERS, result.firing_rates, strict=True):
+        counts, edges, n_dead = log_frequency_histogram(rates)
+        label = f"encoder-{letter} ({n_dead} dead)"
+        picture.add_scatter(x=(edges[:-1] + edges[1:]) / 2, y=counts, name=label, line_shape="hvh")
     picture.update_layout(
         template="simple_white",
         title="How often latents fire",

@@ -12,9 +12,11 @@ from typing import Any
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-from torch import Tensor
 
+from part_utils.autoencoder import AutoEncoderConfig
+from part_utils.formats.ours import save_autoencoder
 from part_utils.one_layer_model import LanguageModelConfig, bridge_name
+from part_utils.variants import JumpReLUAutoEncoder
 from pretraining.autoencoders import load_weights
 from pretraining.sparse_training import Weights
 
@@ -47,25 +49,27 @@ def ship_text(corpus: Path, data: Path, train_rows: int) -> None:
     shutil.copy(corpus / "corpus.json", data / "corpus.json")
 
 
-def stacked(parts: list[Weights]) -> dict[str, Tensor]:
-    """Return several autoencoders as the parameters of one `AutoEncoder`, in float16."""
-    tensors = {
-        "W_enc": torch.stack([part.encoder.mT for part in parts]),
-        "W_dec": torch.stack([part.decoder for part in parts]),
-        "b_enc": torch.stack([part.b_enc for part in parts]),
-        "b_dec": torch.stack([part.b_dec for part in parts]),
-    }
-    return {name: tensor.half().contiguous().cpu() for name, tensor in tensors.items()}
+def as_autoencoder(parts: list[Weights]) -> JumpReLUAutoEncoder:
+    """Return several autoencoders as the instances of one."""
+    cfg = AutoEncoderConfig(len(parts), parts[0].encoder.shape[1], parts[0].encoder.shape[0])
+    autoencoder = JumpReLUAutoEncoder(cfg)
+    autoencoder.load_state_dict(
+        {
+            "W_enc": torch.stack([part.encoder.mT for part in parts]),
+            "W_dec": torch.stack([part.decoder for part in parts]),
+            "b_enc": torch.stack([part.b_enc for part in parts]),
+            "b_dec": torch.stack([part.b_dec for part in parts]),
+            "threshold": torch.stack([part.threshold for part in parts]),
+        }
+    )
+    return autoencoder
 
 
 def ship_autoencoders(run_dir: Path, data: Path) -> None:
-    """Encoder-A and encoder-B in one file, and the TopK autoencoder that A was started from in another."""
+    """Write encoder-A and encoder-B as one file."""
     data.mkdir(parents=True, exist_ok=True)
-    parts = [load_weights(run_dir / f"refit_{instance}.safetensors") for instance in (0, 1)]
-    save_file(stacked(parts), data / "autoencoders.safetensors")
-    k = json.loads((run_dir / "topk_0.json").read_text(encoding="utf-8"))["k"]
-    topk = stacked([load_weights(run_dir / "topk_0.safetensors")])
-    save_file(topk, data / "autoencoder_topk.safetensors", metadata={"k": str(k)})
+    parts = [load_weights(run_dir / f"result_{instance}.safetensors") for instance in (0, 1)]
+    save_autoencoder(as_autoencoder(parts), data / "autoencoders.safetensors")
 
 
 def write_manifest(data: Path) -> dict[str, Any]:

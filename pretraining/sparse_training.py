@@ -1,20 +1,16 @@
 """Fast training of one sparse autoencoder on stored activations, on a processor or an accelerator.
 
-Only the encoder's product is dense. Everything after it touches only the latents that fire, a few
-percent of them: decoding and the gradients of both weight matrices are weighted sums of rows
-(`embedding_bag`), and the gradient of a latent is one dot product.
+Only the encoder's product is dense. Everything after it touches only the latents that fire, one in a hundred of them or
+fewer: decoding and the gradients of both weight matrices are weighted sums of rows (`embedding_bag`), and the gradient
+of a latent is one dot product.
 
-The recipe, in three stages, each of which starts from the weights of the one before:
+The recipe, in two stages, of which the second starts from the weights of the first:
 
-1. `topk`: only the k largest latents of a token fire (Gao et al. 2024, "Scaling and evaluating sparse
-   autoencoders"). It learns fast and leaves hardly any latent dead.
-2. `relu`: plain ReLU with an L1 penalty (Bricken et al. 2023), started with `b_enc` lowered by the
-   smallest activation that was among the k largest, so that about k latents fire from the first step. The
-   weight of the penalty is steered until `target_l0` latents fire. Latents that hardly fire any more (on one
-   token in 20,000) after a half, three quarters and seven eighths of the steps start again at what is unexplained.
-3. `refit`: the L1 penalty also shrinks what fires. The encoder's directions, and with them which latents
-   fire, stay fixed now; the decoder and the scale of every latent are fitted to the squared error alone
-   (after Wright & Sharkey 2024, "Addressing feature suppression in SAEs").
+1. `topk`: only the k largest latents of a token fire (Gao et al. 2024, "Scaling and evaluating sparse autoencoders").
+   Latents that have been silent for long learn to explain what the others leave (their auxiliary loss, AuxK).
+2. `threshold`: a latent fires above a threshold that all latents share, whatever the others do. It is steered until k
+   latents fire on a token on average, as in BatchTopK (Bussmann et al. 2024, "BatchTopK sparse autoencoders"). The
+   result is a JumpReLU autoencoder (Rajamanoharan et al. 2024, "Jumping ahead").
 """
 
 import math
@@ -37,8 +33,13 @@ from pretraining.run import (
 )
 
 CHUNK = 512
-Stage = Literal["topk", "relu", "refit"]
-STAGES: tuple[Stage, ...] = ("topk", "relu", "refit")
+Stage = Literal["topk", "threshold"]
+STAGES: tuple[Stage, ...] = ("topk", "threshold")
+SILENT_TOKENS = 100_000
+"""A latent that has not fired on so many tokens learns from the auxiliary loss."""
+AUXILIARY_LATENTS = 32
+"""How many silent latents explain together what the others leave of a token."""
+AUXILIARY_WEIGHT = 1 / 32
 
 
 @dataclass(frozen=True)
@@ -48,29 +49,26 @@ class SparseTrainingConfig:
     stage: Stage
     steps: int
     batch_size: int = 2048
-    n_hidden_ae: int = 4096
-    k: int = 48
-    """How many latents fire in the stage `topk`."""
-    target_l0: float = 72.0
-    """How many shall fire, on average, in the stage `relu`."""
-    l1_coeff: float = 0.3
-    """First weight of the penalty in the stage `relu`; it is steered towards `target_l0`."""
-    lr: float = 1.5e-3
+    n_hidden_ae: int = 1536
+    k: int = 7
+    """How many latents fire on a token: always in the stage `topk`, on average in the stage `threshold`."""
+    lr: float = 2e-3
     seed: int = 0
 
 
 @dataclass
 class Weights:
-    """One autoencoder: encoder and decoder rows [n_hidden_ae n_input_ae], and the biases."""
+    """One autoencoder: encoder and decoder rows [n_hidden_ae n_input_ae], biases, and above what a latent fires."""
 
     encoder: Float[Tensor, "n_hidden_ae n_input_ae"]
     decoder: Float[Tensor, "n_hidden_ae n_input_ae"]
     b_enc: Float[Tensor, "n_hidden_ae"]
     b_dec: Float[Tensor, "n_input_ae"]
+    threshold: Float[Tensor, "n_hidden_ae"]
 
-    def tensors(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def tensors(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """Return all of them, in the order of the fields."""
-        return self.encoder, self.decoder, self.b_enc, self.b_dec
+        return self.encoder, self.decoder, self.b_enc, self.b_dec, self.threshold
 
     def clone(self) -> "Weights":
         """Return a copy that shares no memory."""
@@ -78,7 +76,9 @@ class Weights:
 
     def scaled(self, factor: float) -> "Weights":
         """For activations that are `factor` times as large: what fires stays the same."""
-        return Weights(self.encoder, self.decoder, self.b_enc * factor, self.b_dec * factor)
+        return Weights(
+            self.encoder, self.decoder, self.b_enc * factor, self.b_dec * factor, self.threshold * factor
+        )
 
 
 class Active(NamedTuple):
@@ -96,21 +96,23 @@ def first_weights(sample: Float[Tensor, "sample n_input_ae"], n_hidden_ae: int, 
     generator = torch.Generator().manual_seed(seed)
     rows = torch.randn(n_hidden_ae, sample.shape[1], generator=generator).to(sample.device)
     rows = F.normalize(rows, dim=1)
-    return Weights(rows.clone(), rows, torch.zeros(n_hidden_ae, device=sample.device), sample.mean(dim=0))
+    zeros = torch.zeros(n_hidden_ae, device=sample.device)
+    return Weights(rows.clone(), rows, zeros, sample.mean(dim=0), zeros.clone())
 
 
 def encode(
     weights: Weights, centered: Float[Tensor, "batch n_input_ae"], k: int | None, dtype: torch.dtype
 ) -> Active:
-    """Return the latents that fire: those above zero, or the k largest of them."""
+    """Return the latents that fire: those above their threshold, or the k largest of those above zero."""
     low = weights.encoder.to(dtype)
     bias = weights.b_enc.to(dtype)
+    threshold = weights.threshold.to(dtype)
     n_hidden_ae = len(low)
     places, values = [], []
     for start in range(0, len(centered), CHUNK):
         pre = F.linear(centered[start : start + CHUNK].to(dtype), low, bias)
         if k is None:
-            place = (pre.view(-1) > 0).nonzero().squeeze(1)
+            place = (pre > threshold).view(-1).nonzero().squeeze(1)
             values.append(pre.view(-1)[place].float())
         else:
             top, latents = pre.topk(k, dim=1, sorted=False)
@@ -143,19 +145,16 @@ def gradients(
     batch: Float[Tensor, "batch n_input_ae"],
     *,
     k: int | None,
-    l1_coeff: float,
-    train_encoder: bool,
+    silent: Bool[Tensor, "n_hidden_ae"],
     dtype: torch.dtype,
-    encoder_b_dec: Float[Tensor, "n_input_ae"] | None = None,
 ) -> tuple[list[Tensor], dict[str, Tensor]]:
-    """Return the gradients of encoder, decoder, `b_enc`, `b_dec` (or of decoder, `b_dec`), and this batch's measures.
+    """Return the gradients of encoder, decoder, `b_enc` and `b_dec`, and this batch's measures.
 
-    The loss is the mean over the batch of (mean over inputs of the squared error + l1_coeff × L1 / n_input_ae).
-    The encoder reads the batch minus `encoder_b_dec`, or minus `weights.b_dec` when that is left out.
+    The loss is the mean squared error, plus the auxiliary loss of the latents that are `silent`. A gradient passes
+    through every latent that fires as if what fires were given; the threshold gets none.
     """
-    size = batch.shape[1]
     n_hidden_ae = len(weights.encoder)
-    centered = batch - (weights.b_dec if encoder_b_dec is None else encoder_b_dec)
+    centered = batch - weights.b_dec
     active = encode(weights, centered, k, dtype)
     error = reconstruct(weights, active) - batch
     grad_output = error * (2 / error.numel())
@@ -165,85 +164,63 @@ def gradients(
     starts = counts.cumsum(0) - counts
     tokens = active.tokens[by_latent]
     grad_decoder = weighted_sums(grad_output, tokens, starts, active.values[by_latent])
-    grad_b_dec = grad_output.sum(dim=0)
-    measures = {
-        "squared_error": error.pow(2).sum(),
-        "l0": (active.values > 0).sum() / len(batch),
-        "l1": active.values.sum() / len(batch),
-        "fired": counts.float(),
-    }
-    if not train_encoder:
-        return [grad_decoder, grad_b_dec], measures
     grad_values = per_sample_weight_gradients(
         grad_output, weights.decoder, active.latents, active.starts, active.tokens
     )
-    grad_values = (grad_values + l1_coeff / size / len(batch)) * (active.values > 0)
+    grad_values = grad_values * (active.values > 0)
     grad_encoder = weighted_sums(centered, tokens, starts, grad_values[by_latent])
     grad_b_enc = torch.zeros_like(weights.b_enc).index_add_(0, active.latents, grad_values)
-    grad_b_dec = grad_b_dec - grad_b_enc @ weights.encoder
+    grad_b_dec = grad_output.sum(dim=0) - grad_b_enc @ weights.encoder
+    if silent.any():
+        for grad, extra in zip(
+            (grad_encoder, grad_decoder, grad_b_enc),
+            auxiliary_gradients(weights, centered, error, silent),
+            strict=True,
+        ):
+            grad[silent] += extra
     # A decoder row keeps its length, so the part of its gradient along the row is left out.
     along = (grad_decoder * weights.decoder).sum(dim=1, keepdim=True)
+    measures = {
+        "squared_error": error.pow(2).sum(),
+        "l0": (active.values > 0).sum() / len(batch),
+        "fired": torch.zeros_like(weights.b_enc).index_add_(
+            0, active.latents, (active.values > 0).to(weights.b_enc.dtype)
+        ),
+    }
     return [grad_encoder, grad_decoder - along * weights.decoder, grad_b_enc, grad_b_dec], measures
 
 
-@torch.no_grad()
-def lower_biases(
-    weights: Weights, sample: Float[Tensor, "sample n_input_ae"], k: int, dtype: torch.dtype
-) -> None:
-    """Turn a TopK autoencoder into a ReLU one with about as many latents per token, in place.
-
-    `b_enc` falls by the mean over tokens of the smallest of the k largest activations. What still fires is
-    smaller by as much, so every latent is scaled up to have the mean activation that it had.
-    """
-    before = encode(weights, sample - weights.b_dec, k, dtype)
-    smallest = before.values.view(-1, k).amin(dim=1).mean()
-    sums = torch.zeros_like(weights.b_enc)
-    before_sums = sums.index_add(0, before.latents, before.values)
-    weights.b_enc -= smallest
-    after = encode(weights, sample - weights.b_dec, None, dtype)
-    after_sums = sums.index_add(0, after.latents, after.values)
-    gain = (before_sums / after_sums.clamp_min(1e-6)).clamp(1, 2)
-    weights.encoder *= gain[:, None]
-    weights.b_enc *= gain
-
-
-@torch.no_grad()
-def resample(
+def auxiliary_gradients(
     weights: Weights,
-    optimizer: torch.optim.Optimizer,
-    chosen: Bool[Tensor, "n_hidden_ae"],
-    sample: Float[Tensor, "sample n_input_ae"],
-    dtype: torch.dtype,
-    seed: int,
-) -> None:
-    """Point latents at what the others leave unexplained, in place (after Bricken et al. 2023).
+    centered: Float[Tensor, "batch n_input_ae"],
+    error: Float[Tensor, "batch n_input_ae"],
+    silent: Bool[Tensor, "n_hidden_ae"],
+) -> tuple[Tensor, ...]:
+    """Return what AuxK adds to the gradients of the silent latents' encoder rows, decoder rows and biases.
 
-    Each takes the direction of the error on one token of the sample, drawn in proportion to the squared error,
-    and a bias with which it fires on one token in 500.
+    On every token the largest of the silent latents reconstruct what the others leave. Their squared error, as a share
+    of what is left, times `AUXILIARY_WEIGHT` is the auxiliary loss (Gao et al. 2024, appendix A.2).
     """
-    if not chosen.any() or chosen.all():
-        return
-    error = sample - reconstruct(weights, encode(weights, sample - weights.b_dec, None, dtype))
-    generator = torch.Generator().manual_seed(seed)
-    chance = error.pow(2).sum(dim=1).cpu()
-    tokens = torch.multinomial(chance, int(chosen.sum()), replacement=True, generator=generator)
-    directions = F.normalize(error[tokens.to(error.device)], dim=1)
-    weights.decoder[chosen] = directions
-    weights.encoder[chosen] = directions * weights.encoder[~chosen].norm(dim=1).mean()
-    pre = (sample - weights.b_dec) @ weights.encoder[chosen].mT
-    weights.b_enc[chosen] = -pre.topk(max(1, len(pre) // 500), dim=0).values[-1]
-    for tensor in (weights.encoder, weights.decoder, weights.b_enc):
-        for name in ("exp_avg", "exp_avg_sq"):
-            optimizer.state[tensor][name][chosen] = 0
+    with torch.enable_grad():
+        encoder, decoder, b_enc = (
+            tensor[silent].requires_grad_() for tensor in (weights.encoder, weights.decoder, weights.b_enc)
+        )
+        pre = F.linear(centered, encoder, b_enc)
+        top = pre.topk(min(AUXILIARY_LATENTS, len(encoder)), dim=1)
+        acts = torch.zeros_like(pre).scatter(1, top.indices, top.values.relu())
+        left = acts @ decoder + error  # error is the reconstruction minus the input
+        loss = AUXILIARY_WEIGHT * left.pow(2).sum() / error.pow(2).sum().clamp_min(1e-12)
+        return torch.autograd.grad(loss, (encoder, decoder, b_enc))
 
 
 @torch.no_grad()
-def absorb_decoder_lengths(weights: Weights) -> None:
-    """Make the decoder rows unit vectors again and scale the encoder instead, in place."""
-    lengths = weights.decoder.norm(dim=1).clamp_min(1e-8)
-    weights.decoder /= lengths[:, None]
-    weights.encoder *= lengths[:, None]
-    weights.b_enc *= lengths
+def shared_threshold(
+    weights: Weights, sample: Float[Tensor, "sample n_input_ae"], k: int
+) -> Float[Tensor, ""]:
+    """Return the threshold above which k latents fire on average; 0 where fewer than that are above zero."""
+    pre = F.linear(sample - weights.b_dec, weights.encoder, weights.b_enc).flatten()
+    n = min(k * len(sample) + 1, len(pre))
+    return pre.topk(n).values[-1].clamp_min(0)
 
 
 class BatchOrder:
@@ -276,22 +253,22 @@ def train_stage(
 ) -> Weights:
     """Run one stage and return the weights, for the activations as they are (not rescaled).
 
-    Inside, activations are scaled to a mean squared norm of n_input_ae, which makes learning rates and
-    penalties comparable between models. Goes on from `run_dir/checkpoint.pt` where there is one. With
-    several processes each takes its share of every batch, and gradients are averaged.
+    Inside, activations are scaled to a variance of 1 for an entry on average, which makes learning rates comparable
+    between models. Goes on from `run_dir/checkpoint.pt` where there is one. With several processes each takes its share
+    of every batch, and gradients are averaged.
 
     Args:
         acts: activations in any floating-point type, in any order; batches are drawn from all of them.
         cfg: the stage and its settings.
         run_dir: where checkpoint and log are.
-        start: the weights of the stage before; needed but for `topk`, which draws its own.
+        start: the weights of the stage before, which `threshold` needs; `topk` draws its own.
         device: where the training happens; `acts` may stay in main memory.
         dtype: precision of the dense product.
         checkpoint_every: steps between checkpoints.
         progress: show a progress bar.
         processes: of `torchrun`; found out when left out.
     """
-    if start is None and cfg.stage != "topk":
+    if start is None and cfg.stage == "threshold":
         raise ValueError(
             f"The stage {cfg.stage} goes on from other weights: pass the ones of the stage before."
         )
@@ -304,29 +281,26 @@ def train_stage(
     run_dir.mkdir(parents=True, exist_ok=True)
     size = acts.shape[1]
     sample = acts[BatchOrder(len(acts), min(len(acts), 16384), cfg.seed)(0)].to(device).float()
-    scale = math.sqrt(size / sample.pow(2).sum(dim=1).mean().item())
-    variance = (sample * scale).var(dim=0).sum().item()
-    first = first_weights(sample * scale, cfg.n_hidden_ae, cfg.seed)
-    weights = start.clone().scaled(scale) if start else first
-    if cfg.stage == "relu":
-        lower_biases(weights, sample[:4096] * scale, cfg.k, dtype)
+    scale = math.sqrt(size / sample.var(dim=0).sum().item())
+    weights = (
+        start.clone().scaled(scale) if start else first_weights(sample * scale, cfg.n_hidden_ae, cfg.seed)
+    )
     k = cfg.k if cfg.stage == "topk" else None
-    train_encoder = cfg.stage != "refit"
+    if k is None:
+        weights.threshold.fill_(shared_threshold(weights, sample * scale, cfg.k))
     trained = [weights.encoder, weights.decoder, weights.b_enc, weights.b_dec]
-    if not train_encoder:
-        trained = [weights.decoder, weights.b_dec]
-    b_dec_at_start = weights.b_dec.clone()
     optimizer = torch.optim.Adam(trained, lr=cfg.lr, betas=(0.9, 0.99), fused=True)
-    l1_coeff, l0 = cfg.l1_coeff, float(cfg.k)
+    silent_for = torch.zeros(cfg.n_hidden_ae, device=device)
+    l0 = float(cfg.k)
     first_step = 0
     checkpoint = run_dir / "checkpoint.pt"
     settings: dict[str, Any] = {**asdict(cfg), "tokens": len(acts)}
     if state := load_checkpoint(checkpoint, settings):
         for tensor, saved in zip(weights.tensors(), state["weights"], strict=True):
             tensor.copy_(saved)
-        b_dec_at_start = state["b_dec_at_start"].to(device)
+        silent_for = state["silent_for"].to(device)
         optimizer.load_state_dict(state["optimizer"])
-        first_step, l1_coeff, l0 = state["step"], state["l1_coeff"], state["l0"]
+        first_step, l0 = state["step"], state["l0"]
     main = processes.rank == 0
     log = ProgressLog(
         run_dir / "log.jsonl",
@@ -339,52 +313,37 @@ def train_stage(
     )
     threads = ThreadChooser()
     order = BatchOrder(len(acts), cfg.batch_size, 3 * cfg.seed + STAGES.index(cfg.stage))
-    fired = torch.zeros(cfg.n_hidden_ae, device=device)
     for step in range(first_step, cfg.steps):
         with threads:
             rows = order(step)
             batch = acts[rows.tensor_split(processes.count)[processes.rank]].to(device).float() * scale
-            grads, measures = gradients(
-                weights,
-                batch,
-                k=k,
-                l1_coeff=l1_coeff if cfg.stage == "relu" else 0.0,
-                train_encoder=train_encoder,
-                dtype=dtype,
-                encoder_b_dec=None if train_encoder else b_dec_at_start,
-            )
+            silent = silent_for > SILENT_TOKENS
+            grads, measures = gradients(weights, batch, k=k, silent=silent, dtype=dtype)
             processes.average(*grads, *measures.values())
             for tensor, grad in zip(trained, grads, strict=True):
                 tensor.grad = grad
             warm_up = min(1.0, (step + 1) / 50)
             optimizer.param_groups[0]["lr"] = cfg.lr * warm_up * min(1.0, 2.5 * (1 - step / cfg.steps))
             optimizer.step()
-            if train_encoder:
-                weights.decoder /= weights.decoder.norm(dim=1, keepdim=True).clamp_min(1e-8)
+            weights.decoder /= weights.decoder.norm(dim=1, keepdim=True).clamp_min(1e-8)
         l0 += 0.1 * (measures["l0"].item() - l0)
-        if cfg.stage == "relu":
-            l1_coeff *= math.exp(0.01 * max(-1.0, min(1.0, l0 / cfg.target_l0 - 1)))
-        fired = fired * 0.99 + measures["fired"]
-        if cfg.stage == "relu" and step + 1 in (cfg.steps // 2, cfg.steps * 3 // 4, cfg.steps * 7 // 8):
-            hardly = fired < 100 * cfg.batch_size / 20_000  # `fired` forgets what is 100 steps ago
-            resample(weights, optimizer, hardly, sample[:8192] * scale, dtype, seed=step)
-        fvu = measures["squared_error"].item() / len(batch) / variance
-        log.update(step + 1, fvu=fvu, l0=l0, l1_coeff=l1_coeff, dead=(fired < 0.5).float().mean().item())
+        if k is None:
+            weights.threshold *= math.exp(0.01 * max(-1.0, min(1.0, l0 / cfg.k - 1)))
+        silent_for = torch.where(measures["fired"] > 0, 0, silent_for + cfg.batch_size)
+        fvu = measures["squared_error"].item() / len(batch) / size
+        log.update(step + 1, fvu=fvu, l0=l0, silent=silent.float().mean().item())
         if main and ((step + 1) % checkpoint_every == 0 or step + 1 == cfg.steps):
             save_checkpoint(
                 checkpoint,
                 {
                     "settings": settings,
                     "step": step + 1,
-                    "l1_coeff": l1_coeff,
                     "l0": l0,
                     "weights": list(weights.tensors()),
-                    "b_dec_at_start": b_dec_at_start,
+                    "silent_for": silent_for,
                     "optimizer": optimizer.state_dict(),
                 },
             )
-    if not train_encoder:
-        # What fires was decided with the old b_dec; the new one is made up for in b_enc.
-        weights.b_enc += weights.encoder @ (weights.b_dec - b_dec_at_start)
-        absorb_decoder_lengths(weights)
+    if k is None:
+        weights.threshold.fill_(shared_threshold(weights, sample * scale, cfg.k))
     return weights.scaled(1 / scale)

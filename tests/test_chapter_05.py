@@ -10,23 +10,33 @@ from torch import Tensor
 from part_utils import interpretation
 from part_utils.activations import flatten_activations, get_activations
 from part_utils.autoencoder import AutoEncoder
+from part_utils.baselines import neuron_copies
 from part_utils.hypotheses import DETECTIVE_LATENTS, latents_for_rules, record_feature, score_hypothesis
 from part_utils.interpretation import quantile_groups
 from part_utils.language_models import load_autoencoder, load_language_model
 from part_utils.model_with_autoencoder import ModelWithAutoencoder
-from part_utils.steering import continue_text
+from part_utils.readable import common_followers
+from part_utils.steering import continue_text, steered_next_token
 from part_utils.texts import TokenizedText, first_rows, load_tokens
 from part_utils.token_text import token_strings
 
 pytestmark = pytest.mark.slow
 
 
+def ends_a_sentence(context, label):
+    return context[-1] == "." and label.startswith(("Wikipedia", "Austen"))
+
+
+def line_break_in_a_novel(context, label):
+    return context[-1].startswith("\n") and label.startswith("Austen")
+
+
 def word_is(word):
     return lambda context, label: context[-1] == word
 
 
-def label_is(start):
-    return lambda context, label: label.startswith(start)
+def label_is(*starts):
+    return lambda context, label: label.startswith(starts)
 
 
 class Setting(NamedTuple):
@@ -35,18 +45,18 @@ class Setting(NamedTuple):
     encoder_a: ModelWithAutoencoder
     text: TokenizedText
     words: list[str]
-    raise_latent: int
-    geography_latent: int
-    novel_latent: int
+    stop_latent: int
+    article_latent: int
+    break_latent: int
     f1: list[float]
-    raise_acts: Tensor
+    stop_acts: Tensor
 
 
 @pytest.fixture(scope="module")
 def setting() -> Setting:
     model, autoencoder = load_language_model(), load_autoencoder()
     text = first_rows(load_tokens("train"), 400)
-    rules = [word_is(" raise"), label_is("Wikipedia: Geography"), label_is("Austen")]
+    rules = [ends_a_sentence, label_is("Wikipedia"), line_break_in_a_novel]
     encoder_a = ModelWithAutoencoder(model, autoencoder)
     latents, f1 = zip(*latents_for_rules(rules, encoder_a), strict=True)
     acts = interpretation.feature_activations(text.tokens, encoder_a, latents[0])
@@ -54,36 +64,63 @@ def setting() -> Setting:
     return Setting(model, autoencoder, encoder_a, text, words, *latents, list(f1), acts)
 
 
-def test_the_running_example_exists_and_is_not_a_case_of_the_detective(setting):
-    assert setting.f1[0] > 0.7
-    assert setting.raise_latent not in DETECTIVE_LATENTS
-    assert len({setting.raise_latent, setting.geography_latent, setting.novel_latent}) == 3
+def test_the_running_examples_exist_and_are_no_case_of_the_detective(setting):
+    assert setting.f1[0] > 0.85
+    assert setting.f1[1] > 0.5
+    assert setting.f1[2] > 0.7
+    chosen = {setting.stop_latent, setting.article_latent, setting.break_latent}
+    assert len(chosen) == 3
+    assert not chosen & set(DETECTIVE_LATENTS)
+
+
+def test_of_the_running_examples_only_the_article_latent_is_a_copy(setting):
+    copies = neuron_copies(setting.autoencoder)[0]
+    assert copies[setting.article_latent]
+    assert not copies[[setting.stop_latent, setting.break_latent, *DETECTIVE_LATENTS]].any()
+
+
+def test_the_article_latent_is_about_no_word(setting):
+    acts = interpretation.feature_activations(setting.text.tokens, setting.encoder_a, setting.article_latent)
+    on = torch.bincount(setting.text.tokens[acts > 0.25 * acts.max()])
+    assert on.max() < 0.15 * on.sum()
 
 
 def test_the_top_is_clearer_than_the_rest(setting):
-    is_raise = setting.text.tokens == setting.words.index(" raise")
+    text = setting.text
+    prose = text.has_label("Wikipedia") | text.has_label("Austen")
+    ends = (text.tokens == setting.words.index(".")) & prose
     top = interpretation.highest_activating_tokens(
-        setting.text.tokens, setting.model, setting.autoencoder, setting.raise_latent
+        text.tokens, setting.model, setting.autoencoder, setting.stop_latent
     )
-    assert is_raise[top.indices[:, 0], top.indices[:, 1]].float().mean() >= 0.9
-    groups = quantile_groups(setting.raise_acts)
-    shares = [is_raise[group.indices[:, 0], group.indices[:, 1]].float().mean().item() for group in groups]
-    assert shares[0] > 0.9
-    assert shares[-1] < 0.5
+    assert ends[top.indices[:, 0], top.indices[:, 1]].float().mean() >= 0.9
+    groups = quantile_groups(setting.stop_acts)
+    shares = [ends[group.indices[:, 0], group.indices[:, 1]].float().mean().item() for group in groups]
+    assert shares[0] == 1
+    assert shares[-1] < 0.35
     assert sorted(shares, reverse=True) == shares
 
 
 def test_the_direct_effect_is_about_what_follows(setting):
-    effect = interpretation.feature_logit_effect(setting.model, setting.autoencoder, setting.raise_latent)
+    effect = interpretation.feature_logit_effect(
+        setting.model, setting.autoencoder, setting.stop_latent, k=20
+    )
     favored = [setting.words[token] for token in effect.top.tolist()]
-    assert sum(word[:1] == " " and word[1:2].isupper() for word in favored) >= 5, favored
+    assert sum(word[:1] == " " and word[1:2].isupper() for word in favored) >= 8, favored
+    held_out = first_rows(load_tokens("held_out"), 600)
+    acts = interpretation.feature_activations(held_out.tokens, setting.encoder_a, setting.stop_latent)
+    followers = common_followers(acts, held_out.tokens).tolist()
+    assert len(set(followers) & set(effect.top.tolist())) >= 3
+    places = effect.effect.argsort(descending=True).argsort()
+    assert sum(places[token] < 30 for token in followers) >= 5
+    assert setting.words[followers[0]] == "\n"
+    assert places[followers[0]] > 50
 
 
 def test_layernorm_changes_the_size_of_the_direct_effect_and_little_of_its_shape(setting):
-    model, autoencoder, latent = setting.model, setting.autoencoder, setting.raise_latent
-    rows = setting.raise_acts.amax(dim=1).topk(8).indices
-    tokens, acts = setting.text.tokens[rows], setting.raise_acts[rows]
-    batch, seq = (acts > 0.25 * setting.raise_acts.max()).nonzero(as_tuple=True)
+    model, autoencoder, latent = setting.model, setting.autoencoder, setting.stop_latent
+    rows = setting.stop_acts.amax(dim=1).topk(8).indices
+    tokens, acts = setting.text.tokens[rows], setting.stop_acts[rows]
+    batch, seq = (acts > 0.25 * setting.stop_acts.max()).nonzero(as_tuple=True)
     change = interpretation.ablate_feature(tokens, model, autoencoder, latent)
     measured = -change[batch, seq] / acts[batch, seq, None]
     effect = interpretation.feature_logit_effect(model, autoencoder, latent).effect
@@ -105,7 +142,8 @@ def test_layernorm_changes_the_size_of_the_direct_effect_and_little_of_its_shape
     raw, raw_size = agreement(effect.expand_as(measured))
     scaled, scaled_size = agreement(divided)
     linear, linear_size = agreement(full)
-    assert raw > 0.7
+    assert 0.7 < raw < 0.9
+    assert raw_size > 2
     assert abs(scaled - raw) < 0.01  # σ changes no order
     assert abs(scaled_size - 1) < abs(raw_size - 1)
     assert linear > 0.95
@@ -117,9 +155,9 @@ def test_latents_are_spread_over_many_neurons_but_for_a_few(setting):
     directions = setting.autoencoder.normalize_and_return_W_dec()[0].detach()
     shares = directions.pow(2)
     n_half = (shares.sort(dim=1, descending=True).values.cumsum(dim=1) < 0.5).sum(dim=1) + 1
-    assert 10 <= n_half.float().median() <= 100
+    assert 3 <= n_half.float().median() <= 10
     single = (shares.amax(dim=1) > 0.5).float().mean()
-    assert 0.02 < single < 0.4
+    assert 0.05 < single < 0.12  # one in twelve
     seven = interpretation.feature_in_neuron_basis(setting.autoencoder, 7)
     torch.testing.assert_close(seven.share, shares[7], atol=1e-5, rtol=1e-4)
     assert seven.n_half == n_half[7]
@@ -134,14 +172,14 @@ def test_encoder_and_decoder_are_similar_and_not_the_same(setting):
 
 
 def test_a_few_latents_explain_most_of_a_token_and_an_error_remains(setting):
-    batch, seq = divmod(int(setting.raise_acts.argmax()), setting.raise_acts.shape[1])
+    batch, seq = divmod(int(setting.stop_acts.argmax()), setting.stop_acts.shape[1])
     h = get_activations(setting.text.tokens[batch : batch + 1], setting.model)[0, seq]
     apart = interpretation.decompose_activation(h, setting.autoencoder)
     torch.testing.assert_close(apart.contributions.sum(0) + apart.bias + apart.error, h, atol=1e-4, rtol=0)
-    assert setting.raise_latent in apart.features[:8].tolist()
+    assert setting.stop_latent == apart.features[0]
     rest = h - apart.bias
-    assert (rest - apart.contributions[:10].sum(0)).norm() ** 2 < 0.5 * rest.norm() ** 2
-    assert 0 < apart.error.norm() ** 2 < 0.25 * rest.norm() ** 2
+    assert (rest - apart.contributions[:10].sum(0)).norm() ** 2 < 0.02 * rest.norm() ** 2
+    assert 0 < apart.error.norm() ** 2 < 0.01 * rest.norm() ** 2
 
 
 def test_matches_between_a_and_b_are_far_beyond_chance_and_not_for_all(setting):
@@ -165,26 +203,43 @@ def test_matches_between_a_and_b_are_far_beyond_chance_and_not_for_all(setting):
         assert real[alive].median() > 1.5 * random[alive[some]].median()
         counterpart = (real[alive] > 0.7).float().mean()
         assert 0.2 < counterpart < 0.9
-    assert matches.correlation[setting.raise_latent] > 0.8
+    own = alive & ~neuron_copies(autoencoder)[0]
+    assert 0.4 < (matches.correlation[own] > 0.7).float().mean() < 0.65
+    assert (matches.correlation[own] > 0.7).float().mean() < (matches.correlation[alive] > 0.7).float().mean()
+    assert matches.correlation[setting.stop_latent] > 0.9
 
 
 def test_rules_beat_the_baseline_and_the_threshold_moves_recall(setting):
-    feature = record_feature(setting.raise_latent, setting.encoder_a)
-    scores = [score_hypothesis(word_is(" raise"), feature, threshold) for threshold in (0, 0.25)]
-    assert scores[1].f1 > 0.7
-    assert scores[0].recall < scores[1].recall
+    feature = record_feature(setting.stop_latent, setting.encoder_a)
+    scores = [score_hypothesis(ends_a_sentence, feature, threshold) for threshold in (0, 0.25, 0.5)]
+    assert scores[1].f1 > 0.88
+    assert scores[0].recall < scores[1].recall < scores[2].recall
+    assert scores[0].precision > scores[1].precision > scores[2].precision
     assert scores[1].baseline_f1 < 0.05
-    geography = record_feature(setting.geography_latent, setting.encoder_a)
-    score = score_hypothesis(label_is("Wikipedia: Geography"), geography)
-    assert 5 * score.baseline_f1 < score.f1 < 0.9
+    word = score_hypothesis(word_is("."), feature)
+    assert word.recall > 0.9
+    assert word.precision < 0.15
+    articles = record_feature(setting.article_latent, setting.encoder_a)
+    score = score_hypothesis(label_is("Wikipedia"), articles)
+    assert 4 * score.baseline_f1 < score.f1 < 0.8
 
 
-def test_steering_changes_the_text(setting):
-    for latent, beginning in (
-        (setting.raise_latent, "if value is None:\n       "),
-        (setting.novel_latent, "It is the"),
-    ):
-        plain, steered = (
-            continue_text(beginning, setting.encoder_a, latent, strength) for strength in (0.0, 3.0)
-        )
-        assert plain != steered
+def test_at_its_own_largest_activation_the_article_latent_turns_code_into_prose(setting):
+    acts = interpretation.feature_activations(setting.text.tokens, setting.encoder_a, setting.article_latent)
+    code = "def check(self, value):\n    if value is None:\n       "
+    most = acts.max().item()
+    plain, steered = (continue_text(code, setting.encoder_a, setting.article_latent, x) for x in (0.0, most))
+    assert "(" in plain
+    assert "=" not in steered
+    assert "city" in steered
+    assert steered_next_token(code, setting.encoder_a, setting.article_latent, most).moved > 0.4
+
+
+def test_at_its_own_largest_activation_the_break_latent_lets_somebody_speak(setting):
+    acts = interpretation.feature_activations(setting.text.tokens, setting.encoder_a, setting.break_latent)
+    plain, steered = (
+        continue_text("She had always thought that", setting.encoder_a, setting.break_latent, strength)
+        for strength in (0.0, acts.max().item())
+    )
+    assert "\n" not in plain
+    assert '\n\n"' in steered

@@ -82,7 +82,7 @@ def train_lm_command(
     batch_rows: Annotated[
         int, typer.Option(min=1, help="Rows of tokens in each step, over all processes.")
     ] = 32,
-    d_mlp: Annotated[int, typer.Option(min=1, help="Neurons of the MLP.")] = 512,
+    d_mlp: Annotated[int, typer.Option(min=1, help="Neurons of the MLP.")] = 64,
     d_model: Annotated[int, typer.Option(min=1, help="Width of the residual stream.")] = 384,
     n_heads: Annotated[int, typer.Option(min=1, help="Attention heads.")] = 8,
     seed: Annotated[
@@ -144,20 +144,18 @@ def train_sae_command(
     corpus: Annotated[Path, typer.Option(help="What `course corpus` wrote.")] = RUNS / "corpus",
     run_dir: Annotated[Path, typer.Option(help="Checkpoints, logs and results.")] = RUNS / "sae",
     instances: Annotated[str, typer.Option(help="Which to train: A, B or AB.")] = "AB",
-    n_hidden_ae: Annotated[int, typer.Option(min=1, help="Number of latents.")] = 4096,
-    k: Annotated[int, typer.Option(min=1, help="Latents that fire in the TopK stage.")] = 48,
-    target_l0: Annotated[
-        float, typer.Option(callback=positive, help="Latents that fire in the ReLU stage, on average.")
-    ] = 72.0,
+    n_hidden_ae: Annotated[int, typer.Option(min=1, help="Number of latents.")] = 1536,
+    k: Annotated[int, typer.Option(min=1, help="Latents that fire on a token.")] = 7,
     batch_size: Annotated[
         int, typer.Option(min=1, help="Activations in each step, over all processes.")
     ] = 2048,
-    topk_steps: Annotated[int, typer.Option(min=1, help="Steps of the TopK stage.")] = 700,
-    relu_steps: Annotated[int, typer.Option(min=1, help="Steps of the ReLU stage.")] = 700,
-    refit_steps: Annotated[int, typer.Option(min=1, help="Steps of the refit stage.")] = 200,
+    topk_steps: Annotated[int, typer.Option(min=1, help="Steps of the TopK stage.")] = 6000,
+    threshold_steps: Annotated[
+        int, typer.Option(min=1, help="Steps of the stage with one threshold.")
+    ] = 1000,
     lr: Annotated[
         float,
-        typer.Option(callback=positive, help="Learning rate of the TopK stage; the others take half of it."),
+        typer.Option(callback=positive, help="Learning rate of the TopK stage; the other takes half of it."),
     ] = 2e-3,
     max_rows: Annotated[
         int, typer.Option(min=1, help="Rows of the training shard whose activations are used.")
@@ -167,11 +165,9 @@ def train_sae_command(
     ] = 0,
     device: Device = "cpu",
     progress: Progress = True,
-    install: Annotated[
-        bool, typer.Option(help="Put both autoencoders and the TopK one into part_utils/data.")
-    ] = False,
+    install: Annotated[bool, typer.Option(help="Put both autoencoders into part_utils/data.")] = False,
 ) -> None:
-    """Train encoder-A, encoder-B and the TopK autoencoder. Also runs under torchrun."""
+    """Train encoder-A and encoder-B. Also runs under torchrun."""
     from pretraining.autoencoders import train_autoencoder
     from pretraining.run import Processes
     from pretraining.shipping import ship_autoencoders, write_manifest
@@ -202,11 +198,9 @@ def train_sae_command(
             instance="AB".index(letter),
             n_hidden_ae=n_hidden_ae,
             k=k,
-            target_l0=target_l0,
             batch_size=batch_size,
             topk_steps=topk_steps,
-            relu_steps=relu_steps,
-            refit_steps=refit_steps,
+            threshold_steps=threshold_steps,
             lr=lr,
             max_rows=max_rows,
             seed=seed,
@@ -274,7 +268,7 @@ def _train_at_a_place(
 def train_transcoder_command(
     run_dir: Annotated[Path, typer.Option(help="Checkpoint and log; a stopped run goes on from here.")] = RUNS
     / "transcoder",
-    n_hidden: Annotated[int, typer.Option(min=1, help="Number of latents.")] = 1024,
+    n_hidden: Annotated[int, typer.Option(min=1, help="Number of latents.")] = 1536,
     k: Annotated[int, typer.Option(min=1, help="Latents that fire on each token.")] = 16,
     skip: Annotated[bool, typer.Option(help="Whether there is a linear way around the latents.")] = True,
     steps: Annotated[int, typer.Option(min=1, help="Number of steps.")] = 3_000,
@@ -344,7 +338,6 @@ def evaluate_command(
 @sentences_for_errors
 def hero_latents_command(
     split: Annotated[str, typer.Option(help="train, validation or held_out.")] = "held_out",
-    topk: Annotated[bool, typer.Option("--topk", help="Look at the TopK autoencoder.")] = False,
     instance: Annotated[int, typer.Option(min=0, help="0 is encoder-A, 1 is encoder-B.")] = 0,
     max_rows: Annotated[int | None, typer.Option(min=1, help="Use only so many rows.")] = None,
     n: Annotated[int, typer.Option("--show", min=1, help="How many to show.")] = 40,
@@ -353,7 +346,7 @@ def hero_latents_command(
     """Find latents that copy no neuron and whose direct effect, followers and ablation agree."""
     from pretraining.report import print_candidates
 
-    print_candidates(split, topk, instance, max_rows, n, device)
+    print_candidates(split, instance, max_rows, n, device)
 
 
 @app.command("data-card")

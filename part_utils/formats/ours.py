@@ -2,9 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +13,12 @@ from torch import Tensor
 from part_utils.autoencoder import AutoEncoder, AutoEncoderConfig
 from part_utils.files import write_atomically
 from part_utils.formats.reading import as_floats, read_safetensors, shown
-from part_utils.formats.weights import CLASSES, Weights, architecture_of, check_sizes, in_use
+from part_utils.formats.weights import CLASSES, architecture_of, in_use
 from part_utils.tensors import SMALLEST_NORM
 from part_utils.variants import TopKAutoEncoder
 
 FORMAT = "superposition-course autoencoder 1"
 """What the metadata calls this format, with its version."""
-STACKED = {"W_enc": 3, "b_enc": 2, "W_dec": 3, "b_dec": 2}
-"""The weights that `course train-sae` writes, and how many axes they have."""
 
 
 def save_autoencoder(autoencoder: AutoEncoder, path: str | Path) -> None:
@@ -84,54 +80,15 @@ def load(path: Path) -> AutoEncoder:
     return empty
 
 
-def is_stacked(path: Path) -> bool:
-    """Say whether a file has nothing but the weights of several instances, as `course train-sae` writes them.
-
-    Raises:
-        ValueError: the file cannot be read as safetensors.
-    """
-    return set(read_safetensors(path)) == set(STACKED) and set(metadata_of(path)) <= {"k"}
-
-
 @torch.no_grad()
-def load_stacked(path: Path) -> AutoEncoder:
-    """Load what `course train-sae` writes: W_enc, W_dec, b_enc, b_dec with a leading axis of instances, and a TopK's k.
-
-    Decoder rows of another length than 1, which is rounding there, become unit vectors. There is no checksum.
-
-    Raises:
-        ValueError: the weights do not fit together, or k is impossible.
-    """
-    floats = as_floats(read_safetensors(path), STACKED, path)
-    if any(tensor.ndim != STACKED[name] for name, tensor in floats.items()):
-        raise ValueError(
-            f"The weights in {path} have no axis of instances: give the folder of the package that wrote it."
-        )
-    k = metadata_of(path).get("k")
-    if k is not None and not (k.isascii() and k.isdecimal() and len(k) < 9):
-        raise ValueError(f"{path} has k = {shown(k)}, but it must be a whole number; fetch it again.")
-    sizes = {len(tensor) for tensor in floats.values()}
-    if len(sizes) != 1 or sizes == {0}:
-        raise ValueError(f"The weights in {path} are of different numbers of instances; fetch it again.")
-    for instance in range(*sizes):
-        alone = {name: tensor[instance] for name, tensor in floats.items()}
-        check_sizes(Weights("relu" if k is None else "topk", **alone, k=None if k is None else int(k)), path)
-    if k is None:
-        return autoencoder_from_weights(floats)
-    return autoencoder_from_weights(floats, partial(TopKAutoEncoder, k=int(k)))
-
-
-@torch.no_grad()
-def autoencoder_from_weights(
-    weights: dict[str, Tensor], make: Callable[[AutoEncoderConfig], AutoEncoder] = AutoEncoder
-) -> AutoEncoder:
+def autoencoder_from_weights(weights: dict[str, Tensor]) -> AutoEncoder:
     """Return an autoencoder from `W_enc`, `W_dec`, `b_enc`, `b_dec` with a leading instance axis, of any precision.
 
     Decoder rows of another length than 1 are rescaled, with the inverse on the encoder's side, so that
     the reconstruction stays the same.
     """
     weights = {name: weight.float() for name, weight in weights.items()}
-    autoencoder = make(AutoEncoderConfig(*weights["W_enc"].shape))
+    autoencoder = AutoEncoder(AutoEncoderConfig(*weights["W_enc"].shape))
     lengths = weights["W_dec"].norm(dim=-1).clamp_min(SMALLEST_NORM)
     autoencoder.W_enc.copy_(weights["W_enc"] * lengths[:, None, :])
     autoencoder.b_enc.copy_(weights["b_enc"] * lengths)

@@ -25,7 +25,7 @@ WRITERS: dict[str, Callable[[AutoEncoder, int, Path], None]] = {
 }
 CAN_BE_LOADED = (
     "a folder of SAELens (cfg.json, sae_weights.safetensors), of dictionary_learning (config.json, ae.pt) or of "
-    "sparsify (cfg.json, sae.safetensors), or a file of save_autoencoder, `course import-sae` or `course train-sae`"
+    "sparsify (cfg.json, sae.safetensors), or a file of save_autoencoder or `course import-sae`"
 )
 
 
@@ -43,14 +43,12 @@ def load(path: Path) -> AutoEncoder:
     name = recognize(path)
     if name == "ours":
         return ours.load(path)
-    if name == "stacked":
-        return ours.load_stacked(path)
     folder = path if path.is_dir() else path.parent
     return to_autoencoder(FOLDERS[name].read(folder), folder)
 
 
 def recognize(path: Path) -> str:
-    """Return the format of a file or folder: "ours", "stacked" (as `course train-sae` writes), or one of `FOLDERS`.
+    """Return the format of a file or folder: "ours", or one of `FOLDERS`.
 
     Raises:
         ValueError: it is in none of them, or in two.
@@ -77,7 +75,7 @@ def recognize(path: Path) -> str:
         if path.name == FOLDERS[name].WEIGHTS or (len(found) == 1 and path.name == FOLDERS[name].CONFIG):
             return name
     if path.suffix == ".safetensors":
-        return "stacked" if ours.is_stacked(path) else "ours"
+        return "ours"
     raise ValueError(f"{path} is in no known format. Give {CAN_BE_LOADED}.")
 
 

@@ -252,7 +252,7 @@ def plot_parts(
         )
     )
     styled(fig, title=title, width=860, height=400)
-    fig.update_layout(yaxis_title="activation", showlegend=False)
+    fig.update_layout(yaxis_title=total_name, showlegend=False)
     told = ", ".join(f"{name} {value:+.3f}" for name, value in parts)
     return with_alt(fig, f"{told} add up to {total_name}, {total:.3f}.")
 

@@ -326,6 +326,32 @@ def plot_substitution_loss(losses: SubstitutionLoss, *, title: str | None = None
     )
 
 
+def plot_beside_baselines(recovered: Mapping[str, float], *, title: str | None = None) -> go.Figure:
+    """Draw how much of the loss each of several descriptions recovers, as bars: an autoencoder, then its opponents.
+
+    Args:
+        recovered: for every name the share, 1 for a description that loses nothing.
+        title: a title for the figure.
+    """
+    names = list(recovered)
+    fig = go.Figure(
+        go.Bar(
+            x=[round(100 * share, 2) for share in recovered.values()],
+            y=names,
+            orientation="h",
+            marker_color=[COLORS[0]] + [GRAY] * (len(names) - 1),
+            text=[f"{share:.1%}" for share in recovered.values()],
+            hovertemplate="%{y}: %{x:.1f} %<extra></extra>",
+        )
+    )
+    styled(fig, title=title, width=820, height=120 + 45 * len(names))
+    fig.update_xaxes(title_text="share of the loss recovered, against mean ablation, %", range=[0, 100])
+    fig.update_yaxes(autorange="reversed")
+    fig.update_layout(margin={"l": 190})
+    told = ", ".join(f"{name} {share:.1%}" for name, share in recovered.items())
+    return with_alt(fig, f"Share of the loss recovered: {told}.")
+
+
 @check_shapes
 def plot_prediction_change(
     before: Float[Tensor, "d_vocab"],

@@ -475,7 +475,7 @@ def test_command(tmp_path):
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (["--latents", "0:99999999999"], "There is no latent 4096: choose from 0 to 4095."),
+        (["--latents", "0:99999999999"], "There is no latent 1536: choose from 0 to 1535."),
         (["--latents", "-1"], "There is no latent -1"),
         (["--latents", "a:b"], "'a:b' names no latents: write numbers and ranges"),
         (["--latents", "5:5"], "'5:5' names no latents: a range begins"),

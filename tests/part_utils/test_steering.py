@@ -24,7 +24,8 @@ def test_firing_latents_are_those_of_the_autoencoder(encoder_a):
     assert "".join(found.words[1:]) == SENTENCE
     _, cache = model.run_with_cache(found.tokens)
     h = cache["blocks.0.mlp.hook_post"][0]
-    acts = torch.relu((h - autoencoder.b_dec[1]) @ autoencoder.W_enc[1] + autoencoder.b_enc[1])
+    pre_acts = (h - autoencoder.b_dec[1]) @ autoencoder.W_enc[1] + autoencoder.b_enc[1]
+    acts = torch.where(pre_acts > autoencoder.threshold[1], pre_acts.relu(), 0)
     torch.testing.assert_close(found.acts[1:], acts[1:], atol=1e-4, rtol=1e-4)
     assert not found.acts[0].any()
     strongest = found.strongest(3)

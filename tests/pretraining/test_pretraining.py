@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 from transformer_lens.model_bridge import TransformerBridge
 
+from part_utils.language_models import load_autoencoder
 from part_utils.one_layer_model import (
     LanguageModelConfig,
     OneLayerModel,
@@ -21,8 +22,9 @@ from part_utils.one_layer_model import (
     next_token_loss,
 )
 from part_utils.texts import TokenizedText
+from part_utils.variants import JumpReLUAutoEncoder
 from pretraining import shipping
-from pretraining.autoencoders import load_trained_model, load_weights, train_autoencoder
+from pretraining.autoencoders import LogitMetric, load_trained_model, load_weights, train_autoencoder
 from pretraining.corpus import (
     Document,
     dataset_documents,
@@ -34,14 +36,15 @@ from pretraining.corpus import (
 from pretraining.language_model import silence_unseen_tokens, train_language_model
 from pretraining.muon import Muon, orthogonalize
 from pretraining.sparse_training import (
+    AUXILIARY_WEIGHT,
     BatchOrder,
     SparseTrainingConfig,
     Weights,
+    auxiliary_gradients,
     encode,
     first_weights,
     gradients,
     reconstruct,
-    resample,
     train_stage,
 )
 
@@ -201,32 +204,32 @@ def test_chunked_loss_has_the_gradients_of_the_plain_one() -> None:
         torch.testing.assert_close(mine, parameter.grad, atol=1e-6, rtol=1e-4)
 
 
-def test_resampled_latents_say_what_was_unexplained_and_fire_seldom() -> None:
+def test_silent_latents_learn_what_is_unexplained() -> None:
+    """Half of the data's variance is along an axis that only a silent latent can learn."""
     generator = torch.Generator().manual_seed(0)
-    sample = torch.randn(2000, 6, generator=generator) * torch.tensor([9.0, 1, 1, 1, 1, 1])
-    weights = first_weights(sample, 8, seed=0)
-    weights.encoder[:4], weights.encoder[4:] = torch.eye(6)[1:5], 0.0
-    weights.decoder[:4], weights.b_enc[:] = torch.eye(6)[1:5], -0.5
-    before = weights.clone()
-    optimizer = torch.optim.Adam([tensor.requires_grad_() for tensor in weights.tensors()])
-    for tensor in weights.tensors():
-        tensor.grad = torch.ones_like(tensor)
-    optimizer.step()
-    with torch.no_grad():
-        for tensor, value in zip(weights.tensors(), before.tensors(), strict=True):
-            tensor.copy_(value)
-    chosen = torch.arange(8) >= 4
-    resample(weights, optimizer, chosen, sample, torch.float32, seed=0)
-    assert (weights.decoder[chosen, 0].abs() > 0.9).all()  # the large part, which no latent had
-    torch.testing.assert_close(weights.decoder[chosen].norm(dim=1), torch.ones(4))
-    fires = (sample - weights.b_dec) @ weights.encoder.mT + weights.b_enc > 0
-    assert (fires[:, chosen].sum(dim=0) <= len(sample) / 500).all()
-    for tensor, value in zip(weights.tensors()[:3], before.tensors()[:3], strict=True):
-        assert torch.equal(tensor[~chosen], value[~chosen])
-        assert (optimizer.state[tensor]["exp_avg"][chosen] == 0).all()
-        assert (optimizer.state[tensor]["exp_avg"][~chosen] != 0).all()
-    resample(weights, optimizer, torch.ones(8, dtype=torch.bool), sample, torch.float32, seed=0)
-    assert torch.equal(weights.decoder[0], before.decoder[0])  # with all chosen there is no size to go by
+    strengths = torch.rand(3000, 6, generator=generator) * torch.tensor([3.0, 1, 1, 1, 1, 1])
+    sample = torch.eye(6)[torch.randint(6, (3000,), generator=generator)] * strengths
+    weights = first_weights(sample, 7, seed=0)
+    weights.b_dec.zero_()
+    weights.encoder[:5], weights.decoder[:5] = torch.eye(6)[1:], torch.eye(6)[1:]
+    silent = torch.arange(7) >= 5
+    start, before = weights.clone(), sample.pow(2).sum()
+    start.encoder[silent] = 0  # what the others leave
+    parameters = [weights.encoder, weights.decoder, weights.b_enc]
+    optimizer = torch.optim.Adam(parameters, lr=0.01)
+    for _ in range(300):
+        active = encode(start, sample - start.b_dec, 1, torch.float32)
+        error = reconstruct(start, active) - sample
+        for tensor, grad in zip(parameters, auxiliary_gradients(weights, sample, error, silent), strict=True):
+            tensor.grad = torch.zeros_like(tensor)
+            tensor.grad[silent] = grad
+        optimizer.step()
+        weights.decoder /= weights.decoder.norm(dim=1, keepdim=True)
+    assert weights.decoder[silent, 0].max() > 0.9
+    after = encode(weights, sample - weights.b_dec, 1, torch.float32)
+    assert (reconstruct(weights, after) - sample).pow(2).sum() < 0.2 * before
+    for tensor, value in zip(weights.tensors()[:3], start.tensors()[:3], strict=True):
+        assert torch.equal(tensor[~silent], value[~silent])
 
 
 def test_muon_steps_along_orthogonal_matrices() -> None:
@@ -310,14 +313,14 @@ def test_two_processes_train_an_autoencoder_like_one(corpus: Path, tmp_path: Pat
     run_language_model(corpus, tmp_path / "lm", 20)
     run_with_two_processes(
         "train-sae", "--model-dir", tmp_path / "lm", "--corpus", corpus, "--run-dir", tmp_path / "two",
-        "--instances", "A", "--n-hidden-ae", 40, "--k", 4, "--target-l0", 6, "--batch-size", 64,
-        "--topk-steps", 40, "--relu-steps", 40, "--refit-steps", 5,
+        "--instances", "A", "--n-hidden-ae", 40, "--k", 4, "--batch-size", 64,
+        "--topk-steps", 40, "--threshold-steps", 40,
     )  # fmt: skip
     train_autoencoder(
-        tmp_path / "lm", corpus, tmp_path / "one", instance=0, n_hidden_ae=40, k=4, target_l0=6,
-        batch_size=64, topk_steps=40, relu_steps=40, refit_steps=5,
+        tmp_path / "lm", corpus, tmp_path / "one", instance=0, n_hidden_ae=40, k=4,
+        batch_size=64, topk_steps=40, threshold_steps=40,
     )  # fmt: skip
-    for stage in ("topk_0", "relu_0", "refit_0"):
+    for stage in ("topk_0", "threshold_0"):
         one, two = (last_line(tmp_path / name / stage) for name in ("one", "two"))
         assert one["fvu"] == pytest.approx(two["fvu"], rel=0.05), stage
         assert one["l0"] == pytest.approx(two["l0"], rel=0.1), stage
@@ -328,6 +331,7 @@ def random_weights() -> Weights:
     weights.encoder += 0.1 * torch.randn(29, 13)
     weights.b_enc += 0.1 * torch.randn(29)
     weights.b_dec += 0.1 * torch.randn(13)
+    weights.threshold += 0.1 + 0.2 * torch.rand(29)
     return weights
 
 
@@ -335,20 +339,25 @@ def random_weights() -> Weights:
 def test_sparse_gradients_are_those_of_autograd(k: int | None) -> None:
     torch.manual_seed(0)
     weights, batch = random_weights(), torch.randn(31, 13)
-    encoder, decoder, b_enc, b_dec = (tensor.clone().requires_grad_() for tensor in weights.tensors())
+    silent = torch.arange(29) % 7 == 0
+    encoder, decoder, b_enc, b_dec = (tensor.clone().requires_grad_() for tensor in weights.tensors()[:4])
     pre = (batch - b_dec) @ encoder.T + b_enc
-    acts = pre.relu()
-    if k is not None:
-        acts = acts * (pre >= pre.topk(k, dim=1).values[:, -1:])
+    fires = pre >= pre.topk(k, dim=1).values[:, -1:] if k is not None else pre > weights.threshold
+    acts = pre.relu() * fires
     rebuilt = acts @ decoder + b_dec
-    (rebuilt.sub(batch).pow(2).mean() + 0.3 / 13 * acts.sum(dim=1).mean()).backward()
-    grads, measures = gradients(weights, batch, k=k, l1_coeff=0.3, train_encoder=True, dtype=torch.float32)
+    left = (batch - rebuilt).detach()
+    # The auxiliary loss moves the silent latents and nothing else.
+    silent_pre = (batch - b_dec.detach()) @ encoder[silent].T + b_enc[silent]
+    auxiliary = (left - silent_pre.relu() @ decoder[silent]).pow(2).sum() / left.pow(2).sum()
+    (rebuilt.sub(batch).pow(2).mean() + AUXILIARY_WEIGHT * auxiliary).backward()
+    grads, measures = gradients(weights, batch, k=k, silent=silent, dtype=torch.float32)
     along = (decoder.grad * decoder.detach()).sum(dim=1, keepdim=True)
     expected = [encoder.grad, decoder.grad - along * decoder.detach(), b_enc.grad, b_dec.grad]
     for ours, theirs in zip(grads, expected, strict=True):
         torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=1e-4)
     torch.testing.assert_close(measures["squared_error"], rebuilt.sub(batch).pow(2).sum().detach())
     torch.testing.assert_close(measures["l0"], (acts > 0).float().sum(dim=1).mean())
+    torch.testing.assert_close(measures["fired"], (acts > 0).float().sum(dim=0))
 
 
 def sparse_data(n: int = 6000) -> torch.Tensor:
@@ -358,31 +367,54 @@ def sparse_data(n: int = 6000) -> torch.Tensor:
     return (codes @ directions + 0.3).half()
 
 
-SMALL = SparseTrainingConfig("topk", 150, batch_size=256, n_hidden_ae=96, k=6, target_l0=8.0, lr=5e-3)
+SMALL = SparseTrainingConfig("topk", 150, batch_size=256, n_hidden_ae=96, k=6, lr=5e-3)
 
 
-def fvu(weights: Weights, acts: torch.Tensor) -> tuple[float, float]:
+def measured(weights: Weights, acts: torch.Tensor, k: int | None) -> tuple[float, float]:
+    """Return FVU and L0."""
     acts = acts.float()
-    active = encode(weights, acts - weights.b_dec, None, torch.float32)
+    active = encode(weights, acts - weights.b_dec, k, torch.float32)
     error = reconstruct(weights, active) - acts
-    return (error.pow(2).sum() / (acts - acts.mean(dim=0)).pow(2).sum()).item(), len(active.values) / len(
-        acts
-    )
+    variance = (acts - acts.mean(dim=0)).pow(2).sum()
+    return (error.pow(2).sum() / variance).item(), int((active.values > 0).sum()) / len(acts)
 
 
-def test_stages_reach_their_sparsity_and_refitting_only_lowers_the_error(tmp_path: Path) -> None:
+def test_one_threshold_keeps_the_sparsity_and_the_error(tmp_path: Path) -> None:
     acts = sparse_data()
     topk = train_stage(acts, SMALL, tmp_path / "topk", progress=False)
-    relu = train_stage(
-        acts, replace(SMALL, stage="relu", steps=400), tmp_path / "relu", start=topk, progress=False
+    threshold = train_stage(
+        acts, replace(SMALL, stage="threshold"), tmp_path / "threshold", start=topk, progress=False
     )
-    refit = train_stage(acts, replace(SMALL, stage="refit"), tmp_path / "refit", start=relu, progress=False)
-    (error, l0), (refitted_error, refitted_l0) = fvu(relu, acts), fvu(refit, acts)
-    assert 4 < l0 < 13
-    assert refitted_l0 == pytest.approx(l0, rel=0.01)
-    assert refitted_error < error
-    for weights in (topk, relu, refit):
+    error, l0 = measured(topk, acts, 6)
+    assert l0 == pytest.approx(6, rel=0.1)
+    new_error, new_l0 = measured(threshold, acts, None)
+    assert new_l0 == pytest.approx(6, rel=0.05)
+    assert new_error < 1.1 * error < 0.2
+    assert len(threshold.threshold.unique()) == 1
+    for weights in (topk, threshold):
         torch.testing.assert_close(weights.decoder.norm(dim=1), torch.ones(96), atol=1e-5, rtol=0)
+
+
+def test_distances_in_the_logit_metric_are_those_of_the_logits() -> None:
+    torch.manual_seed(0)
+    model = OneLayerModel(CFG).requires_grad_(False)
+    model.ln_out.weight.uniform_(0.5, 2)
+    metric = LogitMetric(model)
+    h = torch.randn(40, CFG.d_mlp)
+    logits = h @ model.layers[0].mlp.fc_out.weight.mT * model.ln_out.weight @ model.head.weight.mT
+    logits -= logits.mean(dim=1, keepdim=True)
+    ratio = (h @ metric.there).pow(2).sum(dim=1) / logits.pow(2).sum(dim=1)
+    # Directions that the model does not read at all keep a millionth of the length.
+    torch.testing.assert_close(ratio, ratio.mean().expand(40), atol=0, rtol=1e-3)
+    weights = first_weights(h @ metric.there, 29, seed=0)
+    weights.b_enc += 0.1 * torch.randn(29)
+    weights.threshold += 0.3
+    for_neurons = metric.weights_for_neurons(weights)
+    torch.testing.assert_close(for_neurons.decoder.norm(dim=1), torch.ones(29))
+    there, here = h @ metric.there, h
+    in_metric = reconstruct(weights, encode(weights, there - weights.b_dec, None, torch.float32))
+    in_neurons = reconstruct(for_neurons, encode(for_neurons, here - for_neurons.b_dec, None, torch.float32))
+    torch.testing.assert_close(in_neurons @ metric.there, in_metric, atol=1e-3, rtol=1e-3)
 
 
 def test_a_killed_stage_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -418,8 +450,8 @@ def test_from_text_to_files(corpus: Path, tmp_path: Path) -> None:
     run_language_model(corpus, tmp_path / "lm", 20)
     for instance in (0, 1):
         train_autoencoder(
-            tmp_path / "lm", corpus, tmp_path / "sae", instance=instance, n_hidden_ae=40, k=4, target_l0=6,
-            batch_size=64, topk_steps=20, relu_steps=20, refit_steps=5, progress=False,
+            tmp_path / "lm", corpus, tmp_path / "sae", instance=instance, n_hidden_ae=40, k=4,
+            batch_size=64, topk_steps=20, threshold_steps=20, progress=False,
         )  # fmt: skip
     data = tmp_path / "data"
     shipping.ship_language_model(tmp_path / "lm", corpus, data)
@@ -429,11 +461,13 @@ def test_from_text_to_files(corpus: Path, tmp_path: Path) -> None:
     assert "autoencoders.safetensors" in manifest["sha256"]
     assert "tokenizer/tokenizer.json" in manifest["sha256"]
     assert len(load_file(data / "tokens_train.safetensors")["tokens"]) == 7
-    assert load_file(data / "autoencoders.safetensors")["W_enc"].shape == (2, 20, 40)
+    both = load_autoencoder(data / "autoencoders.safetensors")
+    assert isinstance(both, JumpReLUAutoEncoder)
+    assert both.W_enc.shape == (2, 20, 40)
     stored = load_file(data / "language_model.safetensors")
     model = load_trained_model(tmp_path / "lm")
     torch.testing.assert_close(stored["embed.weight"].float(), model.tok_embed.weight.detach())
-    weights = load_weights(tmp_path / "sae" / "refit_1.safetensors")
+    weights = load_weights(tmp_path / "sae" / "result_1.safetensors")
     torch.testing.assert_close(weights.decoder.norm(dim=1), torch.ones(40), atol=1e-5, rtol=0)
 
 
@@ -441,7 +475,7 @@ def test_clear_errors(corpus: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="run `course train-lm` first"):
         load_trained_model(tmp_path)
     with pytest.raises(ValueError, match="pass the ones of the stage before"):
-        train_stage(sparse_data(300), replace(SMALL, stage="relu"), tmp_path)
+        train_stage(sparse_data(300), replace(SMALL, stage="threshold"), tmp_path)
     with pytest.raises(ValueError, match="fewer than one batch"):
         train_stage(sparse_data(30), SMALL, tmp_path)
 
@@ -473,7 +507,7 @@ def test_evaluation_prints_every_measure(tmp_path: Path) -> None:
 
     rules = tmp_path / "rules.py"
     rules.write_text(
-        'def latent_2480(context, label):\n    """A prompt."""\n    return context[-1].strip() == ">>>"\n'
+        'def latent_803(context, label):\n    """A prompt."""\n    return context[-1].strip() == ">>>"\n'
     )
     arguments = ["--max-rows", "24", "--samples", "0", "--metrics", str(tmp_path / "metrics.json")]
     arguments += ["--rules", str(rules), "--drawn", "5"]
@@ -486,7 +520,6 @@ def test_evaluation_prints_every_measure(tmp_path: Path) -> None:
         "dead",
         "encoder-A",
         "encoder-B",
-        "TopK",
         "zero ablation",
         "A prompt.",
         "random",
@@ -494,7 +527,6 @@ def test_evaluation_prints_every_measure(tmp_path: Path) -> None:
         assert name in result.output
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert len(metrics["autoencoders"]["fvu"]) == 2
-    assert len(metrics["autoencoder_topk"]["fvu"]) == 1
     for beside in metrics["autoencoders"]["beside"]:
         assert 0 < beside["components"]["recovered_from_mean"] < beside["neurons"]["recovered_from_mean"] < 1
 
@@ -504,12 +536,12 @@ def test_hero_latents_command() -> None:
 
     from coursekit.commands.pretraining import app
 
-    result = CliRunner().invoke(app, ["hero-latents", "--topk", "--max-rows", "24", "--show", "3"])
+    result = CliRunner().invoke(app, ["hero-latents", "--max-rows", "24", "--show", "3"])
     assert result.exit_code == 0, result.output
     assert "copy no neuron" in result.output
-    refused = CliRunner().invoke(app, ["hero-latents", "--topk", "--instance", "1", "--max-rows", "24"])
+    refused = CliRunner().invoke(app, ["hero-latents", "--instance", "2", "--max-rows", "24"])
     assert refused.exit_code == 2
-    assert "There is no instance 1" in refused.output
+    assert "There is no instance 2" in refused.output
 
 
 @pytest.mark.parametrize(
@@ -543,11 +575,11 @@ def test_rules_are_scored_by_the_definition() -> None:
     def rule(context: list[str], label: str) -> bool:
         return context[-1].strip() == ">>>"
 
-    found = score_rules({2480: rule}, encoder_a, rows=20)
-    feature = record_feature(2480, encoder_a, rows=20)
-    assert found == {2480: score_hypothesis(rule, feature)}
-    with pytest.raises(ValueError, match="There is no latent 4096"):
-        score_rules({4096: rule}, encoder_a, rows=1)
+    found = score_rules({803: rule}, encoder_a, rows=20)
+    feature = record_feature(803, encoder_a, rows=20)
+    assert found == {803: score_hypothesis(rule, feature)}
+    with pytest.raises(ValueError, match="There is no latent 1536"):
+        score_rules({1536: rule}, encoder_a, rows=1)
 
 
 def test_a_transcoder_that_was_stopped_goes_on_where_it_was(

@@ -24,13 +24,13 @@ class ReturnForgotten(FeatureDetective):
         super().case_4(context, label)
 
 
-@mutant("5.8", says="the rule is too narrow; needs 0.5")
+@mutant("5.8", says="the rule is too narrow; needs 0.6")
 class TooNarrow(FeatureDetective):
     def case_2(self, context, label):
         return super().case_2(context, label) and len(context) % 6 == 0
 
 
-@mutant("5.8", says="the rule is too wide; needs 0.5")
+@mutant("5.8", says="the rule is too wide; needs 0.6")
 class TooWide(FeatureDetective):
     def case_5(self, context, label):
         return super().case_5(context, label) or len(context) % 32 == 0
@@ -65,7 +65,7 @@ class NoWordBefore(FeatureDetective):
 @mutant("5.8", says="Case 5: your rule raised TypeError")
 class LabelForgotten(FeatureDetective):
     def case_5(self, context):
-        return context[-2:] == ["\n", "\n"]
+        return context[-1].strip().isdigit()
 
 
 @variant("5.8")
@@ -122,5 +122,4 @@ equivalent(
     "line_so_far(context).strip() == 'else'",
     "context[-1] == ' else' and line_so_far(context).strip() == 'else' -> context[-1] == ' else'",
     "context[-1] == ' else' and line_so_far(context).strip() == 'else' -> line_so_far(context).strip() == 'else'",
-    "context[-1] == ' None' and context[-2:-1] in ([' is'], [' not']) -> context[-1] == ' None'",
 )
