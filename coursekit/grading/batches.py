@@ -6,11 +6,12 @@ One result at a time is committed, so that a batch may be killed at any moment a
 from __future__ import annotations
 
 import atexit
+import logging
 import multiprocessing
 import os
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
@@ -95,6 +96,7 @@ def _grade_with_dask(
 ) -> None:
     try:
         from distributed import Client, as_completed
+        from distributed.comm import CommClosedError
         from distributed.scheduler import KilledWorker
     except ImportError:
         raise CourseError(
@@ -106,6 +108,8 @@ def _grade_with_dask(
         raise CourseError(
             f"No Dask scheduler answers at {scheduler}. Start one with `dask scheduler`."
         ) from None
+    # What it would log when the scheduler goes away, with a traceback, is said in a sentence.
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
     with client:
         try:
             client.wait_for_workers(1, timeout=60)
@@ -130,6 +134,11 @@ def _grade_with_dask(
                 graded = future.result()
             except KilledWorker:
                 graded = _given_up(task, settings)
+            except (CancelledError, CommClosedError):
+                raise CourseError(
+                    f"The Dask scheduler at {scheduler} is gone. What was graded is kept; start a scheduler and its "
+                    "workers again, then the same command, to go on."
+                ) from None
             commit(graded, task[1])
             future.release()
             for task in tasks:

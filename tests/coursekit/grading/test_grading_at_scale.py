@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,6 +18,7 @@ from typer.testing import CliRunner
 
 from coursekit import CHAPTERS, chapter
 from coursekit.commands.cli import app
+from coursekit.errors import CourseError
 from coursekit.grading.classroom import grade_class, results_of
 from coursekit.grading.grade import Graded, Settings, grade_submission, modules_of
 from coursekit.grading.gradebook import Gradebook
@@ -119,6 +124,58 @@ def test_two_machines_one_of_which_dies(submitted: Path, serial: dict[str, Grade
         )
     assert sorted(set(done)) == sorted(serial)
     assert same(tmp_path, serial)
+
+
+@contextmanager
+def scheduler_with_a_worker(folder: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """Start a scheduler and a worker as processes of their own; yields the scheduler's address, and itself."""
+    dask = [sys.executable, "-m", "dask"]
+    command = [*dask, "scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as scheduler:
+        assert scheduler.stderr is not None
+        address = next(found[0] for line in scheduler.stderr if (found := re.search(r"tcp://\S+", line)))
+        command = [
+            *dask,
+            "worker",
+            address,
+            "--nthreads",
+            "1",
+            "--no-nanny",
+            "--local-directory",
+            str(folder),
+        ]
+        with subprocess.Popen([*command, "--no-dashboard"], stderr=subprocess.DEVNULL) as worker:
+            try:
+                yield address, scheduler
+            finally:
+                worker.kill()
+                scheduler.kill()
+
+
+@pytest.mark.parametrize("how", ["SIGKILL", "SIGTERM"])
+def test_a_scheduler_that_is_gone_is_a_sentence_and_a_restart_goes_on(
+    how: str, submitted: Path, serial: dict[str, Graded], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("distributed")
+    course = tmp_path / "course"
+    done: list[str] = []
+
+    with scheduler_with_a_worker(tmp_path) as (address, scheduler):
+
+        def heard(graded: Graded) -> None:
+            done.append(graded.student)
+            if len(done) == 3:
+                scheduler.send_signal(signal.Signals[how])
+                scheduler.wait()
+
+        with pytest.raises(CourseError, match=r"is gone\. What was graded is kept; .* to go on\.$"):
+            grade_class(submitted, ZERO, course, tier=TIER, course_seed=3, scheduler=address, heard=heard)
+    assert "Traceback" not in capfd.readouterr().err
+    kept = len(done)
+    assert 3 <= kept < len(serial)
+    report = grade_class(submitted, ZERO, course, tier=TIER)
+    assert (report.graded_now, report.kept) == (len(serial) - kept, kept)
+    assert same(course, serial)
 
 
 @pytest.mark.parametrize("number", [one.number for one in CHAPTERS])
