@@ -26,7 +26,9 @@ def test_styles_have_no_colors_of_their_own():
     styles = [path for folder in ("part_utils", "coursekit") for path in (ROOT / folder).rglob("*.css")]
     assert len(styles) >= 3
     for path in styles:
-        assert not re.search(r"#[0-9a-f]{3,8}\b", re.sub(r"(?m)^[^{]*\{", "", path.read_text()), re.I), path
+        declarations = re.sub(r"(?m)^[^{]*\{", "", path.read_text(encoding="utf-8"))
+        # What stands behind a picture that was made for paper is white, whatever the page.
+        assert set(re.findall(r"#[0-9a-f]{3,8}\b", declarations, re.I)) <= {"#fff"}, path
 
 
 def test_a_page_has_each_color_in_light_and_in_dark():
