@@ -19,7 +19,8 @@ dense products of encoder and decoder, forward and backward, that a dense traine
 Measured on an earlier bundled model, which had 512 neurons, on two threads (`OMP_NUM_THREADS=2`, `--tokens 163840
 --rounds 2`, 80 steps, a machine that did nothing else, ours in bfloat16): ours 23,555 tokens/s, FVU 0.348; SAELens
 6.54.12 4,552 tokens/s (5.2 times slower), FVU 0.545; dictionary-learning 0.1.0 4,754 tokens/s (5.0 times), FVU
-0.437; L0 48 for all. Ours: 24 % of the measured 414 GFLOP/s in the one product that is really dense, 119 % dense-equivalent.
+0.437; L0 48 for all. Ours: 24 % of the measured 414 GFLOP/s in the one product that is really dense, 119 %
+dense-equivalent.
 """
 
 import argparse
