@@ -6,7 +6,7 @@ LAUNCH ?= 1
 # nbgrader and kaleido start programs by name.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: course test test-slow oldest mutants build clean
+.PHONY: course test test-slow oldest mutants build site clean
 
 course: $(VENV)/.course
 	@$(BIN)/course start . $(if $(filter 0,$(LAUNCH)),--no-open)
@@ -38,6 +38,10 @@ mutants: $(VENV)/.dev
 # The solved notebooks, executed, and the learners', released from them.
 build: $(VENV)/.dev
 	$(BIN)/course build
+
+# Web pages of the executed notebooks, the manual and the library, in site/. Nothing is executed.
+site: $(VENV)/.dev
+	$(BIN)/course site
 
 $(VENV)/.course: requirements.txt constraints.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -26,6 +26,8 @@ import nbformat
 from nbformat.v4 import new_code_cell, new_markdown_cell
 
 from coursekit import folders
+from coursekit.authoring.six_weeks import with_week_table
+from coursekit.authoring.tables import duration
 from coursekit.catalogue import CHAPTERS, Chapter, get_exercise
 from coursekit.errors import CourseError
 from coursekit.folders import learner_path, repository, solved_path, source_path
@@ -41,7 +43,7 @@ _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-sta
 
 
 def build(chapters: Sequence[Chapter], execute: bool, say: Callable[[str], None]) -> None:
-    """Write the solved and the learner's notebook of each chapter, and the README's table of chapters.
+    """Write the solved and the learner's notebook of each chapter, and the tables made from the catalogue.
 
     Args:
         chapters: which ones.
@@ -68,8 +70,9 @@ def build(chapters: Sequence[Chapter], execute: bool, say: Callable[[str], None]
         for chapter, text in _released(chapters, Path(scratch)):
             write_atomically(learner_path(chapter), text)
             say(f"wrote {learner_path(chapter).relative_to(folders.ROOT)}")
-    readme = folders.ROOT / "README.md"
-    write_atomically(readme, with_chapter_table(readme.read_text(encoding="utf-8")))
+    for name, with_table in TABLES.items():
+        if (page := folders.ROOT / name).exists():
+            write_atomically(page, with_table(page.read_text(encoding="utf-8")))
 
 
 def out_of_date(chapters: Sequence[Chapter]) -> list[str]:
@@ -98,9 +101,11 @@ def out_of_date(chapters: Sequence[Chapter]) -> list[str]:
             path = learner_path(chapter)
             if not path.exists() or path.read_text(encoding="utf-8") != text:
                 problems.append(f"{path.relative_to(folders.ROOT)} is not what nbgrader's release step makes")
-    readme = (folders.ROOT / "README.md").read_text(encoding="utf-8")
-    if with_chapter_table(readme) != readme:
-        problems.append("README.md: the table of chapters is out of date")
+    for name, with_table in TABLES.items():
+        if (page := folders.ROOT / name).exists():
+            text = page.read_text(encoding="utf-8")
+            if with_table(text) != text:
+                problems.append(f"{name}: its table is out of date")
     return problems
 
 
@@ -110,7 +115,7 @@ def compose(chapter: Chapter) -> nbformat.NotebookNode:
     if not source.exists():
         raise CourseError(f"There is no {source}. Write the chapter's text there.")
     text = jupytext.read(source, fmt="md:myst")
-    cells = [_opening(chapter), _installation(), _card(chapter)]
+    cells = [_opening(chapter), installation_cell(), card_cell(chapter)]
     for cell in text.cells:
         if cell.cell_type == "markdown":
             if "{code-cell}" in cell.source:
@@ -144,13 +149,15 @@ def compose(chapter: Chapter) -> nbformat.NotebookNode:
     return notebook
 
 
+def colab(chapter: Chapter) -> str:
+    """Return the address that opens the learner's notebook in Colab."""
+    path = repository().removeprefix("https://github.com/")
+    return f"https://colab.research.google.com/github/{path}/blob/main/chapters/{chapter.slug}/{chapter.slug}.ipynb"
+
+
 def badge(chapter: Chapter) -> str:
     """Markdown for the button that opens the learner's notebook in Colab."""
-    path = repository().removeprefix("https://github.com/")
-    return (
-        "[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]"
-        f"(https://colab.research.google.com/github/{path}/blob/main/chapters/{chapter.slug}/{chapter.slug}.ipynb)"
-    )
+    return f"[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]({colab(chapter)})"
 
 
 def with_chapter_table(readme: str) -> str:
@@ -161,10 +168,17 @@ def with_chapter_table(readme: str) -> str:
         solved = f"[solved](solutions/{chapter.slug}/{chapter.slug}.ipynb)"
         rows.append(
             f"| {int(chapter.number)} | {link} ({solved}) | {len(chapter.exercises)} | "
-            f"{_duration(chapter.minutes)} | {badge(chapter)} |"
+            f"{duration(chapter.minutes)} | {badge(chapter)} |"
         )
     table = "<!-- chapters: made by `course build` -->\n" + "\n".join(rows) + "\n<!-- end of chapters -->"
     return re.sub(r"<!-- chapters:.*?<!-- end of chapters -->", lambda _: table, readme, flags=re.DOTALL)
+
+
+# The pages with a table that is made from the catalogue.
+TABLES: dict[str, Callable[[str], str]] = {
+    "README.md": with_chapter_table,
+    "docs/six_weeks.md": with_week_table,
+}
 
 
 def _opening(chapter: Chapter) -> nbformat.NotebookNode:
@@ -172,17 +186,12 @@ def _opening(chapter: Chapter) -> nbformat.NotebookNode:
     points = sum(e.points for e in chapter.exercises)
     return new_markdown_cell(
         f"# Chapter {int(chapter.number)} · {chapter.title}\n\n{badge(chapter)}\n\n"
-        f"About {_duration(chapter.minutes)}: {_duration(chapter.reading_minutes)} for reading and running, "
-        f"{_duration(chapter.minutes - chapter.reading_minutes)} for {count} exercises ({points} points)."
+        f"About {duration(chapter.minutes)}: {duration(chapter.reading_minutes)} for reading and running, "
+        f"{duration(chapter.minutes - chapter.reading_minutes)} for {count} exercises ({points} points)."
     )
 
 
-def _duration(minutes: int) -> str:
-    hours, rest = divmod(minutes, 60)
-    return " ".join(filter(None, (f"{hours} h" if hours else "", f"{rest} min" if rest else "")))
-
-
-def _installation() -> nbformat.NotebookNode:
+def installation_cell() -> nbformat.NotebookNode:
     return new_code_cell(
         "# Installs the course where it is missing, as on Colab (the torch that is there stays). "
         "Elsewhere this does nothing.\n"
@@ -194,7 +203,7 @@ def _installation() -> nbformat.NotebookNode:
     )
 
 
-def _card(chapter: Chapter) -> nbformat.NotebookNode:
+def card_cell(chapter: Chapter) -> nbformat.NotebookNode:
     return new_code_cell(
         f'from coursekit import chapter_card\n\nchapter_card("{chapter.number}")  # what you have solved'
     )

@@ -1,7 +1,8 @@
-"""The commands of an author: build and lint."""
+"""The commands of an author: build, lint and site."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -61,3 +62,22 @@ def lint_command(
     if problems:
         raise typer.Exit(1)
     console.print(f"{len(chosen)} chapters: nothing to complain about.", highlight=False)
+
+
+@app.command("site")
+@sentences_for_errors
+def site_command(
+    output: Annotated[Path, typer.Option(help="The folder; an earlier site there is replaced.")] = Path(
+        "site"
+    ),
+    dashboards: Annotated[
+        bool, typer.Option(help="Make the dashboards too, with the bundled model on the bundled text.")
+    ] = True,
+) -> None:
+    """Make the site of the executed notebooks, the manual and the library's docstrings. Nothing is executed."""
+    from coursekit.authoring.site import build_site
+
+    remarks = build_site(output, lambda line: console.print(escape(line), highlight=False), dashboards)
+    for remark in remarks:
+        complaints.print(escape(remark), style="yellow", highlight=False, soft_wrap=True)
+    console.print(f"Open {escape(str(output / 'index.html'))}", highlight=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""The commands of a learner: start, check, progress, reset, restore, page, update, doctor.
+"""The commands of a learner: start, check, progress, reset, restore, page, slides, update, doctor.
 
 Everything heavy is imported inside the commands, so that each starts fast.
 """
@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from coursekit.catalogue import get_exercise
+from coursekit.catalogue import chapter, get_exercise
 from coursekit.commands.grading import examine_grading
 from coursekit.commands.options import LARGEST_SEED
 from coursekit.commands.output import complaints, console, sentences_for_errors
@@ -173,6 +173,26 @@ def page_command(
     page = write_page(notebook, output)
     size = page.stat().st_size / 1e6
     console.print(f"{escape(str(page))}: {size:.1f} MB", highlight=False, soft_wrap=True)
+
+
+@app.command("slides")
+@sentences_for_errors
+def slides_command(
+    number: Annotated[str, typer.Argument(help="The chapter's number, such as 02.")],
+    output: Annotated[
+        Path | None, typer.Option(help="The file; by default NN_name_slides.html, here.")
+    ] = None,
+) -> None:
+    """Make slides of a chapter: one HTML file with its figures and speaker's notes, which needs no network."""
+    from coursekit.work.slides import write_slides
+
+    target, count = write_slides(chapter(number), output)
+    size = target.stat().st_size / 1e6
+    console.print(
+        f"{escape(str(target))}: {count} slides, {size:.1f} MB. Arrow keys move, N shows notes, F fills the screen.",
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 @app.command("update")

@@ -18,13 +18,14 @@ from typing import Any
 
 from coursekit.errors import CourseError
 from coursekit.notebooks.reading import joined, read_notebook
+from coursekit.work.formulas import formulas_aside, formulas_back, with_formulas
 from part_utils.palette import page_colors
 
 GENERATOR = "course page"
 PLOTLY = "application/vnd.plotly.v1+json"
 WIDGET = "application/vnd.jupyter.widget-view+json"
 _STATIC = Path(__file__).parent / "static"
-_NOTHING_OUTSIDE = (
+NOTHING_OUTSIDE = (
     "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval' blob:; style-src 'unsafe-inline'; "
     "img-src data: blob:; font-src data:; media-src data: blob:; worker-src blob:; form-action 'none'; base-uri 'none'"
 )
@@ -44,7 +45,7 @@ def write_page(notebook: Path, output: Path | None = None) -> Path:
 
     # Whether a page may be written there is known before the work begins.
     target = output or Path(f"{notebook.stem}.html")
-    _require_writable(target, notebook)
+    require_writable(target, notebook)
     text = page_html(notebook)
     try:
         write_atomically(target, text.encode(errors="replace"))
@@ -55,7 +56,8 @@ def write_page(notebook: Path, output: Path | None = None) -> Path:
     return target
 
 
-def _require_writable(target: Path, notebook: Path) -> None:
+def require_writable(target: Path, notebook: Path, generator: str = GENERATOR) -> None:
+    """Raise CourseError where a page cannot be written, or would replace what this command has not written."""
     if target.is_dir():
         raise CourseError(f"{target} is a folder. Name a file for the page, such as {target / 'page.html'}.")
     if not target.parent.is_dir():
@@ -68,7 +70,7 @@ def _require_writable(target: Path, notebook: Path) -> None:
         )
     try:
         with target.open("rb") as file:
-            ours = GENERATOR.encode() in file.read(1000)
+            ours = generator.encode() in file.read(1000)
     except OSError:
         ours = False
     if not ours:
@@ -84,31 +86,32 @@ def page_html(path: Path) -> str:
         CourseError: the notebook cannot be read.
     """
     notebook = read_notebook(path)
-    writer = _Writer(path.parent, _widgets_of(notebook))
+    writer = Writer(path.parent, widgets_of(notebook))
     body = "\n".join(writer.cell(cell) for cell in notebook.cells)
     script = ""
     if writer.figures:
         from plotly.offline import get_plotlyjs
 
-        script = f"<script>{get_plotlyjs()}</script>\n<script>{_read('page.js')}</script>"
+        script = f"<script>{get_plotlyjs()}</script>\n<script>{static('page.js')}</script>"
     heading = re.search(
         r"^# +(.+)$", "\n".join(c.source for c in notebook.cells if c.cell_type == "markdown"), re.M
     )
-    return Template(_read("page.html")).substitute(
-        policy=_NOTHING_OUTSIDE,
+    return Template(static("page.html")).substitute(
+        policy=NOTHING_OUTSIDE,
         generator=GENERATOR,
         title=html.escape(re.sub(r"[*_`$]", "", heading[1]) if heading else path.stem),
-        style=page_colors(":root") + _read("page.css") + _code_style(),
+        style=page_colors(":root") + static("page.css") + _code_style(),
         body=body,
         script=script,
     )
 
 
-def _read(name: str) -> str:
+def static(name: str) -> str:
+    """Return a file of those that are put into pages."""
     return (_STATIC / name).read_text(encoding="utf-8")
 
 
-class _Writer:
+class Writer:
     """Writes cells as HTML. `folder` is where a notebook's relative paths start, `widgets` their saved states."""
 
     def __init__(self, folder: Path, widgets: dict[str, Any]) -> None:
@@ -160,7 +163,7 @@ class _Writer:
             "text/html": lambda value, about, data: _text(value),
             **pictures,
             "text/markdown": lambda value, about, data: self.markdown(_text(value)),
-            "text/latex": lambda value, about, data: _with_formulas(_text(value)),
+            "text/latex": lambda value, about, data: with_formulas(_text(value)),
             "text/plain": lambda value, about, data: f"<pre>{_plain(value)}</pre>",
         }
 
@@ -204,12 +207,12 @@ class _Writer:
         """Markdown with formulas as HTML."""
         from markdown_it import MarkdownIt
 
-        source, formulas = _formulas_aside(text)
+        source, formulas = formulas_aside(text)
         rendered = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"]).render(source)
         rendered = re.sub(r"<(h[1-6])>(.*?)</\1>", _with_anchor, rendered, flags=re.S)
         rendered = re.sub(r"<img\b[^>]*>", lambda match: self._image(match[0]), rendered)
         rendered = re.sub(r'<a\b([^>]*?)\bhref="([^"]*)"([^>]*)>(.*?)</a>', _link, rendered, flags=re.S)
-        return _formulas_back(rendered, formulas)
+        return formulas_back(rendered, formulas)
 
     def _image(self, tag: str) -> str:
         """An image of a text, from the file or the attachment, put into the page."""
@@ -236,7 +239,8 @@ class _Writer:
         return f'<img src="data:{mime};base64,{content}" alt="{html.escape(alt)}"{width}>'
 
 
-def _widgets_of(notebook: Any) -> dict[str, Any]:
+def widgets_of(notebook: Any) -> dict[str, Any]:
+    """Return the states of widgets that are saved in a notebook, by model."""
     return _dict(
         _dict(_dict(notebook.metadata.get("widgets")).get("application/vnd.jupyter.widget-state+json")).get(
             "state"
@@ -301,53 +305,3 @@ def _link(match: re.Match[str]) -> str:
     if re.match(r"https?:|mailto:|#", match[2], re.I):
         return match[0]
     return match[4]
-
-
-# Formulas are taken out before the text is read as Markdown, which would take _ and * in them for emphasis. Code, in
-# which a dollar is a dollar, is matched first and left as it is.
-_CODE_OR_FORMULA = re.compile(
-    r"(?P<code>^(?P<fence>`{3,}|~{3,})[\s\S]*?^(?P=fence)|(?P<ticks>`+)(?!`)[\s\S]*?(?<!`)(?P=ticks)(?!`)|\\\$"
-    r"|<(?P<tag>code|pre)\b[\s\S]*?</(?P=tag)>)"
-    r"|\$\$(?P<block>[\s\S]+?)\$\$|\$(?![\s$])(?P<inline>(?:[^$\\\n]|\\.|\n(?!\s*\n))+?)(?<!\s)\$(?!\d)",
-    re.M,
-)
-_MARK = "\ue000{}\ue001"
-
-
-def _formulas_aside(text: str) -> tuple[str, list[tuple[str, bool]]]:
-    formulas: list[tuple[str, bool]] = []
-
-    def aside(match: re.Match[str]) -> str:
-        if match["code"] is not None:
-            return match[0]
-        block = match["block"] is not None
-        formulas.append((match["block"] if block else match["inline"], block))
-        return _MARK.format(len(formulas) - 1)
-
-    return _CODE_OR_FORMULA.sub(aside, re.sub("[\ue000\ue001]", "", text)), formulas
-
-
-def _formulas_back(rendered: str, formulas: list[tuple[str, bool]]) -> str:
-    def back(match: re.Match[str]) -> str:
-        if match[1] is not None:
-            return _mathml(*formulas[int(match[1])])
-        # Inside a tag, such as an image's description, a formula stays as it was written.
-        return re.sub("\ue000(\\d+)\ue001", lambda m: html.escape(formulas[int(m[1])][0]), match[0])
-
-    return re.sub("<[a-zA-Z/][^>]*>|\ue000(\\d+)\ue001", back, rendered)
-
-
-def _with_formulas(text: str) -> str:
-    source, formulas = _formulas_aside(text)
-    return f"<p>{_formulas_back(html.escape(source), formulas)}</p>"
-
-
-def _mathml(formula: str, block: bool) -> str:
-    """A formula as MathML; one that cannot be read as it was written."""
-    from latex2mathml.converter import convert
-
-    try:
-        return convert(formula.strip(), display="block" if block else "inline")
-    except Exception:
-        # The converter raises errors of many kinds for what is no LaTeX.
-        return f"<code>{html.escape(formula)}</code>"
