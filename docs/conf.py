@@ -24,8 +24,8 @@ nb_merge_streams = True
 myst_enable_extensions = ["dollarmath", "strikethrough", "html_image"]
 myst_heading_anchors = 4
 myst_links_external_new_tab = False
-# A notebook's exercises are headings of the third level, wherever they stand.
-suppress_warnings = ["myst.header", "myst.strikethrough"]
+# A notebook's exercises are headings of the third level, wherever they stand. Two classes may have a field of one name.
+suppress_warnings = ["myst.header", "myst.strikethrough", "ref.python"]
 
 # Docstrings are written with single backticks.
 default_role = "code"
