@@ -11,8 +11,6 @@ Attention's pattern, both LayerNorms' scales and which latents fire depend on th
 prompt (frozen), everything else is linear, so every number is a sum over its sources, without any approximation.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -31,7 +29,7 @@ if TYPE_CHECKING:
 class FrozenPrompt:
     """One prompt in a one-layer model: what depends on the prompt, and the weights that what is linear needs."""
 
-    tokens: Int[Tensor, seq]
+    tokens: Int[Tensor, "seq"]
     embed: Float[Tensor, "seq d_model"]
     """Token embeddings."""
     pos_embed: Float[Tensor, "seq d_model"]
@@ -42,27 +40,27 @@ class FrozenPrompt:
     """The value vectors: what each position offers to each head, with `b_V` in it."""
     W_O: Float[Tensor, "n_heads d_head d_model"]
     b_V: Float[Tensor, "n_heads d_head"]
-    b_O: Float[Tensor, d_model]
-    ln2_w: Float[Tensor, d_model]
-    ln2_b: Float[Tensor, d_model]
-    ln2_scale: Float[Tensor, seq]
+    b_O: Float[Tensor, "d_model"]
+    ln2_w: Float[Tensor, "d_model"]
+    ln2_b: Float[Tensor, "d_model"]
+    ln2_scale: Float[Tensor, "seq"]
     """By what the LayerNorm before the MLP divides at each position."""
     mlp_in: Float[Tensor, "seq d_model"]
     """What the MLP reads."""
     mlp_out: Float[Tensor, "seq d_model"]
     """What the MLP writes."""
-    ln_final_w: Float[Tensor, d_model]
-    ln_final_b: Float[Tensor, d_model]
-    ln_final_scale: Float[Tensor, seq]
+    ln_final_w: Float[Tensor, "d_model"]
+    ln_final_b: Float[Tensor, "d_model"]
+    ln_final_scale: Float[Tensor, "seq"]
     """By what the last LayerNorm divides at each position."""
     W_U: Float[Tensor, "d_model d_vocab"]
-    b_U: Float[Tensor, d_vocab]
+    b_U: Float[Tensor, "d_vocab"]
     logits: Float[Tensor, "seq d_vocab"]
     """What the model predicts at each position."""
 
 
 @torch.no_grad()
-def freeze_prompt(tokens: Int[Tensor, seq], model: TransformerBridge) -> FrozenPrompt:
+def freeze_prompt(tokens: Int[Tensor, "seq"], model: "TransformerBridge") -> FrozenPrompt:
     """Run a one-layer model on one prompt and note what its graph needs.
 
     Args:
@@ -123,7 +121,7 @@ class ResidualEdges(NamedTuple):
         return self.token + self.position + self.heads.sum() + self.bias
 
 
-def residual_edges(cache: FrozenPrompt, read: Float[Tensor, d_model], position: int) -> ResidualEdges:
+def residual_edges(cache: FrozenPrompt, read: Float[Tensor, "d_model"], position: int) -> ResidualEdges:
     """Return what each source adds along one direction of the residual stream before the MLP.
 
     A head moves `v - b_V` of every token, weighted with its pattern and mapped by its `W_O`. `b_V` itself is moved in
@@ -175,7 +173,7 @@ def edges_to_latent(cache: FrozenPrompt, transcoder: Transcoder, latent: int, po
 class LogitEdges(NamedTuple):
     """What `edges_to_logit` returns: one number for each source."""
 
-    latents: Float[Tensor, n_hidden]
+    latents: Float[Tensor, "n_hidden"]
     """From what each latent writes; 0 for those that do not fire."""
     skip: Float[Tensor, ""]
     """From what goes around the latents (`W_skip`); 0 where there is no way around."""
@@ -231,7 +229,7 @@ def edges_to_logit(cache: FrozenPrompt, transcoder: Transcoder, position: int, t
     )
 
 
-def prune(effects: Float[Tensor, edges], share: float) -> Bool[Tensor, edges]:
+def prune(effects: Float[Tensor, "edges"], share: float) -> Bool[Tensor, "edges"]:
     """Choose the fewest edges that carry a share of the total absolute effect.
 
     Args:
@@ -252,8 +250,8 @@ def prune(effects: Float[Tensor, edges], share: float) -> Bool[Tensor, edges]:
 
 @torch.no_grad()
 def test_edge(
-    tokens: Int[Tensor, seq],
-    model: TransformerBridge,
+    tokens: Int[Tensor, "seq"],
+    model: "TransformerBridge",
     transcoder: Transcoder,
     latent: int,
     position: int,

@@ -17,7 +17,7 @@ body {{ margin: 0.6rem; }}
 svg {{ width: 100%; height: auto; }}
 .edge {{ fill: none; opacity: 0.55; cursor: pointer; }}
 .adds {{ stroke: {VERMILION}; }} .takes {{ stroke: {BLUE}; }} .missed {{ stroke: {GRAY}; }}
-.node {{ cursor: pointer; outline-offset: 3px; }}
+.node {{ cursor: pointer; outline-offset: 3px; pointer-events: bounding-box; }}
 .node text {{ fill: CanvasText; text-anchor: middle; font-size: 14px; }}
 .token rect {{ fill: {GRAY}; }} .latent circle {{ fill: {GREEN}; }} .logit circle {{ fill: {VERMILION}; }}
 .other circle {{ fill: {GRAY}; }}

@@ -114,3 +114,59 @@ def logistic_probe(
         optimizer.step(closure)
     direction = (weight / std).detach()
     return direction, bias.detach() - mean @ direction
+
+
+class TopicScores(NamedTuple):
+    """F1 on held-out text of five ways to find a topic."""
+
+    latent: float
+    """The one latent whose firing fits best."""
+    neuron: float
+    """The one neuron that fits best, above a threshold or below one."""
+    difference: float
+    """The difference of means."""
+    some_latents: float
+    """A probe on the latents that fit best."""
+    probe: float
+    """A probe on all neurons."""
+
+
+@torch.no_grad()
+def compare_on_topic(
+    h: Float[Tensor, "tokens d_mlp"],
+    acts: Float[Tensor, "tokens n_hidden_ae"],
+    labels: Bool[Tensor, "tokens"],
+    h_held_out: Float[Tensor, "tokens_held_out d_mlp"],
+    acts_held_out: Float[Tensor, "tokens_held_out n_hidden_ae"],
+    labels_held_out: Bool[Tensor, "tokens_held_out"],
+    n_latents: int = 16,
+) -> TopicScores:
+    """Find a topic in five ways; each is chosen on one text and measured on another.
+
+    Args:
+        h: activations of the text that may be learned from.
+        acts: an autoencoder's latents on it.
+        labels: which of its tokens belong to the topic.
+        h_held_out, acts_held_out, labels_held_out: the same of the other text.
+        n_latents: how many latents the probe on latents has.
+    """
+    fires = (acts > 0).float()
+    fit = 2 * (labels.float() @ fires) / (fires.sum(dim=0) + labels.sum())
+    best, some = best_latent_for(acts, labels), fit.topk(n_latents).indices
+    both = torch.cat([h, -h], dim=1)
+    neuron = int(best_thresholds(both, labels).f1.argmax())
+    direction = difference_of_means(h, labels)
+
+    def probed(x: Tensor, x_held_out: Tensor) -> float:
+        weight, bias = logistic_probe(x, labels)
+        return probe_f1(x @ weight + bias, labels, x_held_out @ weight + bias, labels_held_out)
+
+    return TopicScores(
+        probe_f1(acts[:, best], labels, acts_held_out[:, best], labels_held_out),
+        probe_f1(
+            both[:, neuron], labels, torch.cat([h_held_out, -h_held_out], dim=1)[:, neuron], labels_held_out
+        ),
+        probe_f1(h @ direction, labels, h_held_out @ direction, labels_held_out),
+        probed(acts[:, some], acts_held_out[:, some]),
+        probed(h, h_held_out),
+    )

@@ -1,8 +1,12 @@
 """Exercise 7.4: the baseline of an autoencoder whose decoder is random and never trained."""
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
-from part_utils.autoencoder import AutoEncoder
+from part_utils.autoencoder import AutoEncoder, AutoEncoderConfig
+from part_utils.training import linear_lr, train
+from part_utils.variants.topk import TopKAutoEncoder
 
 
 @torch.no_grad()
@@ -20,3 +24,62 @@ def freeze_decoder(autoencoder: AutoEncoder) -> None:
     autoencoder.normalize_decoder()
     autoencoder.W_dec.requires_grad_(False)
     autoencoder.W_dec.grad = None
+
+
+def train_on(
+    h: Float[Tensor, "tokens d_mlp"],
+    frozen: bool,
+    seed: int = 0,
+    k: int = 8,
+    width: int = 512,
+    steps: int = 300,
+    batch_size: int = 1024,
+    lr: float = 3e-3,
+) -> AutoEncoder:
+    """Train a TopK autoencoder on activations that were collected, with a decoder that learns or one that is frozen.
+
+    Everything else is the same: `b_dec` starts at the mean, the encoder at the decoder's transpose.
+
+    Args:
+        h: the activations.
+        frozen: whether the decoder stays at random directions (`freeze_decoder`).
+        seed: where the weights and the order of the batches come from.
+        k: how many latents fire.
+        width: how many latents there are.
+        steps: steps of Adam.
+        batch_size: activations in each step.
+        lr: first learning rate; it falls to zero in a straight line.
+    """
+    scale = h.pow(2).mean().sqrt()
+    generator = torch.Generator().manual_seed(seed)
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(seed)
+        autoencoder = TopKAutoEncoder(AutoEncoderConfig(1, h.shape[1], width, 0.0), k)
+        if frozen:
+            freeze_decoder(autoencoder)
+        autoencoder.b_dec[0] = h.mean(dim=0) / scale
+        autoencoder.W_enc.copy_(autoencoder.W_dec.mT)
+
+    def loss() -> Tensor:
+        batch = h[torch.randint(len(h), (batch_size,), generator=generator)] / scale
+        return autoencoder(batch[:, None]).loss
+
+    train(
+        loss,
+        autoencoder.parameters(),
+        steps,
+        lr=lr,
+        lr_schedule=linear_lr,
+        after_step=lambda step, optimizer: autoencoder.normalize_decoder(),
+        progress=False,
+    )
+    with torch.no_grad():
+        autoencoder.b_enc.mul_(scale)
+        autoencoder.b_dec.mul_(scale)
+    return autoencoder.eval()
+
+
+@torch.no_grad()
+def fvu(h: Float[Tensor, "tokens d_mlp"], h_reconstructed: Float[Tensor, "tokens d_mlp"]) -> float:
+    """Return the fraction of variance that a reconstruction leaves unexplained."""
+    return ((h - h_reconstructed).pow(2).sum() / (h - h.mean(dim=0)).pow(2).sum()).item()

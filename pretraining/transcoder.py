@@ -22,9 +22,9 @@ class TranscoderTraining:
     """The sizes of a transcoder and how it is trained."""
 
     n_hidden: int = 1024
-    k: int = 16
+    k: int = 8
     skip: bool = True
-    steps: int = 3000
+    steps: int = 600
     batch_rows: int = 32
     lr: float = 2e-3
     seed: int = 0

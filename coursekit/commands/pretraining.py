@@ -269,9 +269,9 @@ def train_transcoder_command(
     run_dir: Annotated[Path, typer.Option(help="Checkpoint and log; a stopped run goes on from here.")] = RUNS
     / "transcoder",
     n_hidden: Annotated[int, typer.Option(min=1, help="Number of latents.")] = 1536,
-    k: Annotated[int, typer.Option(min=1, help="Latents that fire on each token.")] = 16,
+    k: Annotated[int, typer.Option(min=1, help="Latents that fire on each token.")] = 8,
     skip: Annotated[bool, typer.Option(help="Whether there is a linear way around the latents.")] = True,
-    steps: Annotated[int, typer.Option(min=1, help="Number of steps.")] = 3_000,
+    steps: Annotated[int, typer.Option(min=1, help="Number of steps.")] = 600,
     batch_rows: Annotated[int, typer.Option(min=1, help="Rows of tokens in each step.")] = 32,
     lr: Annotated[float, typer.Option(callback=positive, help="First learning rate.")] = 2e-3,
     seed: Annotated[

@@ -23,8 +23,9 @@ def graph_of(
     model: "TransformerBridge",
     transcoder: Transcoder,
     text: Int[Tensor, "rows seq"] | None = None,
+    share: float = 0.95,
 ) -> Graph:
-    """Return the graph of the most likely next token after a prompt.
+    """Return the graph of the most likely next token after a prompt, with the edges that carry a share.
 
     Raises:
         ValueError: the prompt is empty, or longer than the model can read.
@@ -35,7 +36,7 @@ def graph_of(
             f"The prompt has {len(tokens)} tokens, but must have 1 to {model.cfg.n_ctx - 1}; write another one."
         )
     tokens = torch.cat([torch.tensor([model.tokenizer.bos_token_id]), tokens])
-    return prompt_graph(tokens, model, transcoder, text=text)
+    return prompt_graph(tokens, model, transcoder, share=share, text=text)
 
 
 def graph_explorer(
