@@ -161,6 +161,7 @@ CHAPTERS = (
     Chapter("04", "04_language_model", "A sparse autoencoder on a language model's MLP", reading_minutes=75),
     Chapter("05", "05_interpretation", "Interpreting features", reading_minutes=60),
     Chapter("06", "06_modern_autoencoders", "Modern autoencoders", reading_minutes=75),
+    Chapter("07", "07_can_it_be_trusted", "Can it be trusted?", reading_minutes=70),
 )
 
 

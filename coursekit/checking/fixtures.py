@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from part_utils.autoencoder import AutoEncoder, AutoEncoderConfig
+from part_utils.circuits import FrozenPrompt
+from part_utils.transcoder import Transcoder
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -144,6 +146,62 @@ def autoencoder(seed: int, n_instances: int = 2, n_input_ae: int = 13, n_hidden_
     made.b_enc.copy_(0.5 * normal(*made.b_enc.shape) - 0.3)
     made.b_dec.copy_(0.3 + 0.3 * normal(*made.b_dec.shape))
     return made
+
+
+def transcoder(seed: int, n_model: int = 11, n_hidden: int = 13, k: int = 4, skip: bool = True) -> Transcoder:
+    """Return a transcoder with random weights and no bias that is zero, the same for the same seed."""
+    with torch.random.fork_rng(devices=[]):
+        made = Transcoder(n_model, n_model, n_hidden, k, skip)
+    generator = torch.Generator().manual_seed(seed)
+    for parameter in made.parameters():
+        parameter.data = 0.5 * torch.randn(parameter.shape, generator=generator)
+    return made.requires_grad_(False)
+
+
+def frozen_prompt(
+    seed: int, seq: int = 7, n_heads: int = 3, d_head: int = 5, d_model: int = 11, d_vocab: int = 17
+) -> FrozenPrompt:
+    """Return a prompt in a random one-layer model in which no bias is zero, the same for the same seed."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator)
+
+    def layer_norm(x: Tensor, w: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+        centered = x - x.mean(dim=-1, keepdim=True)
+        scale = (centered.pow(2).mean(dim=-1) + 1e-5).sqrt()
+        return centered / scale[:, None] * w + b, scale
+
+    tokens = torch.randint(d_vocab, (seq,), generator=generator)
+    # Lengths differ, so that the positions' scales do.
+    embed = (normal(seq, d_model) + 0.5) * (0.5 + 2 * torch.rand(seq, 1, generator=generator))
+    pos_embed, v = normal(seq, d_model), normal(seq, n_heads, d_head)
+    future = torch.full((seq, seq), float("-inf")).triu(1)
+    pattern = (normal(n_heads, seq, seq) + future).softmax(dim=-1)
+    W_O, b_V, b_O = 0.5 * normal(n_heads, d_head, d_model), 0.7 * normal(n_heads, d_head), normal(d_model)
+    ln2_w, ln2_b, ln_final_w, ln_final_b = (normal(d_model) + 0.5 for _ in range(4))
+    W_U, b_U = normal(d_model, d_vocab), normal(d_vocab)
+    moved = torch.einsum("hqk,khd,hdm->qm", pattern, v, W_O) + b_O
+    residual = embed + pos_embed + moved
+    mlp_in, ln2_scale = layer_norm(residual, ln2_w, ln2_b)
+    mlp_out = torch.relu(mlp_in @ normal(d_model, 23)) @ normal(23, d_model) / 5 + normal(d_model)
+    last, ln_final_scale = layer_norm(residual + mlp_out, ln_final_w, ln_final_b)
+    return FrozenPrompt(
+        tokens, embed, pos_embed, pattern, v, W_O, b_V, b_O, ln2_w, ln2_b, ln2_scale, mlp_in, mlp_out,
+        ln_final_w, ln_final_b, ln_final_scale, W_U, b_U, last @ W_U + b_U,
+    )  # fmt: skip
+
+
+@torch.no_grad()
+def train_a_little(module: AutoEncoder, h: Tensor, steps: int, keep_moments: bool) -> None:
+    """Train an autoencoder for some steps of Adam; with `keep_moments` its optimizer has moments of every parameter."""
+    optimizer = adam(module, 0 if keep_moments else None)
+    for _ in range(steps):
+        with torch.enable_grad():
+            optimizer.zero_grad()
+            module(h).loss.backward()
+        optimizer.step()
+        module.normalize_decoder()
 
 
 def hooks_left(model: TransformerBridge) -> int:

@@ -1,0 +1,1 @@
+"""Exercises of chapter 7: baselines, a transcoder, and a circuit that adds up."""
