@@ -74,15 +74,12 @@ def sae_vis(n_rows: int, latents: int, with_b: bool, folder: Path) -> dict[str, 
     exported = json.loads((folder / CFG).read_text())
     model = HookedSAETransformer(HookedTransformerConfig(**exported["model"], device="cpu"))
     stored = load_file(folder / MODEL)
-    encoders = [
-        {name: stored.pop(f"{letter}.{name}") for name in ("W_enc", "W_dec", "b_enc", "b_dec")}
-        for letter in "AB"
-    ]
+    encoders = [{name: stored.pop(f"{letter}.{name}") for name in exported["encoder"]} for letter in "AB"]
     model.load_state_dict(stored, strict=False)
     model.eval()
     d_in, d_sae = encoders[0]["W_enc"].shape
     sae_cfg = SAEConfig(
-        architecture="standard",
+        architecture="jumprelu" if "threshold" in exported["encoder"] else "standard",
         d_in=d_in,
         d_sae=d_sae,
         activation_fn_str="relu",
@@ -148,13 +145,14 @@ def export(n_rows: int, folder: Path) -> None:
     names = ("n_layers", "d_model", "n_ctx", "d_head", "n_heads", "d_mlp", "d_vocab", "act_fn")
     cfg = {name: getattr(model.cfg, name) for name in (*names, "normalization_type")}
     weights = legacy_state_dict(model)
+    encoder = autoencoder.state_dict()
     for instance, letter in enumerate("AB"):
-        for name in ("W_enc", "W_dec", "b_enc", "b_dec"):
-            weights[f"{letter}.{name}"] = getattr(autoencoder, name)[instance]
+        weights |= {f"{letter}.{name}": weight[instance] for name, weight in encoder.items()}
     save_file({name: weight.detach().contiguous() for name, weight in weights.items()}, folder / MODEL)
     save_file({"tokens": text.tokens[:n_rows].int()}, folder / TOKENS)
     exported = {
         "model": cfg,
+        "encoder": list(encoder),
         "loss": model(text.tokens[:16], return_type="loss").item(),
         "vocabulary": model.tokenizer.convert_ids_to_tokens(list(range(cfg["d_vocab"]))),
     }
