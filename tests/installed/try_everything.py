@@ -83,6 +83,7 @@ def chapters_run() -> None:
 
 def cells_that_need_the_packages_files() -> None:
     from part_utils.dashboard import make_dashboard
+    from part_utils.language_models import load_autoencoder, load_language_model
     from part_utils.model_with_autoencoder import ModelWithAutoencoder
     from part_utils.texts import first_rows, load_tokens
     from part_utils.widgets.feature_browser import feature_browser
