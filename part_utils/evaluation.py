@@ -21,6 +21,7 @@ from part_utils.activations import MLP_HOOK, flatten_activations, get_activation
 from part_utils.autoencoder import AutoEncoder
 from part_utils.fast import overrides
 from part_utils.shapes import check_shapes
+from part_utils.variants.jumprelu import JumpReLUAutoEncoder
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -42,16 +43,24 @@ def encode(
     instance: int,
     latents: Int[Tensor, "n"] | list[int] | None = None,
 ) -> Float[Tensor, "tokens n"]:
-    """Return activations of some latents, or of all. Where each latent is on its own, the others are not computed."""
-    if overrides(autoencoder, AutoEncoder, "forward", "encode", "activation"):
+    """Return activations of some latents, or of all, of one instance.
+
+    Where each latent fires on its own, by a ReLU or above a threshold, no others are computed.
+    """
+    own = ("forward", "encode", "activation")
+    jumps = isinstance(autoencoder, JumpReLUAutoEncoder)
+    if overrides(autoencoder, JumpReLUAutoEncoder if jumps else AutoEncoder, *own):
         acts = autoencoder.encode(inputs_for_all_instances(h, autoencoder))[:, instance]
         return acts if latents is None else acts[:, latents]
-    W_enc, b_enc = autoencoder.W_enc[instance], autoencoder.b_enc[instance]
-    if latents is not None:
-        W_enc, b_enc = W_enc[:, latents], b_enc[latents]
+    chosen = slice(None) if latents is None else latents
+    W_enc, b_enc = autoencoder.W_enc[instance][:, chosen], autoencoder.b_enc[instance][chosen]
     # (h - b_dec) W_enc + b_enc = h W_enc + (b_enc - b_dec W_enc), which does not touch each activation so often.
     bias = b_enc - autoencoder.b_dec[instance] @ W_enc
-    return torch.addmm(bias, flatten_activations(h), W_enc).relu_()
+    pre_acts = torch.addmm(bias, flatten_activations(h), W_enc)
+    if not jumps:
+        return pre_acts.relu_()
+    threshold = autoencoder.threshold[instance][chosen].clamp_min(0)
+    return pre_acts.masked_fill_(pre_acts <= threshold, 0)
 
 
 @torch.no_grad()

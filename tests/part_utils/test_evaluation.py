@@ -6,8 +6,9 @@ import torch.nn.functional as F
 from transformer_lens.model_bridge import TransformerBridge
 
 from part_utils.activations import MLP_HOOK, get_activations
-from part_utils.autoencoder import AutoEncoder
+from part_utils.autoencoder import AutoEncoder, AutoEncoderConfig
 from part_utils.evaluation import (
+    encode,
     evaluate,
     get_feature_probability,
     get_reconstruction_loss,
@@ -17,6 +18,7 @@ from part_utils.evaluation import (
     reconstruction_hook,
     zero_ablation_hook,
 )
+from part_utils.variants import JumpReLUAutoEncoder
 from tests.small_language_model import small_autoencoder, small_model, small_tokens
 
 
@@ -41,6 +43,30 @@ def test_feature_probability(
     h = get_activations(tokens, model).flatten(0, 1)
     expected = (autoencoder(h[:, None].expand(-1, 2, -1)).acts > 0).float().mean(dim=0)
     torch.testing.assert_close(get_feature_probability(tokens, model, autoencoder, batch_rows=5), expected)
+
+
+class DoubledJumpReLU(JumpReLUAutoEncoder):
+    """A learner's own kind of latents, made of another kind."""
+
+    def activation(self, pre_acts: torch.Tensor) -> torch.Tensor:
+        return 2 * super().activation(pre_acts)
+
+
+@pytest.mark.parametrize("kind", [JumpReLUAutoEncoder, DoubledJumpReLU])
+@pytest.mark.parametrize("latents", [None, [4, 0, 4], torch.tensor([7])])
+def test_some_latents_with_thresholds(
+    kind: type[JumpReLUAutoEncoder], latents: list[int] | torch.Tensor | None
+) -> None:
+    generator = torch.Generator().manual_seed(3)
+    autoencoder = kind(AutoEncoderConfig(2, 5, 11))
+    for parameter in autoencoder.parameters():  # Some thresholds are below zero: no latent may be.
+        parameter.data = torch.randn(parameter.shape, generator=generator)
+    h = torch.randn(6, 7, 5, generator=generator)
+    for instance in range(2):
+        acts = autoencoder(h.flatten(0, 1)[:, None].expand(-1, 2, -1)).acts[:, instance]
+        assert (acts > 0).any()
+        expected = acts if latents is None else acts[:, latents]
+        torch.testing.assert_close(encode(h, autoencoder, instance, latents), expected)
 
 
 def test_histogram_keeps_dead_latents_apart() -> None:
