@@ -50,7 +50,13 @@ def randomize(module, scale=0.3):
 def ours():
     from part_utils.autoencoder import AutoEncoder, AutoEncoderConfig
     from part_utils.formats.recognize import WRITERS
-    from part_utils.variants import GatedAutoEncoder, JumpReLUAutoEncoder, TopKAutoEncoder
+    from part_utils.variants import (
+        BatchTopKAutoEncoder,
+        GatedAutoEncoder,
+        JumpReLUAutoEncoder,
+        MatryoshkaAutoEncoder,
+        TopKAutoEncoder,
+    )
 
     torch.manual_seed(0)
     cfg = AutoEncoderConfig(2, D_IN, D_SAE)
@@ -70,6 +76,17 @@ def ours():
         for format, write in WRITERS.items():
             if format != "sparsify" or name == "topk":
                 write(autoencoder, 1, FOLDER / format / f"ours_{name}")
+
+    # As they are at the end of their training: with a threshold for each instance.
+    for name, autoencoder in (
+        ("batch_topk", BatchTopKAutoEncoder(cfg, K)),
+        ("matryoshka", MatryoshkaAutoEncoder(cfg, K, (7, D_SAE))),
+    ):
+        randomize(autoencoder)
+        autoencoder.normalize_decoder()
+        autoencoder.threshold.uniform_(0.3, 0.9)
+        for format in ("sae_lens", "dictionary_learning"):
+            WRITERS[format](autoencoder, 1, FOLDER / format / f"ours_{name}")
 
 
 def sae_lens():
