@@ -48,8 +48,8 @@ def encode(
     Where each latent fires on its own, by a ReLU or above a threshold, no others are computed.
     """
     own = ("forward", "encode", "activation")
-    jumps = isinstance(autoencoder, JumpReLUAutoEncoder)
-    if overrides(autoencoder, JumpReLUAutoEncoder if jumps else AutoEncoder, *own):
+    known = JumpReLUAutoEncoder if isinstance(autoencoder, JumpReLUAutoEncoder) else AutoEncoder
+    if overrides(autoencoder, known, *own):
         acts = autoencoder.encode(inputs_for_all_instances(h, autoencoder))[:, instance]
         return acts if latents is None else acts[:, latents]
     chosen = slice(None) if latents is None else latents
@@ -57,10 +57,10 @@ def encode(
     # (h - b_dec) W_enc + b_enc = h W_enc + (b_enc - b_dec W_enc), which does not touch each activation so often.
     bias = b_enc - autoencoder.b_dec[instance] @ W_enc
     pre_acts = torch.addmm(bias, flatten_activations(h), W_enc)
-    if not jumps:
-        return pre_acts.relu_()
-    threshold = autoencoder.threshold[instance][chosen].clamp_min(0)
-    return pre_acts.masked_fill_(pre_acts <= threshold, 0)
+    if isinstance(autoencoder, JumpReLUAutoEncoder):
+        threshold = autoencoder.threshold[instance][chosen].clamp_min(0)
+        return pre_acts.masked_fill_(pre_acts <= threshold, 0)
+    return pre_acts.relu_()
 
 
 @torch.no_grad()
