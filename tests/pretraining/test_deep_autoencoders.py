@@ -1,5 +1,7 @@
 """An autoencoder at one place of a model of many blocks: activations without sinks, resumed, trained, measured."""
 
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,8 +16,9 @@ from part_utils.formats.recognize import load
 from part_utils.model_with_autoencoder import ModelWithAutoencoder
 from part_utils.texts import TokenizedText
 from pretraining import deep_autoencoders
-from pretraining.deep_autoencoders import collect_without_sinks, longest, train_at
+from pretraining.deep_autoencoders import StreamedBatches, read_place, train_at
 from pretraining.run import Processes
+from pretraining.sparse_training import SparseTrainingConfig
 from tests.small_language_model import CFG
 
 PLACE, NEURONS = "blocks.1.hook_out", "blocks.1.mlp.hook_post"
@@ -32,63 +35,71 @@ def model() -> TransformerBridge:
 @pytest.fixture
 def tokens(monkeypatch: pytest.MonkeyPatch) -> torch.Tensor:
     monkeypatch.setattr(deep_autoencoders, "PIECE_ROWS", 20)
+    monkeypatch.setattr(deep_autoencoders, "USED", 0.8)
     tokens = torch.randint(1, 31, (70, 8), generator=torch.Generator().manual_seed(1))
     tokens[:, 0] = 0
     tokens[5, 4] = 0
     return tokens
 
 
+TOPK = SparseTrainingConfig("topk", 150, batch_size=64, n_hidden_ae=40, k=3, lr=1e-2)
+
+
 @pytest.mark.parametrize(("hook", "size"), [(PLACE, 10), (NEURONS, 14)])
-def test_activations_come_in_order_and_without_sinks(
-    model, tokens, tmp_path: Path, hook: str, size: int
-) -> None:  # type: ignore[no-untyped-def]
-    found = collect_without_sinks(model, tokens, hook, tmp_path, Processes("cpu"), progress=False)
+def test_batches_are_activations_of_the_text_without_sinks(model, tokens, hook: str, size: int) -> None:  # type: ignore[no-untyped-def]
+    batches = StreamedBatches(partial(read_place, model, hook=hook), tokens, TOPK, Processes("cpu"))
     _, cache = model.run_with_cache(tokens)
-    assert cache[PLACE][tokens == 0].norm(dim=-1).min() > longest(model, tokens, hook)
-    torch.testing.assert_close(found.float(), cache[hook][tokens != 0], atol=2e-3, rtol=2e-3)
-    assert found.shape == (70 * 7 - 1, size)
-    assert {path.name for path in tmp_path.iterdir()} == {"activations.bin", "activations.json", "size.json"}
+    wanted = {tuple(row) for row in cache[hook][tokens != 0].tolist()}
+    assert batches.sample.shape == (70 * 7 - 1, size)
+    for epoch in range(2):
+        # Three pieces of 20 rows, with two batches of 64 in each: no activation twice in an epoch.
+        seen = torch.cat([batches(step) for step in range(6 * epoch, 6 * epoch + 6)])
+        assert seen.shape == (6 * 64, size)
+        assert {tuple(row) for row in seen.tolist()} <= wanted
+    assert torch.equal(batches(3), StreamedBatches(partial(read_place, model, hook=hook), tokens, TOPK, Processes("cpu"))(3))
 
 
-def test_a_stopped_collection_goes_on(model, tokens, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
-    read, ran = deep_autoencoders.read_place, []
-
-    def stopped(*args: object) -> object:
-        ran.append(1)
-        if len(ran) == 4:
-            raise KeyboardInterrupt
-        return read(*args)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(deep_autoencoders, "read_place", stopped)
-    with pytest.raises(KeyboardInterrupt):
-        collect_without_sinks(model, tokens, PLACE, tmp_path / "a", Processes("cpu"), progress=False)
-    assert len(list((tmp_path / "a").glob("piece_*"))) == 1
-    found = collect_without_sinks(model, tokens, PLACE, tmp_path / "a", Processes("cpu"), progress=False)
-    # The first 16 rows for the length, then two reads for each of the three pieces that were missing.
-    assert len(ran) == 4 + 1 + 5
-    whole = collect_without_sinks(model, tokens, PLACE, tmp_path / "b", Processes("cpu"), progress=False)
-    assert torch.equal(found, whole)
-    for other in ({"hook": NEURONS, "tokens": tokens}, {"hook": PLACE, "tokens": tokens[:50]}):
-        with pytest.raises(ValueError, match="activations of another model, text or place"):
-            collect_without_sinks(
-                model, folder=tmp_path / "a", processes=Processes("cpu"), progress=False, **other
-            )
+def test_what_cannot_be_trained_on_is_said(model, tokens) -> None:  # type: ignore[no-untyped-def]
+    read = partial(read_place, model, hook=PLACE)
+    with pytest.raises(ValueError, match="too few for one batch of 64"):
+        StreamedBatches(read, tokens[:9], TOPK, Processes("cpu"))
+    mostly_sinks = tokens.clone()
+    mostly_sinks[20:, 1:4] = 0
+    batches = StreamedBatches(read, mostly_sinks, TOPK, Processes("cpu"))
+    with pytest.raises(ValueError, match="of this text are sinks"):
+        for step in range(6):
+            batches(step)
 
 
-def test_trained_resumed_and_measured(model, tokens, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    settings = {"n_hidden_ae": 40, "k": 3, "batch_size": 64, "steps": 150, "lr": 1e-2, "progress": False}
-    trained = train_at(model, tokens, PLACE, tmp_path, **settings)
-    stored = load(tmp_path / "autoencoder.safetensors")
-    assert torch.equal(stored.W_enc, trained.W_enc)
-    assert stored.k == 3
-    again = train_at(model, tokens, PLACE, tmp_path, **settings)
+def test_trained_resumed_and_measured(model, tokens, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    read = partial(read_place, model, hook=PLACE)
+    trained = train_at(read, tokens, tmp_path / "a", TOPK, threshold_steps=60, progress=False)
+    assert torch.equal(load(tmp_path / "a" / "autoencoder.safetensors").W_enc, trained.W_enc)
+    again = train_at(read, tokens, tmp_path / "a", TOPK, threshold_steps=60, progress=False)
     assert torch.equal(again.W_dec, trained.W_dec)
-    with pytest.raises(ValueError, match="made with other settings"):
-        train_at(model, tokens, PLACE, tmp_path, **{**settings, "k": 4})
+    for other_tokens, cfg in ((tokens, replace(TOPK, k=4)), (tokens[:50], TOPK)):
+        with pytest.raises(ValueError, match="made with other settings or another text"):
+            train_at(read, other_tokens, tmp_path / "a", cfg, threshold_steps=60, progress=False)
+
+    reads = []
+
+    def stops(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        reads.append(1)
+        if len(reads) == 130:
+            raise KeyboardInterrupt
+        return read(rows)
+
+    options = {"threshold_steps": 60, "checkpoint_every": 25, "progress": False}
+    with pytest.raises(KeyboardInterrupt):
+        train_at(stops, tokens, tmp_path / "b", TOPK, **options)
+    assert (tmp_path / "b" / "topk" / "checkpoint.pt").exists()
+    resumed = train_at(read, tokens, tmp_path / "b", TOPK, **options)
+    torch.testing.assert_close(resumed.W_dec, trained.W_dec)
+
     found = evaluate_place(ModelWithAutoencoder(model, trained), tokens, PLACE)
     # Sinks are 71 of the 560 positions.
     assert found.kept == pytest.approx(1 - 71 / 560)
-    assert found.l0 == pytest.approx(3, abs=0.05)
+    assert found.l0 == pytest.approx(3, rel=0.15)
     assert found.fvu < 0.5
     _, cache = model.run_with_cache(tokens)
     keep = tokens != 0
@@ -117,6 +128,8 @@ def test_the_command_trains_and_says_how_good_it_is(
         "64",
         "--topk-steps",
         "9",
+        "--threshold-steps",
+        "4",
     ]
     place = ["--model", "tiny", "--hook", PLACE]
     result = CliRunner().invoke(commands.app, ["train-sae", *place, *options, "--no-progress"])

@@ -35,16 +35,20 @@ from pretraining.corpus import (
 )
 from pretraining.language_model import silence_unseen_tokens, train_language_model
 from pretraining.muon import Muon, orthogonalize
+from pretraining.run import Processes
 from pretraining.sparse_training import (
     AUXILIARY_WEIGHT,
     BatchOrder,
     SparseTrainingConfig,
+    StoredBatches,
     Weights,
     auxiliary_gradients,
+    dense_gradients,
     encode,
     first_weights,
     gradients,
     reconstruct,
+    sparse_gradients,
     train_stage,
 )
 
@@ -370,6 +374,25 @@ def sparse_data(n: int = 6000) -> torch.Tensor:
 SMALL = SparseTrainingConfig("topk", 150, batch_size=256, n_hidden_ae=96, k=6, lr=5e-3)
 
 
+def stored(acts: torch.Tensor, cfg: SparseTrainingConfig) -> StoredBatches:
+    return StoredBatches(acts, cfg, Processes("cpu"))
+
+
+def test_dense_gradients_are_the_sparse_ones() -> None:
+    batch = sparse_data(200).float()
+    weights = first_weights(batch, 96, seed=1)
+    weights.b_enc += 0.1
+    for k in (6, None):
+        centered = batch - weights.b_dec
+        active = encode(weights, centered, k, torch.float32)
+        for sparse, dense in zip(
+            sparse_gradients(weights, batch, centered, active),
+            dense_gradients(weights, batch, centered, active),
+            strict=True,
+        ):
+            torch.testing.assert_close(sparse, dense)
+
+
 def measured(weights: Weights, acts: torch.Tensor, k: int | None) -> tuple[float, float]:
     """Return FVU and L0."""
     acts = acts.float()
@@ -381,10 +404,9 @@ def measured(weights: Weights, acts: torch.Tensor, k: int | None) -> tuple[float
 
 def test_one_threshold_keeps_the_sparsity_and_the_error(tmp_path: Path) -> None:
     acts = sparse_data()
-    topk = train_stage(acts, SMALL, tmp_path / "topk", progress=False)
-    threshold = train_stage(
-        acts, replace(SMALL, stage="threshold"), tmp_path / "threshold", start=topk, progress=False
-    )
+    topk = train_stage(stored(acts, SMALL), SMALL, tmp_path / "topk", progress=False)
+    cfg = replace(SMALL, stage="threshold")
+    threshold = train_stage(stored(acts, cfg), cfg, tmp_path / "threshold", start=topk, progress=False)
     error, l0 = measured(topk, acts, 6)
     assert l0 == pytest.approx(6, rel=0.1)
     new_error, new_l0 = measured(threshold, acts, None)
@@ -419,7 +441,7 @@ def test_distances_in_the_logit_metric_are_those_of_the_logits() -> None:
 
 def test_a_killed_stage_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     acts = sparse_data()
-    whole = train_stage(acts, SMALL, tmp_path / "whole", progress=False)
+    whole = train_stage(stored(acts, SMALL), SMALL, tmp_path / "whole", progress=False)
     from pretraining import sparse_training
 
     calls = []
@@ -432,9 +454,9 @@ def test_a_killed_stage_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(sparse_training, "gradients", killed)
     with pytest.raises(KeyboardInterrupt):
-        train_stage(acts, SMALL, tmp_path / "parts", checkpoint_every=40, progress=False)
+        train_stage(stored(acts, SMALL), SMALL, tmp_path / "parts", checkpoint_every=40, progress=False)
     monkeypatch.undo()
-    parts = train_stage(acts, SMALL, tmp_path / "parts", checkpoint_every=40, progress=False)
+    parts = train_stage(stored(acts, SMALL), SMALL, tmp_path / "parts", checkpoint_every=40, progress=False)
     torch.testing.assert_close(parts.encoder, whole.encoder, atol=1e-4, rtol=1e-3)
 
 
@@ -475,9 +497,9 @@ def test_clear_errors(corpus: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="run `course train-lm` first"):
         load_trained_model(tmp_path)
     with pytest.raises(ValueError, match="pass the ones of the stage before"):
-        train_stage(sparse_data(300), replace(SMALL, stage="threshold"), tmp_path)
+        train_stage(stored(sparse_data(300), SMALL), replace(SMALL, stage="threshold"), tmp_path)
     with pytest.raises(ValueError, match="fewer than one batch"):
-        train_stage(sparse_data(30), SMALL, tmp_path)
+        stored(sparse_data(30), SMALL)
 
 
 def test_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
