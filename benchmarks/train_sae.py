@@ -62,7 +62,9 @@ def train_ours(
     cfg = SparseTrainingConfig("topk", steps, batch_size=BATCH, n_hidden_ae=d_sae, k=k, lr=2e-3)
     start = time.perf_counter()
     batches = StoredBatches(acts, cfg, Processes("cpu"))
-    weights = train_stage(batches, cfg, folder / "ours_run", dtype=dtype, checkpoint_every=10**9, progress=False)
+    weights = train_stage(
+        batches, cfg, folder / "ours_run", dtype=dtype, checkpoint_every=10**9, progress=False
+    )
     seconds = time.perf_counter() - start
     result = {
         "W_enc": weights.encoder.mT.contiguous(),

@@ -19,11 +19,8 @@ from torch import Tensor
 
 from part_utils.deep_models import FACTOR, block_of
 from part_utils.files import write_atomically
-from part_utils.formats.ours import save_autoencoder
-from part_utils.variants import JumpReLUAutoEncoder
 from pretraining.autoencoders import load_weights, save_weights
 from pretraining.run import Processes, fastest_dtype
-from pretraining.shipping import as_autoencoder
 from pretraining.sparse_training import BatchOrder, SparseTrainingConfig, Weights, order_seed, train_stage
 
 if TYPE_CHECKING:
@@ -118,9 +115,11 @@ class StreamedBatches:
         order = torch.randperm(len(kept), generator=torch.Generator().manual_seed(seed))
         return kept[order[:wanted].to(kept.device)]
 
-    def _read(self, rows: Int[Tensor, "n"]) -> tuple[Float[Tensor, "positions size"], Float[Tensor, "positions"]]:
+    def _read(self, rows: Int[Tensor, n]) -> tuple[Float[Tensor, "positions size"], Float[Tensor, positions]]:
         parts = [self.read(self.tokens[part].long().to(self.device)) for part in rows.split(self.batch_rows)]
-        return torch.cat([acts.flatten(0, 1) for acts, _ in parts]), torch.cat([n.flatten() for _, n in parts])
+        return torch.cat([acts.flatten(0, 1) for acts, _ in parts]), torch.cat(
+            [n.flatten() for _, n in parts]
+        )
 
 
 def train_at(
@@ -134,14 +133,14 @@ def train_at(
     batch_rows: int = 16,
     checkpoint_every: int = 200,
     progress: bool = True,
-) -> JumpReLUAutoEncoder:
+) -> Weights:
     """Train an autoencoder at one place in the two stages of `sparse_training`.
 
     Args:
         read: reads the place, such as `read_place` with a model and a hook.
         tokens: the text to train on.
-        run_dir: where checkpoints, logs and `autoencoder.safetensors` are; a stopped run goes on from there, and
-            stages that are done are not repeated.
+        run_dir: where checkpoints, logs and what each stage has made are; a stopped run goes on from there, and stages
+            that are done are not repeated.
         cfg: the stage `topk`. The other one has half of its learning rate.
         threshold_steps: steps of the stage `threshold`.
         device: where the training happens.
@@ -156,7 +155,9 @@ def train_at(
     dtype = fastest_dtype(device)
     weights: Weights | None = None
     for stage in (cfg, replace(cfg, stage="threshold", steps=threshold_steps, lr=cfg.lr / 2)):
-        settings = json.dumps({**asdict(stage), "tokens": tokens.numel(), "sum": int(tokens.long().sum())}, indent=2)
+        settings = json.dumps(
+            {**asdict(stage), "tokens": tokens.numel(), "sum": int(tokens.long().sum())}, indent=2
+        )
         result = run_dir / f"{stage.stage}.safetensors"
         if result.exists():
             if result.with_suffix(".json").read_text(encoding="utf-8") != settings + "\n":
@@ -180,7 +181,4 @@ def train_at(
             write_atomically(result.with_suffix(".json"), settings + "\n")
             save_weights(weights, result)
     assert weights is not None
-    autoencoder = as_autoencoder([Weights(*(tensor.cpu() for tensor in weights.tensors()))])
-    if processes.rank == 0:
-        save_autoencoder(autoencoder, run_dir / "autoencoder.safetensors")
-    return autoencoder
+    return Weights(*(tensor.cpu() for tensor in weights.tensors()))

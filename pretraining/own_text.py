@@ -7,16 +7,25 @@ faithful features with sparse autoencoders without external dataset dependencies
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Int
+from safetensors import safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
 
 from part_utils.files import write_atomically
 from part_utils.progress_bar import progress_bar
+from part_utils.texts import TokenizedText, in_tokens_of, load_tokens
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
+
+HELD_OUT_ROWS = 4096
+"""The last rows of a written text, which no autoencoder is trained on."""
 
 
 @torch.no_grad()
@@ -79,3 +88,43 @@ def write_text(
             )
         parts.append(part)
     return torch.cat(parts)[:rows]
+
+
+def read_written(folder: Path) -> Int[Tensor, "rows length"]:
+    """Return all of a text that `write_text` wrote to a folder.
+
+    Raises:
+        ValueError: there is none, or no more than the rows that are held out.
+    """
+    pieces = sorted(folder.glob("piece_*.safetensors"))
+    rows = torch.cat([load_file(path)["tokens"] for path in pieces]) if pieces else torch.empty(0)
+    if len(rows) <= HELD_OUT_ROWS:
+        raise ValueError(
+            f"{folder} holds {len(rows)} rows, of which the last {HELD_OUT_ROWS} are held out: run `course write-text` "
+            "with more --rows."
+        )
+    return rows
+
+
+def training_text(model: TransformerBridge, corpus: Path, written: Path | None) -> Int[Tensor, "rows length"]:
+    """Return what an autoencoder of a model is trained on, in the model's tokens.
+
+    Args:
+        model: the model.
+        corpus: what `course corpus` wrote; where there is nothing, the bundled part of it is taken.
+        written: the folder of a text that the model wrote itself, whose last `HELD_OUT_ROWS` rows are left out.
+
+    Raises:
+        ValueError: nothing is written there.
+    """
+    path = corpus / "train.safetensors"
+    if path.exists():
+        with safe_open(path, "pt") as file:
+            names = tuple(json.loads(file.metadata()["labels"]))
+        found = {name: tensor.long() for name, tensor in load_file(path).items()}
+        tokens = in_tokens_of(model, TokenizedText(found["tokens"], found["labels"], names)).tokens
+    else:
+        tokens = load_tokens("train", model).tokens
+    if written is None:
+        return tokens
+    return torch.cat([tokens, read_written(written)[:-HELD_OUT_ROWS].long()])

@@ -10,14 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jaxtyping import Int
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from part_utils.autoencoder import AutoEncoderConfig
 from part_utils.formats.ours import save_autoencoder
+from part_utils.language_models import BUNDLED_AUTOENCODERS, PLACES
 from part_utils.one_layer_model import LanguageModelConfig, bridge_name
 from part_utils.variants import JumpReLUAutoEncoder
 from pretraining.autoencoders import load_weights
+from pretraining.own_text import HELD_OUT_ROWS
 from pretraining.sparse_training import Weights
 
 
@@ -70,6 +74,25 @@ def ship_autoencoders(run_dir: Path, data: Path) -> None:
     data.mkdir(parents=True, exist_ok=True)
     parts = [load_weights(run_dir / f"result_{instance}.safetensors") for instance in (0, 1)]
     save_autoencoder(as_autoencoder(parts), data / "autoencoders.safetensors")
+
+
+def ship_deep_autoencoder(name: str, hook: str, autoencoder: JumpReLUAutoEncoder, data: Path) -> None:
+    """Write the autoencoder of one place of another model under the name by which it is loaded, in eight bits.
+
+    Raises:
+        ValueError: no autoencoder of this place is loaded by name.
+    """
+    known = [key for key, place in PLACES.items() if key.startswith(name) and place == hook]
+    if not known:
+        raise ValueError(
+            f"No autoencoder of {hook} in {name} is loaded by name; PLACES lists those that are."
+        )
+    save_autoencoder(autoencoder, data / BUNDLED_AUTOENCODERS[known[0]], eight_bits=True)
+
+
+def ship_written_text(name: str, tokens: Int[Tensor, "rows length"], data: Path) -> None:
+    """Write the rows of a model's own text that nothing is trained on."""
+    save_file({"tokens": tokens[-HELD_OUT_ROWS:].contiguous()}, data / f"{name}_text.safetensors")
 
 
 def write_manifest(data: Path) -> dict[str, Any]:

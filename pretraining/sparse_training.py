@@ -1,8 +1,9 @@
 """Fast training of one sparse autoencoder on stored activations, on a processor or an accelerator.
 
 On a processor only the encoder's product is dense. Everything after it touches only the latents that fire, one in a
-hundred of them or fewer: decoding and the gradients of both weight matrices are weighted sums of rows (`embedding_bag`),
-and the gradient of a latent is one dot product. On an accelerator dense products are faster than picking rows.
+hundred of them or fewer: decoding and the gradients of both weight matrices are weighted sums of rows
+(`embedding_bag`), and the gradient of a latent is one dot product. On an accelerator dense products are faster than
+picking rows.
 
 The recipe, in two stages, of which the second starts from the weights of the first:
 

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 import part_utils
 from coursekit.commands.options import LARGEST_SEED, device_here, file_to_write, positive
 from coursekit.commands.output import sentences_for
+
+if TYPE_CHECKING:
+    from pretraining.sparse_training import SparseTrainingConfig
 
 app = typer.Typer(help="Make and measure the bundled model, autoencoders and text.", no_args_is_help=True)
 
@@ -158,38 +161,48 @@ def train_sae_command(
         typer.Option(callback=positive, help="Learning rate of the TopK stage; the other takes half of it."),
     ] = 2e-3,
     max_rows: Annotated[
-        int, typer.Option(min=1, help="Rows of the training shard whose activations are used.")
-    ] = 24_576,
+        int | None,
+        typer.Option(
+            min=1, help="Rows of the text that are used: all with --model, otherwise 24,576 when left out."
+        ),
+    ] = None,
+    written: Annotated[
+        Path | None, typer.Option(help="With --model: also train on what `course write-text` wrote here.")
+    ] = None,
     seed: Annotated[
         int, typer.Option(min=0, max=LARGEST_SEED, help="Where everything random comes from.")
     ] = 0,
     device: Device = "cpu",
     progress: Progress = True,
-    install: Annotated[bool, typer.Option(help="Put both autoencoders into part_utils/data.")] = False,
+    install: Annotated[bool, typer.Option(help="Put the result into part_utils/data.")] = False,
 ) -> None:
     """Train encoder-A and encoder-B. Also runs under torchrun."""
     from pretraining.autoencoders import train_autoencoder
     from pretraining.run import Processes
     from pretraining.shipping import ship_autoencoders, write_manifest
 
+    if instances not in ("A", "B", "AB", "BA"):
+        raise ValueError(f"There are no instances {instances!r}: choose A, B or AB.")
     if model is not None:
+        from pretraining.sparse_training import SparseTrainingConfig
+
+        cfg = SparseTrainingConfig(
+            "topk", topk_steps, batch_size, n_hidden_ae, k, lr, seed, silent_tokens=2_000_000
+        )
         _train_at_a_place(
             model,
             hook,
+            (corpus, written),
             run_dir / model / hook,
-            n_hidden_ae,
-            k,
-            batch_size,
-            topk_steps,
-            lr,
+            instances,
+            cfg,
+            threshold_steps,
             max_rows,
-            seed,
             device,
             progress,
+            install,
         )
         return
-    if instances not in ("A", "B", "AB", "BA"):
-        raise ValueError(f"There are no instances {instances!r}: choose A, B or AB.")
     for letter in instances:
         train_autoencoder(
             model_dir,
@@ -202,7 +215,7 @@ def train_sae_command(
             topk_steps=topk_steps,
             threshold_steps=threshold_steps,
             lr=lr,
-            max_rows=max_rows,
+            max_rows=max_rows or 24_576,
             seed=seed,
             device=device,
             progress=progress,
@@ -217,50 +230,105 @@ def train_sae_command(
 def _train_at_a_place(
     name: str,
     hook: str,
+    text: tuple[Path, Path | None],
     run_dir: Path,
-    n_hidden_ae: int,
-    k: int,
-    batch_size: int,
-    steps: int,
-    lr: float,
-    max_rows: int,
-    seed: int,
+    instances: str,
+    cfg: SparseTrainingConfig,
+    threshold_steps: int,
+    max_rows: int | None,
     device: str,
     progress: bool,
+    install: bool,
 ) -> None:
-    """Train a TopK autoencoder on the bundled text as another model reads it."""
+    """Train autoencoders at a place of another model, one for each letter, and measure them on held-out text."""
+    from dataclasses import replace
+    from functools import partial
+
     from part_utils.deep_models import check_hook, evaluate_place
+    from part_utils.formats.ours import save_autoencoder
     from part_utils.language_models import load_language_model, load_tokens
     from part_utils.model_with_autoencoder import ModelWithAutoencoder
-    from pretraining.deep_autoencoders import train_at
+    from pretraining.deep_autoencoders import read_place, train_at
+    from pretraining.own_text import training_text
     from pretraining.run import Processes, fastest_dtype
+    from pretraining.shipping import as_autoencoder, ship_deep_autoencoder, write_manifest
 
     model = load_language_model(name, device, fastest_dtype(device))
     check_hook(model, hook)
-    autoencoder = train_at(
-        model,
-        load_tokens("train", model).tokens[:max_rows],
-        hook,
-        run_dir,
-        n_hidden_ae=n_hidden_ae,
-        k=k,
-        batch_size=batch_size,
-        steps=steps,
-        lr=lr,
-        seed=seed,
-        device=device,
-        progress=progress,
-    )
+    tokens = training_text(model, *text)[:max_rows]
+    parts = [
+        train_at(
+            partial(read_place, model, hook=hook),
+            tokens,
+            run_dir / letter,
+            replace(cfg, seed=cfg.seed + "AB".index(letter)),
+            threshold_steps=threshold_steps,
+            device=device,
+            progress=progress,
+        )
+        for letter in instances
+    ]
     processes = Processes(device)
     if processes.rank == 0:
+        autoencoder = as_autoencoder(parts)
+        save_autoencoder(autoencoder, run_dir / "autoencoder.safetensors")
         held_out = load_tokens("held_out", model).tokens[:64]
-        found = evaluate_place(ModelWithAutoencoder(model, autoencoder), held_out, hook)
-        typer.echo(
-            f"held-out text without sinks: FVU {found.fvu:.3f}, L0 {found.l0:.1f}, dead {found.dead:.1%}, CE "
-            f"{found.loss_clean:.3f}, mean-ablated {found.loss_mean_ablated:.3f}, rebuilt {found.loss_rebuilt:.3f}: "
-            f"{found.recovered_from_mean:.1%} recovered"
-        )
+        for instance, letter in enumerate(instances):
+            subject = ModelWithAutoencoder(model, autoencoder.to(device), instance)
+            found = evaluate_place(subject, held_out.to(device), hook)
+            typer.echo(
+                f"{letter} on held-out text without sinks: FVU {found.fvu:.3f}, L0 {found.l0:.1f}, dead "
+                f"{found.dead:.1%}, CE {found.loss_clean:.3f}, mean-ablated {found.loss_mean_ablated:.3f}, rebuilt "
+                f"{found.loss_rebuilt:.3f}: {found.recovered_from_mean:.1%} recovered"
+            )
+        if install:
+            ship_deep_autoencoder(name, hook, autoencoder.cpu(), DATA)
+            write_manifest(DATA)
     processes.close()
+
+
+@app.command("write-text")
+@sentences_for_errors
+def write_text_command(
+    model: Annotated[str, typer.Option(help="Which model writes, such as smollm2.")] = "smollm2",
+    rows: Annotated[int, typer.Option(min=1, help="How many rows of 128 tokens.")] = 8192,
+    run_dir: Annotated[
+        Path, typer.Option(help="Where the pieces go; a stopped run goes on from here.")
+    ] = RUNS / "written",
+    temperature: Annotated[
+        float, typer.Option(callback=positive, help="Logits are divided by it before a token is drawn.")
+    ] = 0.8,
+    piece_rows: Annotated[int, typer.Option(min=1, help="Rows that are written at a time.")] = 64,
+    seed: Annotated[
+        int, typer.Option(min=0, max=LARGEST_SEED, help="Where everything random comes from.")
+    ] = 0,
+    device: Device = "cpu",
+    progress: Progress = True,
+    install: Annotated[
+        bool, typer.Option(help="Put the last 4,096 rows, which are not trained on, into part_utils/data.")
+    ] = False,
+) -> None:
+    """Let a model write text for its own autoencoders, each row from BOS on."""
+    from part_utils.language_models import load_language_model
+    from pretraining.own_text import write_text
+    from pretraining.run import fastest_dtype
+    from pretraining.shipping import ship_written_text, write_manifest
+
+    bridge = load_language_model(model, device, fastest_dtype(device))
+    text = write_text(
+        bridge.original_model,
+        bridge.tokenizer.bos_token_id,
+        run_dir,
+        rows=rows,
+        temperature=temperature,
+        piece_rows=piece_rows,
+        seed=seed,
+        progress=progress,
+    )
+    typer.echo(f"{text.numel():,} tokens in {run_dir}")
+    if install:
+        ship_written_text(model, text, DATA)
+        write_manifest(DATA)
 
 
 @app.command("train-transcoder")

@@ -34,8 +34,8 @@ def save_autoencoder(autoencoder: AutoEncoder, path: str | Path, eight_bits: boo
     Args:
         autoencoder: the autoencoder.
         path: where to.
-        eight_bits: round `W_enc` and `W_dec` to 255 steps between the largest weight of a latent and its negative, which
-            makes the file a quarter as large. Every row keeps its length.
+        eight_bits: round `W_enc` and `W_dec` to 255 steps, from the largest weight of a latent down to its negative,
+            which makes the file a quarter as large. Every row keeps its length.
 
     Raises:
         TypeError: the autoencoder is of a class of its own.

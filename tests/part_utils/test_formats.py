@@ -413,6 +413,37 @@ def test_a_sealed_file_with_impossible_settings_is_refused(tmp_path: Path) -> No
         load_autoencoder(tmp_path / "x.safetensors")
 
 
+@pytest.mark.parametrize("architecture", ["relu", "topk", "jumprelu", "gated"])
+def test_eight_bits_keep_nearly_everything(tmp_path: Path, architecture: str) -> None:
+    autoencoder, h = made(architecture), torch.randn(200, 2, 11)
+    save_autoencoder(autoencoder, tmp_path / "small.safetensors", eight_bits=True)
+    save_autoencoder(autoencoder, tmp_path / "large.safetensors")
+    small = load_autoencoder(tmp_path / "small.safetensors")
+    assert type(small) is type(autoencoder)
+    for matrix, axis in (("W_enc", 1), ("W_dec", 2)):
+        rounded, exact = getattr(small, matrix), getattr(autoencoder, matrix)
+        assert not torch.equal(rounded, exact)
+        torch.testing.assert_close(rounded.norm(dim=axis), exact.norm(dim=axis))
+        assert ((rounded - exact).norm(dim=axis) < 0.02 * exact.norm(dim=axis)).all()
+    assert torch.equal(small.b_enc, autoencoder.b_enc)
+    error = (small(h).h_reconstructed - autoencoder(h).h_reconstructed).norm()
+    assert error < 0.1 * autoencoder(h).h_reconstructed.norm()
+
+
+def test_eight_bits_with_factors_of_another_shape_are_refused(tmp_path: Path) -> None:
+    from part_utils.formats.ours import FORMAT, _digest, metadata_of
+
+    save_autoencoder(made("relu"), tmp_path / "x.safetensors", eight_bits=True)
+    settings = metadata_of(tmp_path / "x.safetensors")["settings"]
+    tensors = load_file(tmp_path / "x.safetensors")
+    for scale in (torch.ones(5), torch.ones(2, 3, 23), torch.ones(4, 1, 23)):
+        tensors["W_enc.scale"] = scale
+        metadata = {"format": FORMAT, "settings": settings, "sha256": _digest(settings, tensors)}
+        save_file(tensors, tmp_path / "x.safetensors", metadata)
+        with pytest.raises(ValueError, match=r"W_enc.scale in .* does not fit W_enc"):
+            load_autoencoder(tmp_path / "x.safetensors")
+
+
 def course(*arguments: object) -> str:
     """Run a command of `course`; what it says, with its exit code in front."""
     result = CliRunner().invoke(app, [str(argument) for argument in arguments])

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from transformer_lens.model_bridge import TransformerBridge
 from typer.testing import CliRunner
 
@@ -15,9 +16,11 @@ from part_utils.deep_models import evaluate_place, splice
 from part_utils.formats.recognize import load
 from part_utils.model_with_autoencoder import ModelWithAutoencoder
 from part_utils.texts import TokenizedText
-from pretraining import deep_autoencoders
+from pretraining import deep_autoencoders, own_text
 from pretraining.deep_autoencoders import StreamedBatches, read_place, train_at
+from pretraining.own_text import HELD_OUT_ROWS, read_written, training_text, write_text
 from pretraining.run import Processes
+from pretraining.shipping import as_autoencoder
 from pretraining.sparse_training import SparseTrainingConfig
 from tests.small_language_model import CFG
 
@@ -47,7 +50,8 @@ TOPK = SparseTrainingConfig("topk", 150, batch_size=64, n_hidden_ae=40, k=3, lr=
 
 @pytest.mark.parametrize(("hook", "size"), [(PLACE, 10), (NEURONS, 14)])
 def test_batches_are_activations_of_the_text_without_sinks(model, tokens, hook: str, size: int) -> None:  # type: ignore[no-untyped-def]
-    batches = StreamedBatches(partial(read_place, model, hook=hook), tokens, TOPK, Processes("cpu"))
+    read = partial(read_place, model, hook=hook)
+    batches = StreamedBatches(read, tokens, TOPK, Processes("cpu"))
     _, cache = model.run_with_cache(tokens)
     wanted = {tuple(row) for row in cache[hook][tokens != 0].tolist()}
     assert batches.sample.shape == (70 * 7 - 1, size)
@@ -56,7 +60,7 @@ def test_batches_are_activations_of_the_text_without_sinks(model, tokens, hook: 
         seen = torch.cat([batches(step) for step in range(6 * epoch, 6 * epoch + 6)])
         assert seen.shape == (6 * 64, size)
         assert {tuple(row) for row in seen.tolist()} <= wanted
-    assert torch.equal(batches(3), StreamedBatches(partial(read_place, model, hook=hook), tokens, TOPK, Processes("cpu"))(3))
+    assert torch.equal(batches(3), StreamedBatches(read, tokens, TOPK, Processes("cpu"))(3))
 
 
 def test_what_cannot_be_trained_on_is_said(model, tokens) -> None:  # type: ignore[no-untyped-def]
@@ -66,17 +70,16 @@ def test_what_cannot_be_trained_on_is_said(model, tokens) -> None:  # type: igno
     mostly_sinks = tokens.clone()
     mostly_sinks[20:, 1:4] = 0
     batches = StreamedBatches(read, mostly_sinks, TOPK, Processes("cpu"))
-    with pytest.raises(ValueError, match="of this text are sinks"):
-        for step in range(6):
+    for step in range(6):
+        with pytest.raises(ValueError, match="of this text are sinks"):
             batches(step)
 
 
 def test_trained_resumed_and_measured(model, tokens, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
     read = partial(read_place, model, hook=PLACE)
     trained = train_at(read, tokens, tmp_path / "a", TOPK, threshold_steps=60, progress=False)
-    assert torch.equal(load(tmp_path / "a" / "autoencoder.safetensors").W_enc, trained.W_enc)
     again = train_at(read, tokens, tmp_path / "a", TOPK, threshold_steps=60, progress=False)
-    assert torch.equal(again.W_dec, trained.W_dec)
+    assert torch.equal(again.decoder, trained.decoder)
     for other_tokens, cfg in ((tokens, replace(TOPK, k=4)), (tokens[:50], TOPK)):
         with pytest.raises(ValueError, match="made with other settings or another text"):
             train_at(read, other_tokens, tmp_path / "a", cfg, threshold_steps=60, progress=False)
@@ -94,9 +97,10 @@ def test_trained_resumed_and_measured(model, tokens, tmp_path: Path, monkeypatch
         train_at(stops, tokens, tmp_path / "b", TOPK, **options)
     assert (tmp_path / "b" / "topk" / "checkpoint.pt").exists()
     resumed = train_at(read, tokens, tmp_path / "b", TOPK, **options)
-    torch.testing.assert_close(resumed.W_dec, trained.W_dec)
+    torch.testing.assert_close(resumed.decoder, trained.decoder)
 
-    found = evaluate_place(ModelWithAutoencoder(model, trained), tokens, PLACE)
+    autoencoder = as_autoencoder([trained])
+    found = evaluate_place(ModelWithAutoencoder(model, autoencoder), tokens, PLACE)
     # Sinks are 71 of the 560 positions.
     assert found.kept == pytest.approx(1 - 71 / 560)
     assert found.l0 == pytest.approx(3, rel=0.15)
@@ -104,7 +108,7 @@ def test_trained_resumed_and_measured(model, tokens, tmp_path: Path, monkeypatch
     _, cache = model.run_with_cache(tokens)
     keep = tokens != 0
     h = cache[PLACE]
-    rebuilt = splice(h, None, trained, keep)
+    rebuilt = splice(h, None, autoencoder, keep)
     assert found.fvu == pytest.approx(deep_models.fvu_without_sinks(h, rebuilt, keep).item(), rel=1e-4)
     loss = model.run_with_hooks(tokens, return_type="loss", fwd_hooks=[(PLACE, lambda value, hook: rebuilt)])
     assert found.loss_rebuilt == pytest.approx(loss.item(), rel=1e-4)
@@ -117,7 +121,10 @@ def test_the_command_trains_and_says_how_good_it_is(
     text = TokenizedText(tokens, torch.zeros_like(tokens), ("some",))
     monkeypatch.setattr(language_models, "load_language_model", lambda name, device, dtype: model)
     monkeypatch.setattr(language_models, "load_tokens", lambda split, model: text)
+    monkeypatch.setattr(own_text, "load_tokens", lambda split, model: text)
     options = [
+        "--corpus",
+        str(tmp_path / "none"),
         "--run-dir",
         str(tmp_path),
         "--n-hidden-ae",
@@ -134,10 +141,45 @@ def test_the_command_trains_and_says_how_good_it_is(
     place = ["--model", "tiny", "--hook", PLACE]
     result = CliRunner().invoke(commands.app, ["train-sae", *place, *options, "--no-progress"])
     assert result.exit_code == 0, result.output
-    assert "held-out text without sinks: FVU" in result.output
-    assert (tmp_path / "tiny" / PLACE / "autoencoder.safetensors").exists()
+    assert "B on held-out text without sinks: FVU" in result.output
+    assert load(tmp_path / "tiny" / PLACE / "autoencoder.safetensors").cfg.n_instances == 2
     result = CliRunner().invoke(
         commands.app, ["train-sae", "--model", "tiny", "--hook", "blocks.9.hook_out", *options]
     )
     assert result.exit_code == 2
     assert "The model has no hook 'blocks.9.hook_out'" in result.output
+
+
+def test_a_model_writes_text_that_is_not_written_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(0)
+    sizes = {"vocab_size": 31, "hidden_size": 8, "intermediate_size": 12, "num_hidden_layers": 1}
+    writer = LlamaForCausalLM(LlamaConfig(**sizes, num_attention_heads=2, num_key_value_heads=1)).eval()
+    options = {"length": 6, "piece_rows": 4, "progress": False}
+    text = write_text(writer, 0, tmp_path, rows=10, **options)
+    assert text.shape == (10, 6)
+    assert (text[:, 0] == 0).all()
+    assert len(text.unique(dim=0)) == 10
+    monkeypatch.setattr(writer, "generate", None)  # All three pieces are there.
+    assert torch.equal(write_text(writer, 0, tmp_path, rows=10, **options), text)
+    with pytest.raises(ValueError, match="has the shape"):
+        write_text(writer, 0, tmp_path, rows=10, **{**options, "length": 7})
+
+
+def test_the_last_rows_of_what_was_written_are_held_out(
+    model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(ValueError, match="run `course write-text` with more --rows"):
+        read_written(tmp_path)
+    written = torch.arange(HELD_OUT_ROWS + 3)[:, None].expand(-1, 8).to(torch.uint16)
+    save_file({"tokens": written.contiguous()}, tmp_path / "piece_00000.safetensors")
+    bundled = torch.ones(5, 8, dtype=torch.long)
+    monkeypatch.setattr(
+        own_text, "load_tokens", lambda split, model: TokenizedText(bundled, bundled, ("some",))
+    )
+    found = training_text(model, tmp_path / "none", tmp_path)
+    assert torch.equal(found, torch.cat([bundled, written[:3].long()]))
+    assert torch.equal(training_text(model, tmp_path / "none", None), bundled)
