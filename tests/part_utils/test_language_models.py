@@ -25,7 +25,7 @@ from part_utils.language_models import (
 )
 from part_utils.model_with_autoencoder import ModelWithAutoencoder
 from part_utils.published import GELU_1L, GELU_1L_AUTOENCODERS, bridge_state_dict, legacy_state_dict
-from part_utils.texts import TokenizedText, in_tokens_of, load_tokens
+from part_utils.texts import TokenizedText, in_tokens_of, load_tokens, load_written_text
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +122,7 @@ def test_clear_errors_for_unknown_names() -> None:
         ValueError, match='choose "bundled", "smollm2" or "gelu-1l", or one on the Hugging Face hub'
     ):
         load_language_model("gpt-7")
-    with pytest.raises(ValueError, match='choose "bundled" or "gelu-1l"'):
+    with pytest.raises(ValueError, match='choose "bundled", "smollm2"'):
         load_autoencoder("gpt-7")
     with pytest.raises(ValueError, match="There is no run 3"):
         load_autoencoder(run=3)
@@ -426,3 +426,22 @@ def test_another_name_is_all_that_changes(stand_in: torch.Tensor, bundled) -> No
     assert feature.found_on.acts.shape == feature.held_out.acts.shape == (8, 128)
     page = make_dashboard([latent], model="gelu-1l", max_rows=12, progress=False).html()
     assert f"latent-{latent}" in page
+
+
+def test_the_autoencoders_of_smollm2_are_in_the_box() -> None:
+    residual, neurons = load_autoencoder("smollm2-residual"), load_autoencoder("smollm2")
+    assert (residual.cfg.n_instances, residual.cfg.n_input_ae, residual.cfg.n_hidden_ae) == (1, 576, 6144)
+    assert (neurons.cfg.n_instances, neurons.cfg.n_input_ae, neurons.cfg.n_hidden_ae) == (2, 1536, 3072)
+    for autoencoder in (residual, neurons):
+        lengths = autoencoder.W_dec.norm(dim=-1)
+        torch.testing.assert_close(lengths, torch.ones_like(lengths))
+    assert torch.equal(load_autoencoder("smollm2", run=2).W_enc[0], neurons.W_enc[1])
+
+
+def test_the_text_that_smollm2_wrote_is_in_its_tokens() -> None:
+    text = load_written_text()
+    assert text.tokens.shape == text.labels.shape == (4096, 128)
+    assert (text.tokens[:, 0] == 0).all()
+    assert text.tokens.max() < 49_152
+    assert len(text.tokens.unique(dim=0)) == 4096
+    assert text.has_label("SmolLM2").all()
