@@ -18,6 +18,19 @@ if TYPE_CHECKING:
 MLP_HOOK = "blocks.0.mlp.hook_post"
 
 
+def block_of(hook: str) -> int:
+    """Return the number of the block that a hook is in.
+
+    Raises:
+        ValueError: it is in none.
+    """
+    first, _, rest = hook.partition(".")
+    number = rest.partition(".")[0]
+    if first != "blocks" or not number.isdecimal():
+        raise ValueError(f"{hook!r} is in no block; name a hook such as 'blocks.3.hook_out'.")
+    return int(number)
+
+
 @torch.no_grad()
 @check_shapes
 def get_activations(

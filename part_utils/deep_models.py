@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from part_utils.activations import block_of as block_of
 from part_utils.autoencoder import AutoEncoder
 from part_utils.model_with_autoencoder import ModelWithAutoencoder
 from part_utils.shapes import check_shapes
@@ -40,19 +41,6 @@ def massive_activations(
     """
     norms = residual.float().norm(dim=-1)
     return norms > factor * norms.median()
-
-
-def block_of(hook: str) -> int:
-    """Return the number of the block that a hook is in.
-
-    Raises:
-        ValueError: it is in none.
-    """
-    first, _, rest = hook.partition(".")
-    number = rest.partition(".")[0]
-    if first != "blocks" or not number.isdecimal():
-        raise ValueError(f"{hook!r} is in no block; name a hook such as 'blocks.3.hook_out'.")
-    return int(number)
 
 
 def check_hook(model: "TransformerBridge", hook: str) -> None:

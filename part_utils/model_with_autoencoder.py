@@ -1,4 +1,4 @@
-"""A language model and one sparse autoencoder on its MLP, handed around as one thing."""
+"""A language model and one sparse autoencoder on what it computes at one place, handed around as one thing."""
 
 import functools
 import inspect
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from part_utils.activations import MLP_HOOK, block_of
 from part_utils.autoencoder import AutoEncoder
 from part_utils.evaluation import encode
 
@@ -21,7 +22,7 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class ModelWithAutoencoder:
-    """A language model, with one instance of an autoencoder on its MLP.
+    """A language model, with one instance of an autoencoder on one of its places: the MLP, if nothing else is said.
 
     Raises:
         ValueError: the autoencoder has no such instance.
@@ -31,6 +32,8 @@ class ModelWithAutoencoder:
     autoencoder: AutoEncoder
     instance: int = 0
     """Which of the autoencoder's instances: 0 is encoder-A, 1 is encoder-B."""
+    hook: str = MLP_HOOK
+    """The place that the autoencoder was trained on."""
 
     def __post_init__(self) -> None:
         n_instances = self.autoencoder.cfg.n_instances
@@ -46,6 +49,30 @@ class ModelWithAutoencoder:
     def directions(self) -> Float[Tensor, "n_hidden_ae n_input_ae"]:
         """Every latent's direction: its row of the decoder, at unit length."""
         return self.autoencoder.normalize_and_return_W_dec()[self.instance]
+
+    @property
+    def block(self) -> int:
+        """The number of the block that the place is in."""
+        return block_of(self.hook)
+
+    @property
+    def residual_hook(self) -> str:
+        """The hook at which that block leaves the residual stream."""
+        return f"blocks.{self.block}.hook_out"
+
+    @property
+    def on_residual(self) -> bool:
+        """Whether the place is the residual stream itself, so that entries of a direction are no neurons."""
+        return self.hook == self.residual_hook
+
+    @property
+    def last_block(self) -> bool:
+        """Whether no block comes behind, so that only the final norm stands between the place and the logits."""
+        return self.block == self.model.cfg.n_layers - 1
+
+    def written(self, directions: Float[Tensor, "*latents n_input_ae"]) -> Float[Tensor, "*latents d_model"]:
+        """Return what directions add to the residual stream."""
+        return directions if self.on_residual else directions @ self.model.blocks[self.block].mlp.W_out
 
     def encode(
         self, h: Float[Tensor, "batch seq d_mlp"], latents: Int[Tensor, "n"] | list[int] | None = None

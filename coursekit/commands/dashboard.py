@@ -35,24 +35,38 @@ def parse_latents(text: str) -> Iterator[int]:
 
 
 @app.command("dashboard")
-@sentences_for(ValueError, ConnectionError)
+@sentences_for(ValueError, ConnectionError, FileNotFoundError)
 def dashboard_command(
     latents: Annotated[
         str, typer.Option(help="Which latents: a range, or a list, such as 3,17,40:44.")
     ] = "0:64",
     instance: Annotated[int, typer.Option(help="Of which instance: 0 is encoder-A, 1 is encoder-B.")] = 0,
-    split: Annotated[str, typer.Option(help="Which text: train, validation or held_out.")] = "held_out",
+    split: Annotated[
+        str, typer.Option(help="Which text: train, validation or held_out; or written, by SmolLM2.")
+    ] = "held_out",
     max_rows: Annotated[
         int | None, typer.Option(help="Use only so many rows of the text, evenly spaced.")
     ] = None,
     output: Annotated[Path, typer.Option(callback=file_to_write, help="The page.")] = Path("dashboard.html"),
-    model: Annotated[str, typer.Option(help="bundled or gelu-1l.")] = "bundled",
+    model: Annotated[str, typer.Option(help="bundled, gelu-1l or smollm2.")] = "bundled",
+    autoencoder: Annotated[
+        str | None,
+        typer.Option(
+            help="Another one of the model, such as smollm2-residual; the one on its MLP, if left out."
+        ),
+    ] = None,
 ) -> None:
     """Write one HTML page that shows what latents respond to and do."""
     from part_utils.dashboard import make_dashboard
 
     dashboard = make_dashboard(
-        parse_latents(latents), model=model, instance=instance, split=split, max_rows=max_rows, output=output
+        parse_latents(latents),
+        model=model,
+        autoencoder=autoencoder,
+        instance=instance,
+        split=split,
+        max_rows=max_rows,
+        output=output,
     )
     size = output.stat().st_size / 1000
     n = len(dashboard.statistics.latents)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from part_utils.activations import MLP_HOOK
 from part_utils.autoencoder import AutoEncoder
 from part_utils.dashboard.panels import (
     STATIC,
@@ -29,12 +30,16 @@ from part_utils.dashboard.statistics import (
 )
 from part_utils.files import write_atomically
 from part_utils.kept_latents import KeptLatents
-from part_utils.language_models import load_autoencoder, load_language_model, load_latent_names
+from part_utils.language_models import PLACES, load_autoencoder, load_language_model, load_latent_names
 from part_utils.model_with_autoencoder import ModelWithAutoencoder
-from part_utils.texts import TokenizedText, load_tokens
+from part_utils.texts import TokenizedText, load_tokens, load_written_text
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
+
+
+MANY_BLOCKS = 4
+"""In a model with so many blocks a latent is taken away in its largest contexts only, which takes long enough."""
 
 
 class Dashboard:
@@ -68,7 +73,8 @@ def make_dashboard(
     latents: Iterable[int] = range(64),
     *,
     model: "TransformerBridge | str" = "bundled",
-    autoencoder: AutoEncoder | None = None,
+    autoencoder: AutoEncoder | str | None = None,
+    hook: str | None = None,
     text: TokenizedText | None = None,
     instance: int = 0,
     split: str = "held_out",
@@ -82,11 +88,13 @@ def make_dashboard(
 
     Args:
         latents: which latents.
-        model: a language model, or the name of one: `"bundled"` or `"gelu-1l"`.
-        autoencoder: an autoencoder on its MLP; the model's own, if left out.
+        model: a language model, or the name of one: `"bundled"`, `"gelu-1l"` or `"smollm2"`.
+        autoencoder: an autoencoder of the model, or the name of one, such as `"smollm2-residual"`; the one on its MLP,
+            if left out.
+        hook: the place that the autoencoder was trained on; if left out, that of the name.
         text: the text; the bundled one, if left out, in the model's own tokens.
         instance: of which instance the latents are, 0 (encoder-A) or 1 (encoder-B).
-        split: which part of the bundled text.
+        split: which part of the bundled text; or `"written"`, text that SmolLM2 wrote, in its tokens.
         max_rows: use only so many rows of the text, evenly spaced.
         output: also write the page to this file.
         cfg: how much of everything the page shows.
@@ -105,18 +113,19 @@ def make_dashboard(
         raise ValueError(f"max_rows is {max_rows}, but at least one row is needed; pass 1 or more.")
     model_name = model if isinstance(model, str) else model.cfg.model_name
     if autoencoder is None:
-        name = model if isinstance(model, str) else "bundled"
-        autoencoder = load_autoencoder(name)
+        autoencoder = model if isinstance(model, str) else "bundled"
+    given = {}
+    if isinstance(autoencoder, str):
+        name, autoencoder = autoencoder, load_autoencoder(autoencoder)
         given = load_latent_names(name) if instance == 0 else {}
-    else:
-        given = {}
+        hook = hook or PLACES.get(name)
     chosen = check_latents(latents, autoencoder, instance)
     if names is None:
         names = {**given, **KeptLatents(autoencoder, instance).names}
     if isinstance(model, str):
         model = load_language_model(model)
     if text is None:
-        text = load_tokens(split, model)
+        text = load_written_text() if split == "written" else load_tokens(split, model)
     else:
         split = ""
     if max_rows is not None and max_rows < len(text.tokens):
@@ -125,8 +134,8 @@ def make_dashboard(
     statistics = collect_statistics(
         chosen,
         text,
-        ModelWithAutoencoder(model, autoencoder, instance),
-        cfg=cfg,
+        ModelWithAutoencoder(model, autoencoder, instance, hook or MLP_HOOK),
+        cfg=cfg or DashboardConfig(ablate_all=model.cfg.n_layers < MANY_BLOCKS),
         names=names,
         model_name=model_name,
         split=split,
@@ -162,6 +171,8 @@ def page_html(statistics: DashboardStatistics) -> str:
 
 
 def _title(statistics: DashboardStatistics) -> str:
+    if statistics.unit == "dimension":
+        return f"Latents at {statistics.hook}"
     return f"Latents of {instance_name(statistics.instance)}"
 
 
@@ -173,7 +184,7 @@ def _item(statistics: DashboardStatistics, latent: int) -> str:
         peaks = "  ".join(one_line(string) for string in common_peaks(statistics, latent))
         what = f"<span class='what code'>{peaks}</span>"
     copy = its.copied_neuron is not None
-    mark = f"<abbr title='copies neuron {its.copied_neuron}'>n</abbr>" if copy else ""
+    mark = f"<abbr title='copies {statistics.unit} {its.copied_neuron}'>n</abbr>" if copy else ""
     words: dict[str, float] = {}
     for token, strength in its.fires_on:  # the largest first, which stays where two tokens have the same text
         words.setdefault(statistics.strings[token], round(strength, 3))

@@ -67,7 +67,7 @@ def latent_panel_html(statistics: DashboardStatistics, latent: int) -> str:
     its = statistics.latents[latent]
     name = f" <span class=name>{escape(its.name)}</span>" if its.name else ""
     panels = [
-        _panel("Neurons", _neurons(its)),
+        _panel("Dimensions" if statistics.unit == "dimension" else "Neurons", _neurons(statistics.unit, its)),
         _panel("Firing rate", _rate(statistics, its)),
         _panel("Activations", _activations(its)),
         _panel("Where it fires", _labels(statistics, its), "wide"),
@@ -76,17 +76,17 @@ def latent_panel_html(statistics: DashboardStatistics, latent: int) -> str:
     # First what one comes for: the text and the logits. A laptop's screen holds both.
     return (
         f"<article class=latent data-latent={latent}>"
-        f"<h2>Latent {latent}{name}{_copy(its)}</h2>{_facts(statistics, its)}"
+        f"<h2>Latent {latent}{name}{_copy(statistics.unit, its)}</h2>{_facts(statistics, its)}"
         f"{_strongest(statistics, its)}{_panel('What comes next', _logits(statistics, its), 'effects')}"
         f"{_contexts(statistics, its)}<div class=panels>{''.join(panels)}</div></article>"
     )
 
 
-def _copy(its: LatentStatistics) -> str:
+def _copy(unit: str, its: LatentStatistics) -> str:
     if its.copied_neuron is None:
         return ""
     share = percent(its.neurons[0][1] ** 2)
-    return f" <span class=copy>copies neuron {its.copied_neuron} ({share} of its direction)</span>"
+    return f" <span class=copy>copies {unit} {its.copied_neuron} ({share} of its direction)</span>"
 
 
 def percent(share: float) -> str:
@@ -247,51 +247,56 @@ def _logits(statistics: DashboardStatistics, its: LatentStatistics) -> str:
         if its.ablation_logits
         else "<p>No ablation: it never fires before a next token.</p>"
     )
+    direct = "direct effect" if statistics.exact else "logit lens"
+    explained = (
+        "the direct effect through the weights alone, before the final LayerNorm"
+        if statistics.exact
+        else "the logit lens, as if the final norm came right behind this place, which leaves out what later blocks do"
+    )
     return (
         f"<div class=four><table><caption>what really came next</caption>{followed}</table>"
-        f"{effects('direct effect: more likely', 'up', its.top_logits)}{measured}"
-        f"{effects('direct effect: less likely', 'down', its.bottom_logits)}</div>"
-        f"<p>{_agreement(its)} Logits, for the latent at its largest activation: the direct effect through the weights"
-        " alone, before the final LayerNorm; the ablation in the largest contexts, less the mean over all tokens."
-        " ✓: among those favored most.</p>"
+        f"{effects(f'{direct}: more likely', 'up', its.top_logits)}{measured}"
+        f"{effects(f'{direct}: less likely', 'down', its.bottom_logits)}</div>"
+        f"<p>{_agreement(direct, its)} Logits, for the latent at its largest activation: {explained}; the ablation in"
+        " the largest contexts, less the mean over all tokens. ✓: among those favored most.</p>"
     )
 
 
-def _agreement(its: LatentStatistics) -> str:
+def _agreement(direct: str, its: LatentStatistics) -> str:
     told = []
     if its.followers:
         n, k = len(its.followers), 2 * len(its.top_logits)
         told.append(
-            f"<strong>{len(its.favored)} of the {n} most common next tokens are among the {k} that the direct effect"
+            f"<strong>{len(its.favored)} of the {n} most common next tokens are among the {k} that the {direct}"
             " favors most.</strong>"
         )
     if its.agreement is not None:
-        told.append(f"Over all tokens, ablation and direct effect correlate by {_two(its.agreement)}.")
+        told.append(f"Over all tokens, ablation and {direct} correlate by {_two(its.agreement)}.")
     return " ".join(told)
 
 
-def _neurons(its: LatentStatistics) -> str:
+def _neurons(unit: str, its: LatentStatistics) -> str:
     shares = [value**2 for _, value in its.neurons]
     parts = "".join(
-        f"<span style='flex:{share:.4f}' title='neuron {neuron}: {percent(share)}'></span>"
+        f"<span style='flex:{share:.4f}' title='{unit} {neuron}: {percent(share)}'></span>"
         for (neuron, _), share in zip(its.neurons, shares, strict=True)
     )
     rest = max(1 - sum(shares), 0)
     named = "".join(
-        f"<li><span>neuron {neuron}</span> <span>{value:+.2f}</span> <span>{percent(value**2)}</span></li>"
+        f"<li><span>{unit} {neuron}</span> <span>{value:+.2f}</span> <span>{percent(value**2)}</span></li>"
         for neuron, value in its.neurons[:6]
     )
-    alt = f"The {len(shares)} largest neurons hold {percent(sum(shares))} of the direction's squared length."
+    alt = f"The {len(shares)} largest {unit}s hold {percent(sum(shares))} of the direction's squared length."
     return (
         f"<div class=stack role=img aria-label=\"{alt}\">{parts}<span class=rest style='flex:{rest:.4f}'></span>"
         f"</div><ol class=neurons>{named}</ol>"
-        f"<p>{_neuron_count(its.n_half)} half of the direction’s squared length,"
-        f" {_neuron_count(its.n_ninety).lower()} 90 %.</p>"
+        f"<p>{_count(unit, its.n_half)} half of the direction’s squared length,"
+        f" {_count(unit, its.n_ninety)} 90 %.</p>"
     )
 
 
-def _neuron_count(n: int) -> str:
-    return "1 neuron holds" if n == 1 else f"{n} neurons hold"
+def _count(unit: str, n: int) -> str:
+    return f"1 {unit} holds" if n == 1 else f"{n} {unit}s hold"
 
 
 def _similar(statistics: DashboardStatistics, its: LatentStatistics) -> str:

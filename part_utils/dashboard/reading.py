@@ -6,10 +6,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from part_utils.activations import MLP_HOOK
+from part_utils.deep_models import FACTOR
+from part_utils.model_with_autoencoder import ModelWithAutoencoder
 from part_utils.one_layer_model import Block, from_bridge
 
 if TYPE_CHECKING:
@@ -55,6 +57,40 @@ def reader_for(model: "TransformerBridge", tokens: Int[Tensor, "batch seq"]) -> 
     except (KeyError, RuntimeError):
         agree = False
     return quick if agree else hooked
+
+
+class PlaceReader:
+    """Reads the place of an autoencoder, and says which positions count: all but the sinks of a model of many blocks.
+
+    Args:
+        subject: the model and its autoencoder.
+        tokens: the text, whose first rows decide how long the residual stream of a sink is.
+    """
+
+    def __init__(self, subject: ModelWithAutoencoder, tokens: Int[Tensor, "batch seq"]) -> None:
+        self.subject = subject
+        self.read = reader_for(subject.model, tokens)
+        self.longest = float("inf")
+        if subject.model.cfg.n_layers > 1:
+            (residual,) = self.read(tokens[:16], subject.residual_hook)
+            self.longest = FACTOR * residual.float().norm(dim=-1).median().item()
+
+    def __call__(
+        self, tokens: Int[Tensor, "batch seq"]
+    ) -> tuple[Float[Tensor, "batch seq size"], Bool[Tensor, "batch seq"]]:
+        """Return the activations and where they count."""
+        hooks = [self.subject.hook]
+        if self.longest < float("inf") and not self.subject.on_residual:
+            hooks.append(self.subject.residual_hook)
+        read = [value.float() for value in self.read(tokens, *hooks)]
+        return read[0], read[-1].norm(dim=-1) <= self.longest
+
+    def encode(
+        self, tokens: Int[Tensor, "batch seq"], latents: Int[Tensor, "n"]
+    ) -> tuple[Float[Tensor, "batch seq size"], Float[Tensor, "batch seq n"]]:
+        """Return the activations of the model and those of some latents, which do not fire at sinks."""
+        h, keep = self(tokens)
+        return h, self.subject.encode(h, latents).view(*h.shape[:2], -1) * keep[..., None]
 
 
 def _plain_one_layer(model: "TransformerBridge") -> Reader:

@@ -17,10 +17,10 @@ from torch import Tensor
 
 from part_utils.activations import MLP_HOOK, flatten_activations
 from part_utils.autoencoder import AutoEncoder, AutoEncoderConfig
-from part_utils.dashboard.reading import RESIDUAL_HOOK, Reader, reader_for
+from part_utils.dashboard.reading import RESIDUAL_HOOK, PlaceReader
 from part_utils.dashboard.streaming import N_BINS, RunningCorrelation, RunningStatistics, RunningWords
 from part_utils.evaluation import LogFrequencyHistogram, encode, log_frequency_histogram
-from part_utils.interpretation import ablate_feature, feature_in_neuron_basis, feature_logit_effect
+from part_utils.interpretation import feature_in_neuron_basis
 from part_utils.model_with_autoencoder import ModelWithAutoencoder, also_in_parts
 from part_utils.progress_bar import progress_bar
 from part_utils.texts import TokenizedText
@@ -62,6 +62,9 @@ class DashboardConfig:
     """Rows, evenly spaced, on which all latents are computed: for correlations and the histogram of rates."""
     batch_rows: int = 32
     """Rows read at a time."""
+    ablate_all: bool = True
+    """Whether the latent is taken away in every context, or only in the largest ones. In a model of many blocks each
+    context is a run of the whole model."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,8 @@ class Context:
     acts: list[float]
     """The latent's activation on each of the tokens."""
     loss_effects: list[float | None]
-    """How much the loss on the next token rises without the latent, in nats; None where no token follows."""
+    """How much the loss on the next token rises without the latent, in nats; None where no token follows, or where it
+    was not taken away."""
 
 
 @dataclass(frozen=True)
@@ -171,6 +175,10 @@ class DashboardStatistics:
 
     model_name: str
     split: str
+    hook: str
+    """The place of the autoencoder."""
+    exact: bool
+    """Whether the direct effect on the logits is all that there is but for the final norm: no block comes behind."""
     instance: int
     n_hidden_ae: int
     n_tokens: int
@@ -184,6 +192,11 @@ class DashboardStatistics:
     frequencies: LogFrequencyHistogram
     """Of all latents of the instance."""
     latents: dict[int, LatentStatistics] = field(repr=False)
+
+    @property
+    def unit(self) -> str:
+        """What an entry of a direction stands for: a neuron, or a dimension of the residual stream."""
+        return "neuron" if self.hook.endswith("mlp.hook_post") else "dimension"
 
 
 @also_in_parts
@@ -204,7 +217,7 @@ def collect_statistics(
     Args:
         latents: which latents.
         text: the text, with its labels.
-        subject: the language model with its autoencoder, which is on the hook `blocks.0.mlp.hook_post`.
+        subject: the language model with its autoencoder.
         cfg: how much of everything.
         names: names of latents, where they have one.
         model_name: how the page calls the model.
@@ -228,13 +241,13 @@ def collect_statistics(
     words = RunningWords(len(chosen), model.cfg.d_vocab)
     correlations = [RunningCorrelation(len(chosen), autoencoder.cfg.n_hidden_ae) for _ in range(n_instances)]
     stride = -(-len(tokens) // cfg.sample_rows)
-    read = reader_for(model, tokens)
+    read = PlaceReader(subject, tokens)
 
     bar = progress_bar(len(tokens), show=progress, desc="reading", unit="row")
     for start in range(0, len(tokens), cfg.batch_rows):
         rows = slice(start, start + cfg.batch_rows)
-        (h,) = read(tokens[rows], MLP_HOOK)
-        acts = subject.encode(h, wanted).view(*h.shape[:2], -1).cpu()
+        h, acts = read.encode(tokens[rows], wanted)
+        acts = acts.cpu()
         running.add(acts, text.labels[rows])
         words.add(acts, tokens[rows].cpu())
         sampled = torch.arange(start, start + len(h)) % stride == 0
@@ -285,6 +298,8 @@ def collect_statistics(
     return DashboardStatistics(
         model_name=model_name,
         split=split,
+        hook=subject.hook,
+        exact=subject.last_block,
         instance=instance,
         n_hidden_ae=autoencoder.cfg.n_hidden_ae,
         n_tokens=running.n_tokens,
@@ -366,7 +381,7 @@ def describe_contexts(
     text: TokenizedText,
     subject: ModelWithAutoencoder,
     cfg: DashboardConfig,
-    read: Reader,
+    read: PlaceReader,
 ) -> tuple[dict[_Key, Context], Float[Tensor, "latents d_vocab"]]:
     """Read the chosen rows again, around each chosen position, with and without the latent.
 
@@ -402,8 +417,10 @@ def describe_contexts(
         row_of = torch.tensor([index for index, _ in batch])
         latent_of = torch.tensor([latents[key[0]] for _, key in batch])
         peak_of = torch.tensor([key[1] % seq for _, key in batch])
-        effects = ablation_effects(tokens, row_of, latent_of, peak_of, window, subject, direction, read)
         strongest = [place for place, (_, key) in enumerate(batch) if key in top]
+        if not cfg.ablate_all:
+            window[[place for place, (_, key) in enumerate(batch) if key not in top]] = False
+        effects = ablation_effects(tokens, row_of, latent_of, peak_of, window, subject, direction, read)
         added = effects.logits[strongest].cpu()
         where = torch.tensor([batch[place][1][0] for place in strongest], dtype=torch.long)
         measured.index_add_(0, where, added)
@@ -412,6 +429,7 @@ def describe_contexts(
             batch, effects.acts.tolist(), effects.loss.tolist(), strict=True
         ):
             row, place = rows[index], key[1] % seq
+            known = seq - 1 if cfg.ablate_all or key in top else 0
             first, end = shown(key)
             result[key] = Context(
                 row=row,
@@ -420,7 +438,7 @@ def describe_contexts(
                 label=int(text.labels[row, place]),
                 tokens=tokens[index, first:end].tolist(),
                 acts=its_acts[first:end],
-                loss_effects=[its_effects[i] if i < seq - 1 else None for i in range(first, end)],
+                loss_effects=[its_effects[i] if i < known else None for i in range(first, end)],
             )
     return result, measured / n_measured.clamp_min(1)[:, None]
 
@@ -444,10 +462,10 @@ def ablation_effects(
     peak_of: Int[Tensor, "contexts"],
     shown: Bool[Tensor, "contexts seq"],
     subject: ModelWithAutoencoder,
-    direction: Float[Tensor, "n_hidden_ae d_mlp"],
-    read: Reader,
+    direction: Float[Tensor, "n_hidden_ae n_input_ae"],
+    read: PlaceReader,
 ) -> Effects:
-    """Take away the latent of each context, as `ablate_feature` does, and see what changes.
+    """Take away the latent of each context, as `ablate_feature` does (except at sinks), and see what changes.
 
     In a one-layer model that moves the residual stream at the same position by -act * W_dec[latent] @ W_out, and
     nothing else has to be computed again but the final LayerNorm and the unembedding. Other models run as a whole.
@@ -461,13 +479,16 @@ def ablation_effects(
             is 0.
         subject: the language model with its autoencoder.
         direction: the direction of every latent, made once for all calls.
-        read: gives the activations at hooks.
+        read: reads the place.
     """
     model = subject.model
     some, index = latent_of.unique(return_inverse=True)
-    one_layer = model.cfg.n_layers == 1
-    h, *rest = read(tokens, MLP_HOOK, *([RESIDUAL_HOOK] if one_layer else []))
-    acts = subject.encode(h, some).view(*h.shape[:2], -1)[row_of, :, index]
+    one_layer = model.cfg.n_layers == 1 and subject.hook == MLP_HOOK
+    if one_layer:
+        h, residual = read.read(tokens, MLP_HOOK, RESIDUAL_HOOK)
+        acts = subject.encode(h, some).view(*h.shape[:2], -1)[row_of, :, index]
+    else:
+        acts = read.encode(tokens, some)[1][row_of, :, index]
     device = acts.device
     tokens, row_of, latent_of, peak_of = (x.to(device) for x in (tokens, row_of, latent_of, peak_of))
     wanted = (acts > 0) & shown.to(device)
@@ -477,17 +498,25 @@ def ablation_effects(
     if not one_layer:
         for latent in some.tolist():
             for part in (latent_of == latent).nonzero().flatten().split(len(tokens)):
+                part = part[shown[part.cpu()].any(dim=1).to(device)]
+                if len(part) == 0:
+                    continue
                 rows = tokens[row_of[part]]
-                clean = model(rows, return_type="logits")
-                change = ablate_feature(rows, model, subject.autoencoder, latent, subject.instance)
+                taken = acts[part, :, None] * direction[latent]
+
+                def without(value: Tensor, hook: Any, taken: Tensor = taken) -> Tensor:
+                    return value - taken.to(value)
+
+                clean = model(rows, return_type="logits").float()
+                hooks: list[Any] = [(subject.hook, without)]
+                change = model.run_with_hooks(rows, return_type="logits", fwd_hooks=hooks).float() - clean
                 rise = next_token_loss(clean + change, rows) - next_token_loss(clean, rows)
                 loss[part, :-1] = rise * wanted[part, :-1]
                 at_peak = (torch.arange(len(part), device=device), peak_of[part])
                 strength = acts[part, peak_of[part], None]
                 logits[part] = -change[at_peak] / strength.clamp_min(1e-8) * wanted[part, peak_of[part], None]
         return Effects(acts, loss, logits)
-    (residual,) = rest
-    written = direction[latent_of] @ model.blocks[0].mlp.W_out
+    written = subject.written(direction[latent_of])
     context, place = wanted.nonzero(as_tuple=True)
     for of, at in zip(context.split(1024), place.split(1024), strict=True):
         strength = acts[of, at, None]
@@ -526,7 +555,8 @@ def _from_weights(
     for direction, change, follow in zip(directions, measured, followers, strict=True):
         alone.W_dec[0, 0] = direction
         k = min(cfg.n_logits, model.cfg.d_vocab)
-        effect, top, bottom = feature_logit_effect(model, alone, 0, k=k)
+        effect = direct_effect(subject, direction)
+        top, bottom = effect.topk(k).indices, effect.topk(k, largest=False).indices
         share, n_half, n_ninety = feature_in_neuron_basis(alone, 0)
         neurons = share.argsort(descending=True)[: cfg.n_neurons]
         effect, change = effect.cpu(), change.cpu()
@@ -547,6 +577,20 @@ def _from_weights(
             }
         )
     return result
+
+
+def direct_effect(
+    subject: ModelWithAutoencoder, direction: Float[Tensor, "n_input_ae"]
+) -> Float[Tensor, "d_vocab"]:
+    """Return what one unit of a direction adds to the logits through the weights alone.
+
+    With one block it is `feature_logit_effect`, which leaves the final norm out. In a model of many blocks it is the
+    logit lens (nostalgebraist 2020, "interpreting GPT: the logit lens"): as if the final norm, whose weights count,
+    came right behind the place.
+    """
+    written, model = subject.written(direction), subject.model
+    weights = getattr(model.ln_final, "w", None) if model.cfg.n_layers > 1 else None
+    return (written if weights is None else written * weights) @ model.W_U
 
 
 def _entries(values: Float[Tensor, "n"], chosen: list[int]) -> list[tuple[int, float]]:

@@ -2,6 +2,7 @@
 
 import html
 import re
+from dataclasses import replace
 
 import pytest
 import torch
@@ -143,12 +144,20 @@ def test_contexts_show_the_text_and_the_effect_of_the_ablation(statistics, acts,
                     assert effect == pytest.approx(rise[context.row, place, following].item(), abs=1e-4)
 
 
+def direct_or_lens(model: TransformerBridge, autoencoder: AutoEncoder, latent: int) -> torch.Tensor:
+    """The direct effect; in a model of two blocks the logit lens, which counts the weights of the final norm."""
+    if model.cfg.n_layers == 1:
+        return feature_logit_effect(model, autoencoder, latent, 1, k=10).effect
+    direction = autoencoder.normalize_and_return_W_dec()[1, latent]
+    return direction @ model.blocks[0].mlp.W_out * model.ln_final.w @ model.W_U
+
+
 def test_weights_are_those_of_the_interpretation_module(statistics, model, autoencoder):
     for latent, its in statistics.latents.items():
-        effect = feature_logit_effect(model, autoencoder, latent, 1, k=10)
-        assert [token for token, _ in its.top_logits] == effect.top.tolist()
-        assert [token for token, _ in its.bottom_logits] == effect.bottom.tolist()
-        assert its.top_logits[0][1] == pytest.approx(effect.effect.max().item(), rel=1e-5)
+        effect = direct_or_lens(model, autoencoder, latent)
+        assert [token for token, _ in its.top_logits] == effect.topk(10).indices.tolist()
+        assert [token for token, _ in its.bottom_logits] == (-effect).topk(10).indices.tolist()
+        assert its.top_logits[0][1] == pytest.approx(effect.max().item(), rel=1e-5)
         basis = feature_in_neuron_basis(autoencoder, latent, 1)
         assert (its.n_half, its.n_ninety) == (basis.n_half, basis.n_ninety)
         neuron, value = its.neurons[0]
@@ -173,7 +182,7 @@ def test_ablation_on_the_logits(statistics, model, autoencoder):
         mean -= mean.mean()
         for token, value in its.ablation_logits:
             assert value == pytest.approx(mean[token].item(), abs=1e-3, rel=1e-3)
-        direct = feature_logit_effect(model, autoencoder, latent, 1, k=10).effect
+        direct = direct_or_lens(model, autoencoder, latent)
         expected = torch.corrcoef(torch.stack([direct, mean]))[0, 1].item()
         assert its.agreement == pytest.approx(expected, abs=1e-3)
 
@@ -375,6 +384,49 @@ def test_the_short_cut_is_taken_where_it_computes_the_same(model):
         torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-5)
     relu = reader_for(fixtures.language_model(1, act_fn="relu"), tokens)
     assert relu.func is activations_at
+
+
+def test_a_place_in_a_model_of_many_blocks():
+    """The residual stream behind the second of three blocks: no latent fires at a sink, or is taken away there."""
+    model = fixtures.language_model(2, n_layers=3)
+    with torch.no_grad():
+        model.embed.weight[0] *= 300  # Token 0 is a sink.
+    text = text_of()
+    place = "blocks.1.hook_out"
+    h = model.run_with_cache(text.tokens, names_filter=place)[1][place]
+    sinks = text.tokens == 0
+    assert h[sinks].norm(dim=-1).min() > 3 * h.norm(dim=-1).median()
+    torch.manual_seed(0)
+    autoencoder = AutoEncoder(AutoEncoderConfig(1, h.shape[-1], 12))
+    subject = ModelWithAutoencoder(model, autoencoder, hook=place)
+    cfg = replace(CFG, ablate_all=False)
+    found = collect_statistics([3, 4, 5], text, subject, cfg=cfg, progress=False)
+    assert not found.exact
+    assert found.unit == "dimension"
+    acts = subject.encode(h).view(*h.shape[:2], -1) * ~sinks[..., None]
+    for latent, its in found.latents.items():
+        assert its.n_fired == int((acts[..., latent] > 0).sum())
+        assert its.largest == pytest.approx(acts[..., latent].max().item(), rel=1e-4)
+        direction = autoencoder.normalize_and_return_W_dec()[0, latent]
+        lens = direction * model.ln_final.w @ model.W_U
+        assert [token for token, _ in its.top_logits] == lens.topk(10).indices.tolist()
+        for group in its.groups:
+            assert all(effect is None for context in group.contexts for effect in context.loss_effects)
+        change = acts[..., latent, None] * direction
+        clean = model(text.tokens).log_softmax(-1)
+        without = model.run_with_hooks(
+            text.tokens, fwd_hooks=[(place, lambda value, hook, change=change: value - change)]
+        ).log_softmax(-1)
+        for context in its.top.contexts:
+            at = context.start + context.peak
+            if at < text.tokens.shape[1] - 1:
+                following = text.tokens[context.row, at + 1]
+                rise = (clean - without)[context.row, at, following].item()
+                assert context.loss_effects[context.peak] == pytest.approx(rise, abs=1e-4)
+    page = Dashboard(found).html()
+    assert "logit lens: more likely" in page
+    assert "direct effect" not in page
+    assert "<h3>Dimensions</h3>" in page
 
 
 # The page.
