@@ -195,6 +195,29 @@ def slides_command(
     )
 
 
+@app.command("demo")
+@sentences_for_errors
+def demo_command(
+    number: Annotated[
+        str | None, typer.Argument(help="The chapter's number, such as 05. Without: a list of all.")
+    ] = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Where to serve; any free port if 0.")] = 0,
+    open_browser: Annotated[bool, typer.Option("--open/--no-open", help="Open a browser.")] = True,
+) -> None:
+    """Show a chapter's interactive pieces in front of a room: large, without code, with a kernel, without a network."""
+    import contextlib
+    import webbrowser
+
+    from coursekit.work.demo import served
+
+    with served(chapter(number) if number is not None else None, port) as (address, process):
+        console.print(f"{address}\nCtrl-C ends.", highlight=False, soft_wrap=True, markup=False)
+        if open_browser:
+            webbrowser.open(address)
+        with contextlib.suppress(KeyboardInterrupt):
+            process.wait()
+
+
 @app.command("update")
 @sentences_for_errors
 def update_command(
