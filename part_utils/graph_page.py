@@ -14,7 +14,9 @@ WIDTH, HEIGHT = 900, 420
 _STYLE = f"""
 :root {{ color-scheme: light dark; font: 15px/1.4 Helvetica, Arial, sans-serif; }}
 body {{ margin: 0.6rem; }}
-svg {{ width: 100%; height: auto; }}
+h1 {{ font-size: 1.2em; margin: 0.4em 0; }}
+.picture {{ overflow-x: auto; }}
+svg {{ width: 100%; min-width: 620px; height: auto; }}
 .edge {{ fill: none; opacity: 0.55; cursor: pointer; }}
 .adds {{ stroke: {VERMILION}; }} .takes {{ stroke: {BLUE}; }} .missed {{ stroke: {GRAY}; }}
 .node {{ cursor: pointer; outline-offset: 3px; pointer-events: bounding-box; }}
@@ -23,6 +25,7 @@ svg {{ width: 100%; height: auto; }}
 .other circle {{ fill: {GRAY}; }}
 .chosen .edge, .chosen .node {{ opacity: 0.12; }}
 .chosen .edge.on {{ opacity: 0.9; }} .chosen .node.on {{ opacity: 1; }}
+.node:focus-visible {{ outline: 2px solid {BLUE}; }}
 #said {{ min-height: 7rem; white-space: pre-line; }}
 """
 
@@ -32,7 +35,9 @@ const nothing = said.textContent;
 const show = element => { said.textContent = element ? element.dataset.text : nothing; };
 let chosen = null;
 const choose = element => {
+  if (chosen) chosen.removeAttribute("aria-pressed");
   chosen = element === chosen ? null : element;
+  if (chosen) chosen.setAttribute("aria-pressed", "true");
   picture.classList.toggle("chosen", chosen !== null);
   for (const one of document.querySelectorAll(".on")) one.classList.remove("on");
   if (chosen) {
@@ -51,7 +56,9 @@ for (const element of document.querySelectorAll(".edge, .node")) {
   element.addEventListener("mouseleave", () => show(chosen));
   element.addEventListener("click", event => { choose(element); event.stopPropagation(); });
   element.addEventListener("focus", () => show(element));
-  element.addEventListener("keydown", event => { if (event.key === "Enter") choose(element); });
+  element.addEventListener("keydown", event => {
+    if (event.key === "Enter" || event.key === " ") { choose(element); event.preventDefault(); }
+  });
 }
 picture.addEventListener("click", () => { if (chosen) choose(chosen); });
 """
@@ -87,20 +94,23 @@ def graph_page(graph: Graph) -> str:
         )
         below = 22 if kind == "token" or name in ("position", "bias") else -13
         parts.append(
-            f'<g class="node {kind}" tabindex="0" data-name="{name}" data-text="{escape(_about(graph, name))}">'
+            f'<g class="node {kind}" tabindex="0" role="button" data-name="{name}" '
+            f'data-text="{escape(_about(graph, name))}">'
             f'{mark}<text x="{x:.0f}" y="{y + below:.0f}">{escape(node_label(graph, name))}</text></g>'
         )
     kept = len(graph.kept_into("logit"))
     prompt = "".join(graph.words[1 : graph.position + 1]) or graph.words[0]
     title = f"Why {json.dumps(graph.prediction, ensure_ascii=False)} after {json.dumps(prompt, ensure_ascii=False)}"
     return (
-        f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
-        f"<style>{_STYLE}</style></head><body><h3>{escape(title)}</h3>"
+        '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1"><title>{escape(title)}</title>'
+        f"<style>{_STYLE}</style></head><body><main><h1>{escape(title)}</h1>"
         f"<p>Logit {graph.logit:+.2f} against the mean of all tokens, probability {graph.probability:.1%}. {kept} of "
         f"{graph.n_into_logit} edges carry {graph.share:.0%} of what goes into the logit.</p>"
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">{"".join(parts)}</svg>'
-        '<p id="said">Point at a node or an edge to read what it is. Click it to follow it, and again to leave.</p>'
-        f"<script>{_SCRIPT}</script></body></html>"
+        f'<div class="picture"><svg viewBox="0 0 {WIDTH} {HEIGHT}" role="group" aria-label="{escape(title)}">'
+        f"{''.join(parts)}</svg></div>"
+        '<p id="said" aria-live="polite">Point at a node or an edge to read what it is. Click it to follow it, and '
+        f"again to leave.</p></main><script>{_SCRIPT}</script></body></html>"
     )
 
 
