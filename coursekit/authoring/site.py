@@ -38,6 +38,12 @@ TEXTS = {
 OLD_NAMES = ("part_utils.course", "part_utils.exercises", "part_utils.sparse_coding_loss")
 # Of how many latents the site's dashboard shows the panels, and on how many rows of the text.
 DASHBOARD_LATENTS, DASHBOARD_ROWS = range(24), 400
+# The prompts whose graphs the site shows, by the name of the page.
+GRAPH_PROMPTS = {
+    "import": "import numpy as",
+    "capital": "The city is the capital of",
+    "novel": "She had always thought that",
+}
 
 _TARGET = re.compile(r"(\]\(\s*<?|\b(?:href|src)=\")([^)\s\">]+)")
 _CODE = re.compile(r"^(```|~~~).*?^\1[ \t]*$|`[^`\n]+`", re.MULTILINE | re.DOTALL)
@@ -49,7 +55,7 @@ def build_site(output: Path, say: Callable[[str], None], dashboards: bool = True
     Args:
         output: the folder; what an earlier call wrote there is replaced.
         say: receives a line about each step.
-        dashboards: make the dashboards too, which reads the bundled text with the bundled model.
+        dashboards: make the dashboards and the graphs of prompts too, which runs the bundled model.
 
     Returns:
         What Sphinx remarked on docstrings, a line each.
@@ -70,8 +76,9 @@ def build_site(output: Path, say: Callable[[str], None], dashboards: bool = True
         say("writing the sources …")
         Sources(source, extra, dashboards).write()
         if dashboards:
-            say("making the dashboards …")
+            say("making the dashboards and graphs …")
             write_dashboards(extra / "dashboards")
+            write_graphs(extra / "graphs")
         say("Sphinx makes the pages …")
         built, warnings = Path(scratch) / "html", io.StringIO()
         app = Sphinx(
@@ -118,7 +125,7 @@ class Sources:
     Attributes:
         folder: what the pages are made of.
         extra: what stands on the site as it is.
-        dashboards: whether there is a page for the dashboards.
+        dashboards: whether there are pages for the dashboards and for the graphs.
         pages: for each file of the repository that is a page, its name.
     """
 
@@ -145,7 +152,8 @@ class Sources:
         text = (folders.ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
         self._put("where_things_are.md", "# Where things are\n\n" + self._ideas(text, modules))
         if self.dashboards:
-            self._put("dashboard.md", _DASHBOARD_PAGE)
+            self._put("dashboard.md", _dashboard_page())
+            self._put("graph.md", _graph_page())
         for module in modules:
             self._put(f"reference/{module}.md", _MODULE_PAGE.format(module))
         self._put("reference/index.md", _reference_page(modules))
@@ -215,7 +223,8 @@ class Sources:
     def _contents(self) -> str:
         """The pages in the order of the list at the side."""
         parts = {
-            "Course": [f"chapters/{chapter.slug}" for chapter in CHAPTERS] + ["dashboard"] * self.dashboards,
+            "Course": [f"chapters/{chapter.slug}" for chapter in CHAPTERS]
+            + ["dashboard", "graph"] * self.dashboards,
             "Teaching": ["six_weeks", "instructors"],
             "Library": [
                 "reference/index",
@@ -279,34 +288,90 @@ _MODULE_PAGE = """# {0}
 _DASHBOARD_PAGE = """# What latents respond to
 
 For each latent: the texts on which it fires, from the strongest to the weakest, its histogram, its effect on the
-logits, its neurons, and the most similar latents in both autoencoders. Search it, sort it, walk through it with the
+logits, its neurons, and the most similar latents in the other autoencoder. Search it, sort it, walk through it with the
 arrow keys.
 `course dashboard --latents 0:64` makes such a page of the latents that you choose.
 
-<p class="buttons"><a class="button" href="dashboards/encoder-A.html">Encoder-A on a page of its own</a>
-<a class="button" href="dashboards/encoder-B.html">Encoder-B</a></p>
+{0}
+"""
+_GRAPH_PAGE = """# What a token is made of
 
-<iframe class="dashboard" src="dashboards/encoder-A.html" title="Dashboard of encoder-A"></iframe>
+The graph of a prompt: how much each word, each latent of the transcoder and each part of the model adds to the logit of
+the next token. The parts add up exactly ([chapter 7](/chapters/07_can_it_be_trusted.ipynb) builds it). Point at a node
+or an edge to read what it is, click it to follow it. `course demo 07` draws it for a prompt of your own.
+
+{0}
 """
 
 
+def _framed(folder: str, pages: dict[str, str]) -> str:
+    """Buttons to pages of their own, and the first of them in a frame."""
+    names = list(pages)
+    buttons = "\n".join(
+        f'<a class="button" href="{folder}/{name}.html">{html.escape(title)}</a>'
+        for name, title in pages.items()
+    )
+    return (
+        f'<p class="buttons">{buttons}</p>\n\n<iframe class="dashboard" src="{folder}/{names[0]}.html" '
+        f'title="{html.escape(pages[names[0]])}"></iframe>'
+    )
+
+
+def _dashboard_page() -> str:
+    return _DASHBOARD_PAGE.format(_framed("dashboards", {name: title for name, title, *_ in dashboards()}))
+
+
+def _graph_page() -> str:
+    return _GRAPH_PAGE.format(
+        _framed("graphs", {name: f'After "{prompt}"' for name, prompt in GRAPH_PROMPTS.items()})
+    )
+
+
+def dashboards() -> list[tuple[str, str, str, int]]:
+    """Return the dashboards that the site has: file, title, the autoencoder's name and the instance.
+
+    They are those of every autoencoder in the box that was trained where a dashboard reads: on the neurons of a model
+    with one layer.
+    """
+    from part_utils.activations import MLP_HOOK
+    from part_utils.language_models import BUNDLED_AUTOENCODERS, PLACES, load_autoencoder
+
+    return [
+        (f"{name}-{'AB'[instance]}", f"{name}: encoder-{'AB'[instance]}", name, instance)
+        for name in BUNDLED_AUTOENCODERS
+        if PLACES[name] == MLP_HOOK
+        for instance in range(load_autoencoder(name).cfg.n_instances)
+    ]
+
+
 def write_dashboards(folder: Path) -> None:
-    """Write the dashboards of both bundled autoencoders, of their first latents on evenly spaced rows of the text."""
+    """Write a dashboard of each autoencoder's first latents on evenly spaced rows of the text."""
     from part_utils.dashboard import make_dashboard
-    from part_utils.language_models import load_autoencoder, load_language_model
 
     folder.mkdir(parents=True)
-    model, autoencoder = load_language_model("bundled"), load_autoencoder("bundled")
-    for instance, name in enumerate("AB"):
+    for file, _, name, instance in dashboards():
         make_dashboard(
             DASHBOARD_LATENTS,
-            model=model,
-            autoencoder=autoencoder,
+            model=name,
             instance=instance,
             max_rows=DASHBOARD_ROWS,
-            output=folder / f"encoder-{name}.html",
+            output=folder / f"{file}.html",
             progress=False,
         )
+
+
+def write_graphs(folder: Path) -> None:
+    """Write the graphs of some prompts, a page each."""
+    from part_utils.graph_page import save_graph
+    from part_utils.language_models import load_language_model, load_tokens
+    from part_utils.transcoder import load_transcoder
+    from part_utils.widgets.circuits import graph_of
+
+    folder.mkdir(parents=True)
+    model, transcoder = load_language_model(), load_transcoder()
+    text = load_tokens("train", model).tokens[:100]
+    for name, prompt in GRAPH_PROMPTS.items():
+        save_graph(graph_of(prompt, model, transcoder, text=text), folder / f"{name}.html")
 
 
 def library() -> dict[str, str]:
