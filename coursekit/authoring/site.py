@@ -292,6 +292,9 @@ logits, its neurons, and the most similar latents in the other autoencoder. Sear
 arrow keys.
 `course dashboard --latents 0:64` makes such a page of the latents that you choose.
 
+A dashboard belongs to a model with one layer, where a latent's effect on the logits can be read off the weights.
+SmolLM2's autoencoders stand in the middle of thirty blocks and have none.
+
 {0}
 """
 _GRAPH_PAGE = """# What a token is made of
