@@ -3,6 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 LAUNCH ?= 1
+# How many processes the tests run in.
+JOBS ?= 2
+PYTEST = $(BIN)/pytest -n $(JOBS) --dist worksteal
 # nbgrader and kaleido start programs by name.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
@@ -17,10 +20,10 @@ test: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/course build --check
 	$(BIN)/course lint
-	$(BIN)/pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 test-slow: $(VENV)/.dev
-	$(BIN)/pytest -m slow
+	$(PYTEST) -m slow
 
 # The oldest versions that pyproject.toml allows, in an environment of their own.
 oldest:
