@@ -14,7 +14,7 @@ from torch import Tensor
 
 from part_utils.activations import get_activations
 from part_utils.baselines import neuron_copies
-from part_utils.interpretation import ablate_feature, feature_activations
+from part_utils.interpretation import ablate_feature, feature_activations, feature_logit_effect
 from part_utils.model_with_autoencoder import ModelWithAutoencoder
 
 
@@ -51,8 +51,12 @@ def common_followers(
 
 @torch.no_grad()
 def logit_effects(subject: ModelWithAutoencoder, latents: Int[Tensor, "n"]) -> Float[Tensor, "n d_vocab"]:
-    """Return the direct effects of some latents: `feature_logit_effect(...).effect`, one row for each."""
-    return subject.directions[latents] @ subject.model.blocks[0].mlp.W_out @ subject.model.W_U
+    """Return the direct effects of some latents, one row for each."""
+    model, autoencoder, instance = subject.model, subject.autoencoder, subject.instance
+    effects = [
+        feature_logit_effect(model, autoencoder, one, instance, k=1).effect for one in latents.tolist()
+    ]
+    return torch.stack(effects)
 
 
 @dataclass(frozen=True)

@@ -41,19 +41,28 @@ def write_page(notebook: Path, output: Path | None = None) -> Path:
     Raises:
         CourseError: the notebook cannot be read, or a page cannot or must not be written there.
     """
-    from part_utils.files import write_atomically
-
     # Whether a page may be written there is known before the work begins.
     target = output or Path(f"{notebook.stem}.html")
     require_writable(target, notebook)
     text = page_html(notebook)
+    write_text(target, text)
+    return target
+
+
+def write_text(target: Path, text: str) -> None:
+    """Write a page, whole or not at all.
+
+    Raises:
+        CourseError: it cannot be written there.
+    """
+    from part_utils.files import write_atomically
+
     try:
         write_atomically(target, text.encode(errors="replace"))
     except OSError as error:
         raise CourseError(
             f"{target} cannot be written ({error.strerror}). Name another file with --output."
         ) from None
-    return target
 
 
 def require_writable(target: Path, notebook: Path, generator: str = GENERATOR) -> None:
@@ -96,13 +105,27 @@ def page_html(path: Path) -> str:
     heading = re.search(
         r"^# +(.+)$", "\n".join(c.source for c in notebook.cells if c.cell_type == "markdown"), re.M
     )
+    title = re.sub(r"[*_`$]", "", heading[1]) if heading else path.stem
+    return html_page(GENERATOR, title, static("page.css") + _code_style(), body, script)
+
+
+def html_page(generator: str, title: str, style: str, body: str, after: str) -> str:
+    """Return a whole page, which may load nothing.
+
+    Args:
+        generator: the command that makes it; only a page of the same command is written over.
+        title: as text.
+        style: CSS; the colors of pages are in front of it.
+        body: what is in `main`.
+        after: what comes after it, such as scripts.
+    """
     return Template(static("page.html")).substitute(
         policy=NOTHING_OUTSIDE,
-        generator=GENERATOR,
-        title=html.escape(re.sub(r"[*_`$]", "", heading[1]) if heading else path.stem),
-        style=page_colors(":root") + static("page.css") + _code_style(),
+        generator=generator,
+        title=html.escape(title),
+        style=page_colors(":root") + style,
         body=body,
-        script=script,
+        after=after,
     )
 
 

@@ -11,7 +11,6 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from string import Template
 from typing import Any
 
 from coursekit.catalogue import Chapter
@@ -19,10 +18,13 @@ from coursekit.errors import CourseError
 from coursekit.folders import solved_path
 from coursekit.notebooks.names import cell_name, exercise_of
 from coursekit.notebooks.reading import read_notebook
-from coursekit.work.page import NOTHING_OUTSIDE, PLOTLY, Writer, require_writable, static, widgets_of
-from part_utils.palette import page_colors
+from coursekit.work.page import PLOTLY, Writer, html_page, require_writable, static, widgets_of, write_text
 
 GENERATOR = "course slides"
+_BUTTONS = (
+    '<nav><button id="back" aria-label="Back">‹</button><output id="place"></output>'
+    '<button id="on" aria-label="On">›</button></nav>'
+)
 _PICTURES = (PLOTLY, "image/png", "image/svg+xml")
 _NO_SENTENCE = re.compile(r"[-*|>#<!:]|\d+\. |\$\$|```|\*\*(After|What|Next)|\[!\[")
 _END = re.compile(r"(?<=[.!?])\s+(?=[A-Z*`$\"“])")
@@ -53,8 +55,6 @@ def write_slides(chapter: Chapter, output: Path | None = None) -> tuple[Path, in
     """
     from plotly.offline import get_plotlyjs
 
-    from part_utils.files import write_atomically
-
     path = solved_path(chapter)
     if not path.exists():
         raise CourseError(
@@ -66,21 +66,15 @@ def write_slides(chapter: Chapter, output: Path | None = None) -> tuple[Path, in
     notebook = read_notebook(path)
     writer = Writer(path.parent, widgets_of(notebook))
     slides = list(_slides(chapter, notebook.cells, writer))
-    page = Template(static("slides.html")).substitute(
-        policy=NOTHING_OUTSIDE,
-        generator=GENERATOR,
-        title=html.escape(f"Chapter {int(chapter.number)}: {chapter.title}"),
-        style=page_colors(":root") + static("slides.css"),
-        body="\n".join(_written(slide, writer) for slide in slides),
-        plotly=get_plotlyjs() if writer.figures else "",
-        script=static("slides.js"),
+    scripts = [*([get_plotlyjs()] if writer.figures else []), static("slides.js")]
+    page = html_page(
+        GENERATOR,
+        f"Chapter {int(chapter.number)}: {chapter.title}",
+        static("slides.css"),
+        "\n".join(_written(slide, writer) for slide in slides),
+        "\n".join([_BUTTONS, *(f"<script>{script}</script>" for script in scripts)]),
     )
-    try:
-        write_atomically(target, page.encode(errors="replace"))
-    except OSError as error:
-        raise CourseError(
-            f"{target} cannot be written ({error.strerror}). Name another file with --output."
-        ) from None
+    write_text(target, page)
     return target, len(slides)
 
 
