@@ -109,7 +109,7 @@ def _wrong_latents(
     """The latent's activations on a text, under "", and what known mistakes take for them."""
     h = _mlp(tokens, model)
     W_enc, b_enc, b_dec = (x.detach() for x in (autoencoder.W_enc, autoencoder.b_enc, autoencoder.b_dec))
-    other, third = ((instance + shift) % 3 for shift in (1, 2))
+    other, third = ((instance + shift) % autoencoder.cfg.n_instances for shift in (1, 2))
     centered = h - b_dec[instance]
     column, bias = W_enc[instance, :, latent], b_enc[instance, latent]
     decoder = autoencoder.W_dec.detach()[instance, latent]

@@ -13,8 +13,8 @@ from coursekit.exercises.chapter_07.scene import (
     Edges,
     check_edges,
     layer_norm_reads,
-    make_prompt,
     make_transcoder,
+    prompts,
     residual_edges,
 )
 from part_utils.circuits import FrozenPrompt
@@ -31,12 +31,7 @@ from part_utils.transcoder import Transcoder
     points=5,
 )
 def edges_to_latent(check: Check) -> None:
-    sizes: tuple[dict[str, int], ...] = (
-        {},
-        {"seq": 5, "n_heads": 2, "d_head": 3, "d_model": 7, "d_vocab": 19},
-    )
-    for size, positions in zip(sizes, ((4, 2), (3, 0)), strict=True):
-        handle, cache = make_prompt(check, **size)
+    for handle, cache, positions in prompts(check):
         for position in positions:
             read = check.normal(len(cache.b_O))
             right = residual_edges(cache, read, position)
@@ -77,10 +72,13 @@ def latent_edges(
     bias: str = "",
     change: str = "",
     target: Tensor | None = None,
+    w: Tensor | None = None,
+    scale: Tensor | None = None,
 ) -> Edges:
-    """Compute the edges into a latent, with one mistake if it is named."""
+    """Compute the edges into a latent, with one mistake if it is named, or with other tensors in place of the right."""
     column = transcoder.W_enc[:, latent] if target is None else target
-    reads = layer_norm_reads(cache.ln2_w, column, cache.ln2_scale, position)
+    w, scale = cache.ln2_w if w is None else w, cache.ln2_scale if scale is None else scale
+    reads = layer_norm_reads(w, column, scale, position)
     edges = residual_edges(cache, reads[read], position, change)
     constant = {
         "ln2_b": transcoder.b_enc[latent],
@@ -106,13 +104,9 @@ def _check_latent(
         for phrase in layer_norm_reads(cache.ln2_w, column, cache.ln2_scale, position)
         if phrase
     }
-    wrong["the last LayerNorm's scale is used, not that before the MLP"] = lambda: latent_edges_with(
-        cache, transcoder, latent, position, cache.ln2_w, cache.ln_final_scale
-    )
-    wrong["the last LayerNorm's weights are used, not those before the MLP"] = lambda: latent_edges_with(
-        cache, transcoder, latent, position, cache.ln_final_w, cache.ln2_scale
-    )
     wrong |= {
+        "the last LayerNorm's scale is used, not that before the MLP": make(scale=cache.ln_final_scale),
+        "the last LayerNorm's weights are used, not those before the MLP": make(w=cache.ln_final_w),
         "the latent's *decoder* row is read, not its column of the encoder": make(
             target=transcoder.W_dec[latent]
         ),
@@ -131,13 +125,3 @@ def _check_latent(
     total = right["token"] + right["position"] + right["heads"].sum() + right["bias"]
     pre = cache.mlp_in[position] @ column + transcoder.b_enc[latent]
     assert (total - pre).abs() < 1e-3 * (1 + pre.abs())
-
-
-def latent_edges_with(
-    cache: FrozenPrompt, transcoder: Transcoder, latent: int, position: int, w: Tensor, scale: Tensor
-) -> Edges:
-    """Compute the edges into a latent with another LayerNorm's weights or scale."""
-    column = transcoder.W_enc[:, latent]
-    edges = residual_edges(cache, layer_norm_reads(w, column, scale, position)[""], position)
-    edges["bias"] = edges["bias"] + cache.ln2_b @ column + transcoder.b_enc[latent]
-    return edges

@@ -12,8 +12,8 @@ from coursekit.exercises.chapter_07.scene import (
     Edges,
     check_edges,
     layer_norm_reads,
-    make_prompt,
     make_transcoder,
+    prompts,
     residual_edges,
 )
 from part_utils.circuits import FrozenPrompt
@@ -29,12 +29,7 @@ from part_utils.transcoder import Transcoder
     points=4,
 )
 def edges_to_logit(check: Check) -> None:
-    sizes: tuple[dict[str, int], ...] = (
-        {},
-        {"seq": 5, "n_heads": 2, "d_head": 3, "d_model": 7, "d_vocab": 19},
-    )
-    for size, positions in zip(sizes, ((4, 2), (3, 0)), strict=True):
-        handle, cache = make_prompt(check, **size)
+    for handle, cache, positions in prompts(check):
         for skip in (False, True):
             model = len(cache.b_O)
             other, transcoder = make_transcoder(check, n_model=model, n_hidden=2 * model + 1, skip=skip)

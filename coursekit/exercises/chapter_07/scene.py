@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -16,16 +16,16 @@ from part_utils.circuits import FrozenPrompt
 from part_utils.transcoder import Transcoder
 
 AXES = {"heads": "n_heads seq", "latents": "n_hidden"}
-RESIDUAL = "token, position, heads, bias"
 Edges = dict[str, Tensor]
 
 
-def make_prompt(check: Check, **sizes: int) -> tuple[Handle, FrozenPrompt]:
-    """Return a prompt in a random model, on the learner's side and on this one."""
-    seed = random_seed(check)
-    return check.create(seed, target=f"{FIXTURES}.frozen_prompt", **sizes), fixtures.frozen_prompt(
-        seed, **sizes
-    )
+def prompts(check: Check) -> Iterator[tuple[Handle, FrozenPrompt, tuple[int, int]]]:
+    """Make prompts in two random models, on the learner's side and on this one, each with two positions to look at."""
+    other_sizes = {"seq": 5, "n_heads": 2, "d_head": 3, "d_model": 7, "d_vocab": 19}
+    for sizes, positions in (({}, (4, 2)), (other_sizes, (3, 0))):
+        seed = random_seed(check)
+        handle = check.create(seed, target=f"{FIXTURES}.frozen_prompt", **sizes)
+        yield handle, fixtures.frozen_prompt(seed, **sizes), positions
 
 
 def make_transcoder(check: Check, **sizes: Any) -> tuple[Handle, Transcoder]:

@@ -32,16 +32,6 @@ def no_weights(cache, transcoder, position, token):
     return _edges(cache, transcoder, position, token, w=torch.ones_like(cache.ln_final_w))
 
 
-@mutant("7.8", says="the error is left out")
-def no_error(cache, transcoder, position, token):
-    return _edges(cache, transcoder, position, token, change="none")
-
-
-@mutant("7.8", says="wrong sign")
-def error_turned(cache, transcoder, position, token):
-    return _edges(cache, transcoder, position, token, change="turned")
-
-
 @mutant("7.8", says="mean over the vocabulary")
 def over_the_vocabulary(cache, transcoder, position, token):
     return _edges(cache, transcoder, position, token, column=cache.W_U[:, token] - cache.W_U.mean(dim=1))
@@ -57,24 +47,23 @@ def not_centered(cache, transcoder, position, token):
     return _edges(cache, transcoder, position, token, center=False)
 
 
-@mutant("7.8", says="`b_dec` is lost")
-def no_b_dec(cache, transcoder, position, token):
-    return _edges(cache, transcoder, position, token, change="no b_dec")
+def _changed(name, change):
+    def wrong(cache, transcoder, position, token):
+        return _edges(cache, transcoder, position, token, change=change)
+
+    wrong.__name__ = name
+    return wrong
 
 
-@mutant("7.8", says="*encoder*")
-def encoder_rows(cache, transcoder, position, token):
-    return _edges(cache, transcoder, position, token, change="encoder")
-
-
-@mutant("7.8", says="activations are left out")
-def without_activations(cache, transcoder, position, token):
-    return _edges(cache, transcoder, position, token, change="ones")
-
-
-@mutant("7.8", says="counted as error")
-def skip_is_error(cache, transcoder, position, token):
-    return _edges(cache, transcoder, position, token, change="with skip")
+for _name, _change, _says in (
+    ("no_error", "none", "the error is left out"),
+    ("error_turned", "turned", "wrong sign"),
+    ("no_b_dec", "no b_dec", "`b_dec` is lost"),
+    ("encoder_rows", "encoder", "*encoder*"),
+    ("without_activations", "ones", "activations are left out"),
+    ("skip_is_error", "with skip", "counted as error"),
+):
+    mutant("7.8", says=_says)(_changed(_name, _change))
 
 
 @mutant("7.8", says="expected 7")
