@@ -95,23 +95,49 @@ def train_one_point(
     training = training or TrainingOfOnePoint()
     batches = iter(ActivationBuffer(tokens, model, training.batch_size, seed=training.seed))
     first = next(batches)
-    scale = first.pow(2).mean().sqrt()
     l1_coeff = {"ReLU + L1": setting, "gated": setting, "JumpReLU": L0_COEFF}.get(kind, 0.0)
     cfg = AutoEncoderConfig(1, first.shape[1], training.width, l1_coeff)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(training.seed)
         autoencoder = KINDS[kind](cfg, setting)
+    return train_at_unit_scale(
+        autoencoder, lambda: next(batches), first, training.steps, training.lr, training.seed
+    )
+
+
+def train_at_unit_scale(
+    autoencoder: AutoEncoder,
+    draw: Callable[[], Float[Tensor, "batch d"]],
+    some: Float[Tensor, "tokens d"],
+    steps: int,
+    lr: float,
+    seed: int = 0,
+) -> AutoEncoder:
+    """Train an autoencoder of one instance on activations of mean square 1, and return one that fits them as they are.
+
+    `b_dec` starts at the mean, the encoder at the decoder's transpose. The learning rate falls to zero in a straight
+    line.
+
+    Args:
+        autoencoder: is changed.
+        draw: returns the next batch of activations.
+        some: activations for the mean and for the mean square.
+        steps: steps of Adam.
+        lr: first learning rate.
+        seed: where what the autoencoder itself draws comes from.
+    """
+    scale = some.pow(2).mean().sqrt()
     with torch.no_grad():
-        autoencoder.b_dec[0] = first.mean(dim=0) / scale
+        autoencoder.b_dec[0] = some.mean(dim=0) / scale
         autoencoder.W_enc.copy_(autoencoder.W_dec.mT)
     train(
-        lambda: autoencoder(next(batches)[:, None] / scale).loss,
+        lambda: autoencoder(draw()[:, None] / scale).loss,
         autoencoder.parameters(),
-        training.steps,
-        lr=training.lr,
+        steps,
+        lr=lr,
         lr_schedule=linear_lr,
         after_step=lambda step, optimizer: autoencoder.normalize_decoder(),
-        seed=training.seed,
+        seed=seed,
         progress=False,
     )
     with torch.no_grad():

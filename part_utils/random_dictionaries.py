@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from part_utils.autoencoder import AutoEncoder, AutoEncoderConfig
-from part_utils.training import linear_lr, train
+from part_utils.frontier import train_at_unit_scale
 from part_utils.variants.topk import TopKAutoEncoder
 
 
@@ -50,33 +50,17 @@ def train_on(
         batch_size: activations in each step.
         lr: first learning rate; it falls to zero in a straight line.
     """
-    scale = h.pow(2).mean().sqrt()
     generator = torch.Generator().manual_seed(seed)
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         autoencoder = TopKAutoEncoder(AutoEncoderConfig(1, h.shape[1], width, 0.0), k)
         if frozen:
             freeze_decoder(autoencoder)
-        autoencoder.b_dec[0] = h.mean(dim=0) / scale
-        autoencoder.W_enc.copy_(autoencoder.W_dec.mT)
 
-    def loss() -> Tensor:
-        batch = h[torch.randint(len(h), (batch_size,), generator=generator)] / scale
-        return autoencoder(batch[:, None]).loss
+    def draw() -> Tensor:
+        return h[torch.randint(len(h), (batch_size,), generator=generator)]
 
-    train(
-        loss,
-        autoencoder.parameters(),
-        steps,
-        lr=lr,
-        lr_schedule=linear_lr,
-        after_step=lambda step, optimizer: autoencoder.normalize_decoder(),
-        progress=False,
-    )
-    with torch.no_grad():
-        autoencoder.b_enc.mul_(scale)
-        autoencoder.b_dec.mul_(scale)
-    return autoencoder.eval()
+    return train_at_unit_scale(autoencoder, draw, h, steps, lr)
 
 
 @torch.no_grad()

@@ -6,7 +6,6 @@ from their mean, and the k principal components of a token that are largest. A r
 was. With `--ship` it writes the points to `part_utils/data/frontier.json`, from which chapter 6 draws its picture.
 """
 
-import hashlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
@@ -24,6 +23,7 @@ from part_utils.files import write_atomically
 from part_utils.frontier import FRONTIER, FrontierPoint, TrainingOfOnePoint, train_one_point
 from part_utils.language_models import load_language_model
 from part_utils.texts import load_tokens
+from pretraining.shipping import write_manifest
 
 L0S = (4, 8, 16, 32)
 L1_COEFFS = (0.01, 0.02, 0.04, 0.08, 0.15)
@@ -119,7 +119,4 @@ def ship(training: TrainingOfOnePoint, found: list[FrontierPoint]) -> None:
     """Write the points into the box, and their checksum into its manifest."""
     contents = {"training": asdict(training), "points": [asdict(point) for point in found]}
     write_atomically(FRONTIER, json.dumps(contents, indent=1) + "\n")
-    path = DATA / "manifest.json"
-    manifest = json.loads(path.read_text(encoding="utf-8"))
-    manifest["sha256"][FRONTIER.name] = hashlib.sha256(FRONTIER.read_bytes()).hexdigest()
-    write_atomically(path, json.dumps(manifest, indent=2) + "\n")
+    write_manifest(DATA)

@@ -14,7 +14,6 @@ import hashlib
 import io
 import logging
 import os
-import re
 import shutil
 import sys
 import tempfile
@@ -27,7 +26,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell
 
 from coursekit import folders
 from coursekit.authoring.six_weeks import with_week_table
-from coursekit.authoring.tables import duration
+from coursekit.authoring.tables import duration, with_table
 from coursekit.catalogue import CHAPTERS, Chapter, get_exercise
 from coursekit.errors import CourseError
 from coursekit.folders import learner_path, repository, solved_path, source_path
@@ -70,9 +69,9 @@ def build(chapters: Sequence[Chapter], execute: bool, say: Callable[[str], None]
         for chapter, text in _released(chapters, Path(scratch)):
             write_atomically(learner_path(chapter), text)
             say(f"wrote {learner_path(chapter).relative_to(folders.ROOT)}")
-    for name, with_table in TABLES.items():
+    for name, renewed in TABLES.items():
         if (page := folders.ROOT / name).exists():
-            write_atomically(page, with_table(page.read_text(encoding="utf-8")))
+            write_atomically(page, renewed(page.read_text(encoding="utf-8")))
 
 
 def out_of_date(chapters: Sequence[Chapter]) -> list[str]:
@@ -101,10 +100,10 @@ def out_of_date(chapters: Sequence[Chapter]) -> list[str]:
             path = learner_path(chapter)
             if not path.exists() or path.read_text(encoding="utf-8") != text:
                 problems.append(f"{path.relative_to(folders.ROOT)} is not what nbgrader's release step makes")
-    for name, with_table in TABLES.items():
+    for name, renewed in TABLES.items():
         if (page := folders.ROOT / name).exists():
             text = page.read_text(encoding="utf-8")
-            if with_table(text) != text:
+            if renewed(text) != text:
                 problems.append(f"{name}: its table is out of date")
     return problems
 
@@ -170,8 +169,7 @@ def with_chapter_table(readme: str) -> str:
             f"| {int(chapter.number)} | {link} ({solved}) | {len(chapter.exercises)} | "
             f"{duration(chapter.minutes)} | {badge(chapter)} |"
         )
-    table = "<!-- chapters: made by `course build` -->\n" + "\n".join(rows) + "\n<!-- end of chapters -->"
-    return re.sub(r"<!-- chapters:.*?<!-- end of chapters -->", lambda _: table, readme, flags=re.DOTALL)
+    return with_table(readme, "chapters", rows)
 
 
 # The pages with a table that is made from the catalogue.

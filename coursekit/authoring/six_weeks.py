@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
-from coursekit.authoring.tables import duration
+from coursekit.authoring.tables import duration, with_table
 from coursekit.catalogue import CHAPTERS, Chapter, chapter
 
 # The chapters of each week, by number. A chapter that no week names is for a longer course.
@@ -25,8 +24,7 @@ def with_week_table(text: str) -> str:
     ]
     named = {name for names in WEEKS for name in names}
     rows += [_row("further", [item]) for item in CHAPTERS if item.number not in named]
-    table = "<!-- weeks: made by `course build` -->\n" + "\n".join(rows) + "\n<!-- end of weeks -->"
-    return re.sub(r"<!-- weeks:.*?<!-- end of weeks -->", lambda _: table, text, flags=re.DOTALL)
+    return with_table(text, "weeks", rows)
 
 
 def _row(week: str, chapters: Sequence[Chapter]) -> str:
