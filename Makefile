@@ -23,7 +23,7 @@ test: $(VENV)/.dev
 	$(PYTEST) -m "not slow"
 
 test-slow: $(VENV)/.dev
-	$(PYTEST) -m slow
+	$(BIN)/pytest -m slow
 
 # The oldest versions that pyproject.toml allows, in an environment of their own.
 oldest:

@@ -249,7 +249,8 @@ def print_report(
             f"{readable} favor {MIN_FAVORED} or more of their 10 most common followers among 20 tokens."
         )
     if named:
-        print_scores(console, named, score_rules(named, ModelWithAutoencoder(model, autoencoder)))
+        subject = ModelWithAutoencoder(model, autoencoder)
+        print_scores(console, named, score_rules(named, subject, rows=min(400, max_rows or 400)))
     console.print("Firing rates of encoder-A:")
     for line in bars(result.firing_rates[0]):
         console.print(line, highlight=False)

@@ -42,8 +42,8 @@ def test_every_exercise_of_these_chapters_has_enough_of_both():
 @pytest.mark.parametrize("exercise", all_exercises(), ids=lambda e: e.label)
 def test_reference_passes_whatever_the_seed(exercise):
     learner = reference_learner()
-    # From chapter 4 on a check runs a language model, and takes a second.
-    seeds = 200 if exercise.id < "4" else 50
+    # From chapter 4 on a check runs a language model, and takes a second. That of 5.8 draws nothing.
+    seeds = 1 if exercise.id == "5.8" else 200 if exercise.id < "4" else 50
     failures = [
         (seed, r.message) for seed in range(seeds) if not (r := run_check(exercise, learner, seed)).passed
     ]

@@ -389,7 +389,9 @@ def evaluate_command(
     ] = None,
     rules: Annotated[
         Path | None,
-        typer.Option(help="Score the rules of this Python file, functions latent_NUMBER(context, label)."),
+        typer.Option(
+            help="Score the rules of this Python file, functions latent_NUMBER(context, label), on up to 400 rows."
+        ),
     ] = None,
     drawn: Annotated[
         int, typer.Option(min=0, help="How many random latents to read the direct effect of.")
