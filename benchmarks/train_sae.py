@@ -39,6 +39,19 @@ from safetensors.torch import load_file, save_file
 D_IN_FILE, BATCH = "activations.safetensors", 2048
 
 
+Seconds = tuple[float, float]
+"""By the clock, and of processor time with all threads, which other programs disturb less."""
+
+
+def now() -> Seconds:
+    return time.perf_counter(), time.process_time()
+
+
+def since(start: Seconds) -> Seconds:
+    clock, busy = now()
+    return clock - start[0], busy - start[1]
+
+
 class Batches:
     """The same batches for everybody: consecutive slices of shuffled activations, again from each start."""
 
@@ -52,43 +65,71 @@ class Batches:
             yield self.acts[start : start + BATCH].float()
 
 
+ARCHITECTURES = ("topk", "batchtopk", "matryoshka", "jumprelu", "gated")
+"""What can be compared. The first three are told how many latents fire, the last two bargain with a penalty."""
+PENALTIES = {"ours": {"jumprelu": 0.6, "gated": 0.05}, "sae_lens": {"jumprelu": 1.0, "gated": 1.0}}
+"""For ours: where thresholds start, the weight of L1. For SAELens: the weights of L0 and of L1."""
+
+
 def train_ours(
-    acts: torch.Tensor, d_sae: int, k: int, steps: int, folder: Path
-) -> tuple[float, dict[str, Any]]:
+    acts: torch.Tensor, d_sae: int, k: int, steps: int, folder: Path, architecture: str
+) -> tuple[Seconds, dict[str, Any]]:
+    from part_utils.formats.weights import from_autoencoder
+    from part_utils.frontier import TrainingOfOnePoint, train_on_batches
     from pretraining.run import Processes, fastest_dtype
     from pretraining.sparse_training import SparseTrainingConfig, StoredBatches, train_stage
 
-    dtype = fastest_dtype("cpu")
-    cfg = SparseTrainingConfig("topk", steps, batch_size=BATCH, n_hidden_ae=d_sae, k=k, lr=2e-3)
-    start = time.perf_counter()
-    batches = StoredBatches(acts, cfg, Processes("cpu"))
-    weights = train_stage(
-        batches, cfg, folder / "ours_run", dtype=dtype, checkpoint_every=10**9, progress=False
-    )
-    seconds = time.perf_counter() - start
+    dtype, weights = fastest_dtype("cpu"), None
+    start = now()
+    if architecture not in ("topk", "batchtopk"):
+        kind = {"matryoshka": "Matryoshka", "jumprelu": "JumpReLU", "gated": "gated"}[architecture]
+        training = TrainingOfOnePoint(width=d_sae, steps=steps, batch_size=BATCH)
+        setting = PENALTIES["ours"].get(architecture, k)
+        autoencoder = train_on_batches(kind, setting, iter(Batches(acts, steps + 1)), training)
+        return since(start), from_autoencoder(autoencoder, 0).tensors()
+    # A BatchTopK autoencoder spends the second half of its steps on the threshold.
+    for stage in ("topk",) if architecture == "topk" else ("topk", "threshold"):
+        parts = 1 if architecture == "topk" else 2
+        cfg = SparseTrainingConfig(stage, steps // parts, batch_size=BATCH, n_hidden_ae=d_sae, k=k, lr=2e-3)
+        batches = StoredBatches(acts, cfg, Processes("cpu"))
+        weights = train_stage(
+            batches, cfg, folder / stage, start=weights, dtype=dtype, checkpoint_every=10**9, progress=False
+        )
+    seconds = since(start)
     result = {
         "W_enc": weights.encoder.mT.contiguous(),
         "b_enc": weights.b_enc,
         "W_dec": weights.decoder,
         "b_dec": weights.b_dec,
     }
-    return seconds, result
+    return seconds, result | ({"threshold": weights.threshold} if architecture == "batchtopk" else {})
 
 
 def train_sae_lens(
-    acts: torch.Tensor, d_sae: int, k: int, steps: int, folder: Path
-) -> tuple[float, dict[str, Any]]:
-    from sae_lens import TopKTrainingSAE, TopKTrainingSAEConfig
+    acts: torch.Tensor, d_sae: int, k: int, steps: int, folder: Path, architecture: str
+) -> tuple[Seconds, dict[str, Any]]:
+    import sae_lens
     from sae_lens.config import SAETrainerConfig
     from sae_lens.training.sae_trainer import SAETrainer
 
-    sae = TopKTrainingSAE(
-        TopKTrainingSAEConfig(
+    penalty = PENALTIES["sae_lens"].get(architecture)
+    kind, settings = {
+        "topk": ("TopK", {"k": k}),
+        "batchtopk": ("BatchTopK", {"k": k}),
+        "matryoshka": (
+            "MatryoshkaBatchTopK",
+            {"k": k, "matryoshka_widths": [d_sae // part for part in (8, 4, 2, 1)]},
+        ),
+        "jumprelu": ("JumpReLU", {"l0_coefficient": penalty}),
+        "gated": ("Gated", {"l1_coefficient": penalty}),
+    }[architecture]
+    sae = getattr(sae_lens, f"{kind}TrainingSAE")(
+        getattr(sae_lens, f"{kind}TrainingSAEConfig")(
             d_in=acts.shape[1],
             d_sae=d_sae,
-            k=k,
             device="cpu",
             normalize_activations="expected_average_only_in",
+            **settings,
         )
     )
     cfg = SAETrainerConfig(
@@ -98,9 +139,15 @@ def train_sae_lens(
         n_batches_for_norm_estimate=10,
     )
     trainer = SAETrainer(cfg, sae, data_provider=iter(Batches(acts, steps + 10)))
-    start = time.perf_counter()
+    start = now()
     sae = trainer.fit()
-    seconds = time.perf_counter() - start
+    seconds = since(start)
+    if architecture != "topk":
+        sae.save_inference_model(folder / "trained")
+        result = load_file(folder / "trained" / "sae_weights.safetensors")
+        if "b_gate" in result:
+            result["b_enc"] = result.pop("b_gate")
+        return seconds, result | {"apply_b_dec_to_input": torch.tensor(bool(sae.cfg.apply_b_dec_to_input))}
     # The decoder's norm counts in the choice of the k largest latents, so it is moved to the encoder.
     norms = sae.W_dec.norm(dim=1)
     result = {
@@ -114,8 +161,8 @@ def train_sae_lens(
 
 
 def train_dictionary_learning(
-    acts: torch.Tensor, d_sae: int, k: int, steps: int, folder: Path
-) -> tuple[float, dict[str, Any]]:
+    acts: torch.Tensor, d_sae: int, k: int, steps: int, folder: Path, architecture: str
+) -> tuple[Seconds, dict[str, Any]]:
     from dictionary_learning.trainers.top_k import TopKTrainer
     from dictionary_learning.training import trainSAE
 
@@ -131,7 +178,7 @@ def train_dictionary_learning(
         "device": "cpu",
         "seed": 0,
     }
-    start = time.perf_counter()
+    start = now()
     with tempfile.TemporaryDirectory() as saved:
         trainSAE(
             data=Batches(acts, steps + 1),
@@ -141,7 +188,7 @@ def train_dictionary_learning(
             normalize_activations=True,
             device="cpu",
         )
-        seconds = time.perf_counter() - start
+        seconds = since(start)
         state = torch.load(Path(saved) / "trainer_0" / "ae.pt", weights_only=True)
     result = {
         "W_enc": state["encoder.weight"].mT.contiguous(),
@@ -162,8 +209,14 @@ def evaluate(weights: dict[str, torch.Tensor], acts: torch.Tensor, k: int) -> tu
     subtract = bool(weights.get("apply_b_dec_to_input", torch.tensor(True)))
     for x in acts.float().split(4096):
         pre = (x - weights["b_dec"] if subtract else x) @ weights["W_enc"] + weights["b_enc"]
-        values, latents = pre.topk(k, dim=1)
-        codes = torch.zeros_like(pre).scatter_(1, latents, values.relu())
+        if "threshold" in weights:
+            codes = torch.where(pre > weights["threshold"], pre.relu(), 0)
+        elif "r_mag" in weights:
+            magnitude = (pre - weights["b_enc"]) * weights["r_mag"].exp() + weights["b_mag"]
+            codes = torch.where(pre > 0, magnitude.relu(), 0)
+        else:
+            values, latents = pre.topk(k, dim=1)
+            codes = torch.zeros_like(pre).scatter_(1, latents, values.relu())
         error += (codes @ weights["W_dec"] + weights["b_dec"] - x).double().pow(2).sum().item()
         fired += int((codes > 0).sum())
     variance = (acts.double() - acts.double().mean(dim=0)).pow(2).sum().item()
@@ -194,11 +247,17 @@ def worker(arguments: argparse.Namespace) -> None:
     stored = load_file(arguments.folder / D_IN_FILE)
     with tempfile.TemporaryDirectory() as scratch:
         seconds, weights = TRAINERS[arguments.worker](
-            stored["train"], arguments.latents, arguments.k, arguments.tokens // BATCH, Path(scratch)
+            stored["train"],
+            arguments.latents,
+            arguments.k,
+            arguments.tokens // BATCH,
+            Path(scratch),
+            arguments.architecture,
         )
     weights = {name: value.detach() for name, value in weights.items()}
     fvu, l0 = evaluate(weights, stored["held_out"], arguments.k)
-    print(json.dumps({"seconds": seconds, "fvu": fvu, "l0": l0}))
+    clock, busy = seconds
+    print(json.dumps({"seconds": clock, "busy": busy, "fvu": fvu, "l0": l0}))
 
 
 def main() -> None:
@@ -211,11 +270,12 @@ def main() -> None:
     )
     parser.add_argument("--tokens", type=int, default=200 * BATCH)
     parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--latents", type=int, default=4096)
-    parser.add_argument("--k", type=int, default=48)
+    parser.add_argument("--latents", type=int, default=1536)
+    parser.add_argument("--k", type=int, default=8)
     parser.add_argument(
         "--folder", type=Path, help="where the activations are kept; a temporary folder if left out"
     )
+    parser.add_argument("--architecture", choices=ARCHITECTURES, default="topk")
     parser.add_argument("--worker", choices=TRAINERS, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.worker:
@@ -225,6 +285,8 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / D_IN_FILE).exists():
         collect(arguments.tokens, folder)
+    if arguments.dictionary_learning and arguments.architecture != "topk":
+        parser.error("dictionary-learning is compared in --architecture topk only; leave it out.")
     interpreters = {
         "ours": sys.executable,
         "sae_lens": arguments.sae_lens,
@@ -238,6 +300,8 @@ def main() -> None:
         arguments.latents,
         "--k",
         arguments.k,
+        "--architecture",
+        arguments.architecture,
         "--folder",
         folder,
     ]
@@ -247,15 +311,21 @@ def main() -> None:
             output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
             results[name].append(json.loads(output.splitlines()[-1]))
     print(
-        f"{arguments.tokens:,} tokens, batch {BATCH}, {arguments.latents} latents, k = {arguments.k}, best round"
+        f"{arguments.architecture}: {arguments.tokens:,} tokens, batch {BATCH}, {arguments.latents} latents, "
+        f"k = {arguments.k}, best round"
     )
     rates = {name: arguments.tokens / min(run["seconds"] for run in runs) for name, runs in results.items()}
     for name, runs in results.items():
         times = rates["ours"] / rates[name]
+        busy = min(run["busy"] for run in runs)
+        by_busy = busy / min(run["busy"] for run in results["ours"])
         fvu, l0 = runs[-1]["fvu"], runs[-1]["l0"]
         print(
-            f"{name:20s} {rates[name]:8.0f} tokens/s  FVU {fvu:.4f}  L0 {l0:.1f}  ours is {times:.1f} times as fast"
+            f"{name:20s} {rates[name]:8.0f} tokens/s ({busy:.1f} s of processor time)  FVU {fvu:.4f}  L0 {l0:.1f}  "
+            f"ours is {times:.1f} times as fast ({by_busy:.1f} by processor time)"
         )
+    if arguments.architecture != "topk":
+        return
     from pretraining.run import fastest_dtype, matmul_rate
 
     dtype = fastest_dtype("cpu")

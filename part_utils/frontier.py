@@ -1,7 +1,7 @@
 """The frontier: how much each kind of autoencoder loses at a given number of latents, and reading it at equal L0."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -93,7 +93,18 @@ def train_one_point(
         training: the budget.
     """
     training = training or TrainingOfOnePoint()
-    batches = iter(ActivationBuffer(tokens, model, training.batch_size, seed=training.seed))
+    return train_on_batches(
+        kind,
+        setting,
+        iter(ActivationBuffer(tokens, model, training.batch_size, seed=training.seed)),
+        training,
+    )
+
+
+def train_on_batches(
+    kind: str, setting: float, batches: Iterator[Float[Tensor, "batch d_mlp"]], training: TrainingOfOnePoint
+) -> AutoEncoder:
+    """Train one autoencoder as `train_one_point` does, on batches from anywhere: one more than there are steps."""
     first = next(batches)
     l1_coeff = {"ReLU + L1": setting, "gated": setting, "JumpReLU": L0_COEFF}.get(kind, 0.0)
     cfg = AutoEncoderConfig(1, first.shape[1], training.width, l1_coeff)
