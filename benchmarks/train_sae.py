@@ -6,8 +6,8 @@ PYTHON is the interpreter of an environment that has the package (`pip install "
 `pip install dictionary-learning`); a trainer whose interpreter is not given is left out. This script itself
 runs in the course's environment.
 
-All train one TopK autoencoder with the same sizes, k, batch and tokens, in the same order, so L0 is the
-same for all. Each trainer keeps its own learning rate, schedule and initialization: the ones that its
+All train one autoencoder, TopK if nothing else is asked for, with the same sizes, k, batch and tokens, in the same
+order, so L0 is the same for all. Each trainer keeps its own learning rate, schedule and initialization: the ones that its
 authors chose (ours: the defaults of `course train-sae`). Runs are interleaved, each in a process of its
 own, and only the training loop is timed. One evaluator computes FVU and L0 of all on activations that
 nobody trained on.
@@ -15,6 +15,11 @@ nobody trained on.
 At the end stands the share of the machine's measured matrix product rate that ours reaches, counting the
 dense products of encoder and decoder, forward and backward, that a dense trainer would do
 ("dense-equivalent"), and counting only the products that it really does.
+
+With `--architecture` another kind than TopK is compared, with SAELens alone. Ours trains TopK and BatchTopK
+touching only the latents that fire (`pretraining/sparse_training.py`), the other kinds as chapter 6 does,
+densely. Those with a penalty end at an L0 of their own (see `PENALTIES`), so their FVU compares nothing by
+itself.
 
 Measured on an earlier bundled model, which had 512 neurons, on two threads (`OMP_NUM_THREADS=2`, `--tokens 163840
 --rounds 2`, 80 steps, a machine that did nothing else, ours in bfloat16): ours 23,555 tokens/s, FVU 0.348; SAELens
