@@ -6,11 +6,11 @@ PYTHON is the interpreter of an environment that has the package (`pip install "
 `pip install dictionary-learning`); a trainer whose interpreter is not given is left out. This script itself
 runs in the course's environment.
 
-All train one autoencoder, TopK if nothing else is asked for, with the same sizes, k, batch and tokens, in the same
-order, so L0 is the same for all. Each trainer keeps its own learning rate, schedule and initialization: the ones that its
-authors chose (ours: the defaults of `course train-sae`). Runs are interleaved, each in a process of its
-own, and only the training loop is timed. One evaluator computes FVU and L0 of all on activations that
-nobody trained on.
+All train one autoencoder, TopK if nothing else is asked for, with the same sizes, k, batch and tokens, in the
+same order, so L0 is the same for all. Each trainer keeps its own learning rate, schedule and initialization:
+the ones that its authors chose (ours: the defaults of `course train-sae`). Runs are interleaved, each in a
+process of its own, and only the training loop is timed. One evaluator computes FVU and L0 of all on
+activations that nobody trained on.
 
 At the end stands the share of the machine's measured matrix product rate that ours reaches, counting the
 dense products of encoder and decoder, forward and backward, that a dense trainer would do
