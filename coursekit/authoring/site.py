@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import html
 import io
+import itertools
 import os
 import re
 import shutil
@@ -38,6 +39,9 @@ TEXTS = {
 OLD_NAMES = ("part_utils.course", "part_utils.exercises", "part_utils.sparse_coding_loss")
 # Of how many latents the site's dashboard shows the panels, and on how many rows of the text.
 DASHBOARD_LATENTS, DASHBOARD_ROWS = range(24), 400
+# The same for SmolLM2, which takes minutes: some latents that answer to something.
+DEEP_LATENTS = {"smollm2-residual": (3066, 3236, 466, 3348, 2992, 1854, 5658, 2500)}
+DEEP_ROWS = 160
 # The prompts whose graphs the site shows, by the name of the page.
 GRAPH_PROMPTS = {
     "import": "import numpy as",
@@ -292,8 +296,8 @@ logits, its neurons, and the most similar latents in the other autoencoder. Sear
 arrow keys.
 `course dashboard --latents 0:64` makes such a page of the latents that you choose.
 
-A dashboard belongs to a model with one layer, where a latent's effect on the logits can be read off the weights.
-SmolLM2's autoencoders stand in the middle of thirty blocks and have none.
+Two models have such pages: the one in the box, which has one layer, and SmolLM2, which has thirty blocks. Those of
+SmolLM2 are here if the site was built beside the model, after `course download smollm2`.
 
 {0}
 """
@@ -321,7 +325,7 @@ def _framed(folder: str, pages: dict[str, str]) -> str:
 
 
 def _dashboard_page() -> str:
-    return _DASHBOARD_PAGE.format(_framed("dashboards", {name: title for name, title, *_ in dashboards()}))
+    return _DASHBOARD_PAGE.format(_framed("dashboards", {each.file: each.title for each in dashboards()}))
 
 
 def _graph_page() -> str:
@@ -330,37 +334,64 @@ def _graph_page() -> str:
     )
 
 
-def dashboards() -> list[tuple[str, str, str, int]]:
-    """Return the dashboards that the site has: file, title, the autoencoder's name and the instance.
+@dataclass(frozen=True)
+class DashboardOf:
+    """A dashboard of the site: of which latents, and on which text."""
 
-    They are those of every autoencoder in the box that was trained where a dashboard reads: on the neurons of a model
-    with one layer.
-    """
-    from part_utils.activations import MLP_HOOK
-    from part_utils.language_models import BUNDLED_AUTOENCODERS, PLACES, load_autoencoder
+    model: str
+    autoencoder: str
+    instance: int
+    n_instances: int
 
-    return [
-        (f"{name}-{'AB'[instance]}", f"{name}: encoder-{'AB'[instance]}", name, instance)
-        for name in BUNDLED_AUTOENCODERS
-        if PLACES[name] == MLP_HOOK
-        for instance in range(load_autoencoder(name).cfg.n_instances)
-    ]
+    @property
+    def file(self) -> str:
+        return f"{self.autoencoder}-{'AB'[self.instance]}" if self.n_instances > 1 else self.autoencoder
+
+    @property
+    def title(self) -> str:
+        from part_utils.language_models import PLACES
+
+        name = "One layer" if self.model == "bundled" else f"SmolLM2, {PLACES[self.autoencoder]}"
+        return f"{name}, encoder-{'AB'[self.instance]}" if self.n_instances > 1 else name
+
+
+def dashboards() -> list[DashboardOf]:
+    """Return the dashboards that the site has: of every autoencoder in the box whose model is on this machine."""
+    from part_utils.language_models import BUNDLED_AUTOENCODERS, load_autoencoder
+    from part_utils.smollm2 import smollm2_folder
+
+    found = []
+    for name in BUNDLED_AUTOENCODERS:
+        model = name.partition("-")[0]
+        if model == "smollm2":
+            try:
+                smollm2_folder(progress=False)
+            except FileNotFoundError:
+                continue
+        n_instances = load_autoencoder(name).cfg.n_instances
+        found += [DashboardOf(model, name, instance, n_instances) for instance in range(n_instances)]
+    return found
 
 
 def write_dashboards(folder: Path) -> None:
     """Write a dashboard of each autoencoder's first latents on evenly spaced rows of the text."""
     from part_utils.dashboard import make_dashboard
+    from part_utils.language_models import load_language_model
 
     folder.mkdir(parents=True)
-    for file, _, name, instance in dashboards():
-        make_dashboard(
-            DASHBOARD_LATENTS,
-            model=name,
-            instance=instance,
-            max_rows=DASHBOARD_ROWS,
-            output=folder / f"{file}.html",
-            progress=False,
-        )
+    for model_name, group in itertools.groupby(dashboards(), key=lambda each: each.model):
+        model, small = load_language_model(model_name), model_name == "bundled"
+        for each in group:
+            make_dashboard(
+                DASHBOARD_LATENTS if small else DEEP_LATENTS.get(each.autoencoder, range(8)),
+                model=model,
+                autoencoder=each.autoencoder,
+                instance=each.instance,
+                split="held_out" if small else "written",
+                max_rows=DASHBOARD_ROWS if small else DEEP_ROWS,
+                output=folder / f"{each.file}.html",
+                progress=False,
+            )
 
 
 def write_graphs(folder: Path) -> None:
