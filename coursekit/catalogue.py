@@ -162,6 +162,7 @@ CHAPTERS = (
     Chapter("05", "05_interpretation", "Interpreting features", reading_minutes=60),
     Chapter("06", "06_modern_autoencoders", "Modern autoencoders", reading_minutes=75),
     Chapter("07", "07_can_it_be_trusted", "Can it be trusted?", reading_minutes=70),
+    Chapter("08", "08_real_model", "A real language model", reading_minutes=60),
 )
 
 

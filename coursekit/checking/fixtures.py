@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -19,6 +20,7 @@ from part_utils.transcoder import Transcoder
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
+    from part_utils.deep_models import SteeringEffect
     from part_utils.hypotheses import Feature
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
@@ -374,6 +376,13 @@ def made_up_feature(
     return Feature(3, 0, text(*found_on), text(*held_out))
 
 
+def made_up_effect(before: float, after: float, by_chance: Tensor) -> SteeringEffect:
+    """Return what steering has done to some words, as a check makes it up."""
+    from part_utils.deep_models import SteeringEffect
+
+    return SteeringEffect(torch.tensor(before), torch.tensor(after), by_chance)
+
+
 def apply_rule(
     detective: Any, case: str, tokens: Tensor, labels: Tensor, words: list[str], label_names: list[str]
 ) -> Tensor:
@@ -394,3 +403,28 @@ def apply_rule(
         for place, label in enumerate(line_labels):
             said[row, place] = bool(rule(text[: place + 1], label_names[label]))
     return said
+
+
+class BlocksSeen:
+    """Notes which blocks of a language model are computed, and how many rows go through one at once."""
+
+    def __init__(self, model: TransformerBridge) -> None:
+        self._most: dict[int, int] = {}
+        for number, block in enumerate(model.blocks):
+            block.mlp.register_forward_pre_hook(partial(self._note, number), with_kwargs=True)
+
+    def _note(self, number: int, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        rows = [
+            value.shape[0]
+            for value in (*args, *kwargs.values())
+            if isinstance(value, Tensor) and value.ndim > 1
+        ]
+        self._most[number] = max([self._most.get(number, 0), *rows])
+
+    def computed(self) -> list[int]:
+        """Return the numbers of the blocks whose MLP has run."""
+        return sorted(self._most)
+
+    def most(self) -> int:
+        """Return the largest number of rows so far."""
+        return max(self._most.values(), default=0)
