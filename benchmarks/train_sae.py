@@ -21,6 +21,11 @@ touching only the latents that fire (`pretraining/sparse_training.py`), the othe
 densely. Those with a penalty end at an L0 of their own (see `PENALTIES`), so their FVU compares nothing by
 itself.
 
+Measured for the present model (64 neurons, 1536 latents, k = 8, 60 steps, one thread of a busy machine), in tokens per
+second of processor time, ours and SAELens's: TopK 43,600 and 10,200 (4.3 times), BatchTopK 53,100 and 8,900 (6.0),
+Matryoshka 8,600 and 5,700 (1.5), gated 14,000 and 10,200 (1.4), JumpReLU 10,000 and 8,900 (1.1). After so few steps the
+FVU tells little: TopK 0.376 and 1.018; the others are far from trained.
+
 Measured on an earlier bundled model, which had 512 neurons, on two threads (`OMP_NUM_THREADS=2`, `--tokens 163840
 --rounds 2`, 80 steps, a machine that did nothing else, ours in bfloat16): ours 23,555 tokens/s, FVU 0.348; SAELens
 6.54.12 4,552 tokens/s (5.2 times slower), FVU 0.545; dictionary-learning 0.1.0 4,754 tokens/s (5.0 times), FVU
