@@ -24,9 +24,9 @@ ablation changes most.
 
 At the end stands the peak memory of ours for two lengths of text: it shall not depend on it.
 
-Measured with the present model on one thread of a machine that was busy with other things: 64 latents over 50,000 tokens
-took 3.1 s of processor time against 16.3 (5.3 times). Over 200,000 tokens ours took 33 and 65 s by the clock, sae-vis
-279; ours held 659 MB, and 686 with a million tokens. What ours does is mostly the model's own products.
+Measured with the present model on one thread of a machine that was busy with other things: 64 latents over 50,000
+tokens took 3.1 s of processor time against 16.3 (5.3 times). Over 200,000 tokens ours took 33 and 65 s by the clock,
+sae-vis 279; ours held 659 MB, and 686 with a million tokens. What ours does is mostly the model's own products.
 """
 
 import argparse
