@@ -3,9 +3,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 LAUNCH ?= 1
-# How many processes the tests run in.
+# How many processes the tests run in; 0 is one after the other in this one.
 JOBS ?= 2
 PYTEST = $(BIN)/pytest -n $(JOBS) --dist worksteal
+# Slow tests that start several processes themselves, or build in the checkout.
+ALONE = tests/adversarial tests/coursekit/grading tests/test_packaging.py
 # nbgrader and kaleido start programs by name.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
@@ -23,7 +25,8 @@ test: $(VENV)/.dev
 	$(PYTEST) -m "not slow"
 
 test-slow: $(VENV)/.dev
-	$(BIN)/pytest -m slow
+	$(PYTEST) -m slow $(ALONE:%=--ignore=%)
+	$(BIN)/pytest -m slow $(ALONE)
 
 # The oldest versions that pyproject.toml allows, in an environment of their own.
 oldest:
