@@ -7,7 +7,7 @@ from torch import Tensor
 
 from coursekit.catalogue import exercise
 from coursekit.checking import fixtures
-from coursekit.checking.claims import Alternative, Check, Mistake
+from coursekit.checking.claims import Check, Mistake, Mistakes
 from coursekit.checking.door import Handle
 from coursekit.checking.phrases import explained
 from coursekit.exercises.chapter_08.places import FIXTURES, NEEDS, random_mask
@@ -81,7 +81,7 @@ def _check_cost(check: Check, seen: Handle, last: int, rows: int, batch_rows: in
     )
 
 
-def _wrong(cache: dict[str, Tensor], hook: str, keep: Tensor) -> dict[str, Alternative]:
+def _wrong(cache: dict[str, Tensor], hook: str, keep: Tensor) -> Mistakes:
     acts = cache[hook]
     if bool(keep.all()):
         return {"the axes of texts and positions are left": acts}
@@ -105,7 +105,6 @@ def _wrong(cache: dict[str, Tensor], hook: str, keep: Tensor) -> dict[str, Alter
         "the last rows are lost": lambda: acts[: len(acts) - len(acts) % 2][
             keep[: len(acts) - len(acts) % 2]
         ],
-        "only the first piece of the text is returned": acts[:3][keep[:3]],
-        "only the first piece of the text is returned ": acts[:2][keep[:2]],
+        "only the first piece of the text is returned": [acts[:n][keep[:n]] for n in (3, 2)],
         "only the last piece of the text is returned": acts[-1:][keep[-1:]],
     }
