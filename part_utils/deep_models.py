@@ -51,6 +51,16 @@ def check_hook(model: "TransformerBridge", hook: str) -> None:
 
 
 @torch.no_grad()
+def read_place(
+    model: "TransformerBridge", tokens: Int[Tensor, "batch seq"], hook: str
+) -> tuple[Float[Tensor, "batch seq size"], Float[Tensor, "batch seq"]]:
+    """Return the activations at a place, and how long the residual stream is behind its block."""
+    residual = f"blocks.{block_of(hook)}.hook_out"
+    _, cache = model.run_with_cache(tokens, names_filter=[hook, residual], stop_at_layer=block_of(hook) + 1)
+    return cache[hook], cache[residual].float().norm(dim=-1)
+
+
+@torch.no_grad()
 @check_shapes
 def collect(
     model: "TransformerBridge",

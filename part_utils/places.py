@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from part_utils.deep_models import FACTOR, check_hook
+from part_utils.deep_models import FACTOR, check_hook, read_place
 from part_utils.hypotheses import ActivatedText, Feature, Rule
 from part_utils.model_with_autoencoder import ModelWithAutoencoder
 from part_utils.texts import TokenizedText, words_of
@@ -53,10 +53,8 @@ class Place:
         self, tokens: Int[Tensor, "batch seq"]
     ) -> tuple[Float[Tensor, "batch seq size"], Float[Tensor, "batch seq"]]:
         """Return the activations at the place, and the length of the residual stream; later blocks are not computed."""
-        _, cache = self.model.run_with_cache(
-            tokens, names_filter=[self.hook, self.subject.residual_hook], stop_at_layer=self.subject.block + 1
-        )
-        return cache[self.hook].float(), cache[self.subject.residual_hook].float().norm(dim=-1)
+        h, norms = read_place(self.model, tokens, self.hook)
+        return h.float(), norms
 
     @torch.no_grad()
     def rebuild(self, h: Float[Tensor, "tokens size"]) -> Float[Tensor, "tokens size"]:

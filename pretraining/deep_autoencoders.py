@@ -11,20 +11,16 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from part_utils.deep_models import FACTOR, block_of
+from part_utils.deep_models import FACTOR
 from part_utils.files import write_atomically
 from pretraining.autoencoders import load_weights, save_weights
 from pretraining.run import Processes, fastest_dtype
 from pretraining.sparse_training import BatchOrder, SparseTrainingConfig, Weights, order_seed, train_stage
-
-if TYPE_CHECKING:
-    from transformer_lens.model_bridge import TransformerBridge
 
 Reader = Callable[
     [Int[Tensor, "batch seq"]], tuple[Float[Tensor, "batch seq size"], Float[Tensor, "batch seq"]]
@@ -36,16 +32,6 @@ PIECE_ROWS = 4096
 USED = 0.9
 """Which share of a piece is trained on: the rest makes up for the sinks, of which no two pieces have equally many."""
 SAMPLE_ROWS = 256
-
-
-@torch.no_grad()
-def read_place(
-    model: TransformerBridge, tokens: Int[Tensor, "batch seq"], hook: str
-) -> tuple[Float[Tensor, "batch seq size"], Float[Tensor, "batch seq"]]:
-    """Return the activations at a place, and how long the residual stream is behind its block."""
-    residual = f"blocks.{block_of(hook)}.hook_out"
-    _, cache = model.run_with_cache(tokens, names_filter=[hook, residual], stop_at_layer=block_of(hook) + 1)
-    return cache[hook], cache[residual].float().norm(dim=-1)
 
 
 class StreamedBatches:

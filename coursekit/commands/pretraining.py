@@ -244,11 +244,11 @@ def _train_at_a_place(
     from dataclasses import replace
     from functools import partial
 
-    from part_utils.deep_models import check_hook, evaluate_place
+    from part_utils.deep_models import check_hook, evaluate_place, read_place
     from part_utils.formats.ours import save_autoencoder
     from part_utils.language_models import load_language_model, load_tokens
     from part_utils.model_with_autoencoder import ModelWithAutoencoder
-    from pretraining.deep_autoencoders import read_place, train_at
+    from pretraining.deep_autoencoders import train_at
     from pretraining.own_text import training_text
     from pretraining.run import Processes, fastest_dtype
     from pretraining.shipping import as_autoencoder, ship_deep_autoencoder, write_manifest

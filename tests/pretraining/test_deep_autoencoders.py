@@ -12,12 +12,12 @@ from typer.testing import CliRunner
 
 from coursekit.commands import pretraining as commands
 from part_utils import deep_models, language_models
-from part_utils.deep_models import evaluate_place, splice
+from part_utils.deep_models import evaluate_place, read_place, splice
 from part_utils.formats.recognize import load
 from part_utils.model_with_autoencoder import ModelWithAutoencoder
 from part_utils.texts import TokenizedText
 from pretraining import deep_autoencoders, own_text
-from pretraining.deep_autoencoders import StreamedBatches, read_place, train_at
+from pretraining.deep_autoencoders import StreamedBatches, train_at
 from pretraining.own_text import HELD_OUT_ROWS, read_written, training_text, write_text
 from pretraining.run import Processes
 from pretraining.shipping import as_autoencoder
