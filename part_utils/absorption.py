@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from part_utils.autoencoder import AutoEncoder, AutoEncoderConfig
+from part_utils.fvu import fvu
 from part_utils.hidden_states import hidden_states
 from part_utils.matching import feature_latent_similarity
 from part_utils.toy_hierarchy import PARENT, ToyHierarchy
@@ -157,7 +158,7 @@ def measure_absorption(name: str, world: ToyHierarchy, autoencoder: AutoEncoder)
         share(parent & child),
         row_of(PARENT + 1),
         row_of(PARENT),
-        (h - out.h_reconstructed).pow(2).sum(dim=(0, 2)) / (h - h.mean(dim=0)).pow(2).sum(dim=(0, 2)),
+        fvu(h, out.h_reconstructed),
         (out.acts > 0).sum(dim=-1).float().mean().item(),
     )
 

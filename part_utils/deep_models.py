@@ -43,6 +43,11 @@ def massive_activations(
     return norms > factor * norms.median()
 
 
+def sink_limit(norms: Float[Tensor, "..."]) -> float:
+    """Return how long the residual stream may be at most where there is no sink: `FACTOR` times the median norm."""
+    return FACTOR * norms.float().median().item()
+
+
 def check_hook(model: "TransformerBridge", hook: str) -> None:
     """Raise a ValueError if a model has no such hook in a block."""
     block_of(hook)
@@ -254,7 +259,7 @@ def evaluate_place(
     model, autoencoder, instance = subject.model, subject.autoencoder, subject.instance
     residual = f"blocks.{block_of(hook)}.hook_out"
     norms = collect(model, tokens, residual, batch_rows=batch_rows).float().norm(dim=-1)
-    keep = (norms <= FACTOR * norms.median()).view(tokens.shape)
+    keep = (norms <= sink_limit(norms)).view(tokens.shape)
     kept = collect(model, tokens, hook, keep, batch_rows).float()
     mean = kept.double().mean(dim=0).float()
     error, variance, fired, l0 = 0.0, 0.0, torch.zeros(autoencoder.cfg.n_hidden_ae), 0

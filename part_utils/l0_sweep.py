@@ -13,6 +13,7 @@ from torch import Tensor
 
 from part_utils.absorption import RECIPE, start_alike
 from part_utils.autoencoder import AutoEncoderConfig
+from part_utils.fvu import fvu
 from part_utils.hidden_states import hidden_states
 from part_utils.matching import living_rows, match_features
 from part_utils.toy_hierarchy import ToyHierarchy
@@ -66,17 +67,13 @@ def sweep_l0(
                 out = autoencoder(h)
         rates = (out.acts > 0).float().mean(dim=0)
         matched = match_features(world.W, living_rows(autoencoder.normalize_and_return_W_dec(), rates))
-        error, variance = (
-            (h - out.h_reconstructed).pow(2).sum(dim=(0, 2)),
-            (h - h.mean(dim=0)).pow(2).sum(dim=(0, 2)),
-        )
         results.append(
             L0Result(
                 factor,
                 rates.sum(dim=-1).mean().item(),
                 (matched > 0.95).float().mean(dim=-1),
                 matched.mean(dim=-1),
-                error / variance,
+                fvu(h, out.h_reconstructed),
             )
         )
     return results

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from part_utils.deep_models import FACTOR, check_hook, read_place
+from part_utils.deep_models import check_hook, read_place, sink_limit
 from part_utils.hypotheses import ActivatedText, Feature, Rule
 from part_utils.model_with_autoencoder import ModelWithAutoencoder
 from part_utils.texts import TokenizedText, words_of
@@ -127,7 +127,7 @@ class LatentsOnText:
 def latents_on(place: Place, text: TokenizedText, batch_rows: int = 8) -> LatentsOnText:
     """Read a text with a model and its autoencoder, a few rows at a time.
 
-    Sinks are the positions that are `FACTOR` times as long as the median of the first rows.
+    The first rows decide how long the residual stream of a sink is (`sink_limit`).
     """
     keep: list[Tensor] = []
     # Small tensors that stay between large ones that go would keep the memory of those, so pieces are written out.
@@ -136,7 +136,7 @@ def latents_on(place: Place, text: TokenizedText, batch_rows: int = 8) -> Latent
     limit, before, size = None, 0, 0
     for rows in text.tokens.split(batch_rows):
         h, norms = place.read(rows)
-        limit = FACTOR * norms.median() if limit is None else limit
+        limit = sink_limit(norms) if limit is None else limit
         keep.append(norms <= limit)
         acts = place.subject.encode(h) * keep[-1].flatten()[:, None]
         token, latent = acts.nonzero(as_tuple=True)
@@ -211,7 +211,7 @@ def compare_at(
     variance, limit = 0.0, None
     for rows in tokens.split(batch_rows):
         h, norms = place.read(rows)
-        limit = FACTOR * norms.median() if limit is None else limit
+        limit = sink_limit(norms) if limit is None else limit
         keep = norms <= limit
         variance += (h[keep] - mean).double().pow(2).sum().item()
         for name, change in everything.items():
@@ -311,7 +311,7 @@ def firing_at(place: Place, sentence: str) -> Firing:
     """Find out which latents fire on each token of a sentence."""
     tokens = tokens_of(sentence, place.model)
     h, norms = place.read(tokens)
-    acts = place.subject.encode(h) * (norms <= FACTOR * norms.median()).flatten()[:, None]
+    acts = place.subject.encode(h) * (norms <= sink_limit(norms)).flatten()[:, None]
     return Firing(token_strings(tokens[0], place.model.tokenizer), acts)
 
 

@@ -86,6 +86,17 @@ def best_latent_for(acts: Float[Tensor, "tokens n_hidden_ae"], labels: Bool[Tens
     return int((2 * hits / (fires.sum(dim=0) + labels.sum())).argmax())
 
 
+def latent_f1(
+    acts: Float[Tensor, "tokens n_hidden_ae"],
+    labels: Bool[Tensor, "tokens"],
+    acts_held_out: Float[Tensor, "tokens_held_out n_hidden_ae"],
+    labels_held_out: Bool[Tensor, "tokens_held_out"],
+) -> float:
+    """Return the held-out F1 of the latent that fits a topic best; latent and threshold come from the first text."""
+    best = best_latent_for(acts, labels)
+    return probe_f1(acts[:, best], labels, acts_held_out[:, best], labels_held_out)
+
+
 def logistic_probe(
     h: Float[Tensor, "tokens d"], labels: Bool[Tensor, "tokens"], l2: float = 1e-4, steps: int = 60
 ) -> tuple[Float[Tensor, "d"], Float[Tensor, ""]]:
@@ -152,7 +163,7 @@ def compare_on_topic(
     """
     fires = (acts > 0).float()
     fit = 2 * (labels.float() @ fires) / (fires.sum(dim=0) + labels.sum())
-    best, some = best_latent_for(acts, labels), fit.topk(n_latents).indices
+    some = fit.topk(n_latents).indices
     both = torch.cat([h, -h], dim=1)
     neuron = int(best_thresholds(both, labels).f1.argmax())
     direction = difference_of_means(h, labels)
@@ -162,7 +173,7 @@ def compare_on_topic(
         return probe_f1(x @ weight + bias, labels, x_held_out @ weight + bias, labels_held_out)
 
     return TopicScores(
-        probe_f1(acts[:, best], labels, acts_held_out[:, best], labels_held_out),
+        latent_f1(acts, labels, acts_held_out, labels_held_out),
         probe_f1(
             both[:, neuron], labels, torch.cat([h_held_out, -h_held_out], dim=1)[:, neuron], labels_held_out
         ),

@@ -1,11 +1,15 @@
-"""Exercise 7.4: the baseline of an autoencoder whose decoder is random and never trained."""
+"""Exercise 7.4: baselines that never learned anything: a decoder that is random, and a language model that is."""
+
+import copy
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from transformer_lens.model_bridge import TransformerBridge
 
 from part_utils.autoencoder import AutoEncoder, AutoEncoderConfig
 from part_utils.frontier import train_at_unit_scale
+from part_utils.one_layer_model import OneLayerModel, from_bridge
 from part_utils.variants.topk import TopKAutoEncoder
 
 
@@ -24,6 +28,26 @@ def freeze_decoder(autoencoder: AutoEncoder) -> None:
     autoencoder.normalize_decoder()
     autoencoder.W_dec.requires_grad_(False)
     autoencoder.W_dec.grad = None
+
+
+@torch.no_grad()
+def shuffle_weights(model: TransformerBridge, seed: int = 0) -> OneLayerModel:
+    """Return a model that has every number of `model`'s weights, each in another place.
+
+    The entries of every weight matrix and of every vector change places at random. Their sizes and their spread are
+    those of the trained model, and nothing is left of what it has learned. A baseline after Heap and others (2025),
+    *Sparse Autoencoders Can Interpret Randomly Initialized Transformers*.
+
+    Args:
+        model: a language model with one block, as `load_language_model` returns it; it stays as it is.
+        seed: where the new places come from.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    shuffled = copy.deepcopy(from_bridge(model))
+    for parameter in shuffled.parameters():
+        places = torch.randperm(parameter.numel(), generator=generator)
+        parameter.copy_(parameter.flatten()[places].view_as(parameter))
+    return shuffled
 
 
 def train_on(
@@ -61,9 +85,3 @@ def train_on(
         return h[torch.randint(len(h), (batch_size,), generator=generator)]
 
     return train_at_unit_scale(autoencoder, draw, h, steps, lr)
-
-
-@torch.no_grad()
-def fvu(h: Float[Tensor, "tokens d_mlp"], h_reconstructed: Float[Tensor, "tokens d_mlp"]) -> float:
-    """Return the fraction of variance that a reconstruction leaves unexplained."""
-    return ((h - h_reconstructed).pow(2).sum() / (h - h.mean(dim=0)).pow(2).sum()).item()

@@ -36,6 +36,36 @@ def random_latents(eligible: Bool[Tensor, "n_hidden_ae"], n: int, seed: int = 0)
     return candidates[order[:n]].sort().values
 
 
+def one_word_f1(
+    acts: Float[Tensor, "tokens n_hidden_ae"],
+    tokens: Int[Tensor, "tokens"],
+    acts_held_out: Float[Tensor, "tokens_held_out n_hidden_ae"],
+    tokens_held_out: Int[Tensor, "tokens_held_out"],
+    min_fired: int = 20,
+) -> Float[Tensor, "n_latents_that_fire"]:
+    """Return how well a single word tells where each latent fires: the F1 of "it fires on this token and on no other".
+
+    The word is the best one on the first text, and its F1 is that on the other.
+
+    Args:
+        acts: latents on the text that the words are chosen on.
+        tokens: that text.
+        acts_held_out, tokens_held_out: the same of the text that they are scored on.
+        min_fired: latents that fire more seldom on the first text are left out.
+    """
+    size = int(torch.cat([tokens, tokens_held_out]).max()) + 1
+
+    def f1(acts: Tensor, tokens: Tensor) -> Float[Tensor, "d_vocab n_hidden_ae"]:
+        fires = (acts > 0).to(acts.dtype)
+        hits = torch.zeros(size, acts.shape[1], dtype=acts.dtype).index_add_(0, tokens, fires)
+        said = torch.bincount(tokens, minlength=size)[:, None]
+        return 2 * hits / (fires.sum(dim=0) + said).clamp_min(1)
+
+    words = f1(acts, tokens).argmax(dim=0)
+    scores = f1(acts_held_out, tokens_held_out).gather(0, words[None])[0]
+    return scores[(acts > 0).sum(dim=0) >= min_fired]
+
+
 def common_followers(
     acts: Float[Tensor, "batch seq"], tokens: Int[Tensor, "batch seq"], n: int = 10
 ) -> Int[Tensor, "n_found"]:

@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from part_utils.deep_models import FACTOR
+from part_utils.deep_models import sink_limit
 from part_utils.files import write_atomically
 from pretraining.autoencoders import load_weights, save_weights
 from pretraining.run import Processes, fastest_dtype
@@ -76,7 +76,7 @@ class StreamedBatches:
         self.order = BatchOrder(len(tokens), self.piece_rows, self.seed)
         first = BatchOrder(len(tokens), min(len(tokens), SAMPLE_ROWS), cfg.seed)(0)
         acts, norms = self._read(first)
-        self.longest = FACTOR * norms.median().item()
+        self.longest = sink_limit(norms)
         """A position whose residual stream is longer is a sink."""
         self.sample = acts[norms <= self.longest]
         self.number = -1

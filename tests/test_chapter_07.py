@@ -8,7 +8,11 @@ import torch
 from part_utils import circuits
 from part_utils.circuits import edges_to_latent, edges_to_logit, freeze_prompt
 from part_utils.language_models import load_language_model, load_tokens
+from part_utils.one_layer_model import from_bridge
+from part_utils.probes import latent_f1
 from part_utils.prompt_graph import center_logits, prompt_graph
+from part_utils.random_dictionaries import shuffle_weights, train_on
+from part_utils.readable import one_word_f1
 from part_utils.transcoder import Transcoder, evaluate_transcoder, load_transcoder
 from part_utils.widgets.circuits import graph_of
 
@@ -75,3 +79,43 @@ def test_the_transcoder_stands_in_for_the_mlp(setting: Setting) -> None:
 def test_a_prompt_must_fit(setting: Setting) -> None:
     with pytest.raises(ValueError, match="must have 1 to"):
         graph_of("", setting.model, setting.transcoder)
+
+
+@pytest.mark.slow
+@torch.no_grad()
+def test_a_topic_needs_a_trained_model_and_a_word_does_not(setting: Setting) -> None:
+    """The best latent for Wikipedia: trained or random decoder alike, shuffled weights as good as "always yes"."""
+    texts = [load_tokens(split) for split in ("train", "held_out")]
+    tokens = [text.tokens[:120] for text in texts]
+    topic = [text.has_label("Wikipedia")[:120].flatten() for text in texts]
+    always = 2 * topic[1].sum().item() / (topic[1].numel() + topic[1].sum().item())
+    models = {"trained": from_bridge(setting.model), "shuffled": shuffle_weights(setting.model, 0)}
+    topics, words = {}, {}
+    for name, model, frozen in (
+        ("trained", models["trained"], False),
+        ("frozen", models["trained"], True),
+        ("shuffled", models["shuffled"], False),
+    ):
+        h = [model.mlp_post(some).flatten(0, 1) for some in tokens]
+        with torch.enable_grad():
+            autoencoder = train_on(h[0], frozen)
+        acts = [autoencoder.encode(some[:, None])[:, 0] for some in h]
+        topics[name] = latent_f1(acts[0], topic[0], acts[1], topic[1])
+        words[name] = one_word_f1(acts[0], tokens[0].flatten(), acts[1], tokens[1].flatten()).mean().item()
+    assert min(topics["trained"], topics["frozen"]) > always + 0.3
+    assert topics["shuffled"] < always + 0.1
+    assert max(words.values()) - min(words.values()) < 0.08
+    assert words["shuffled"] > words["trained"] - 0.03
+
+
+def test_shuffled_weights_are_the_same_numbers(setting: Setting) -> None:
+    before = {name: weight.clone() for name, weight in from_bridge(setting.model).named_parameters()}
+    shuffled = shuffle_weights(setting.model, 1)
+    for name, weight in shuffled.named_parameters():
+        assert torch.equal(weight.flatten().sort().values, before[name].flatten().sort().values)
+    moved = shuffled.head.weight != before["head.weight"]
+    assert moved.float().mean() > 0.9
+    assert torch.equal(from_bridge(setting.model).head.weight, before["head.weight"])
+    again = shuffle_weights(setting.model, 1)
+    assert torch.equal(again.head.weight, shuffled.head.weight)
+    assert not torch.equal(shuffle_weights(setting.model, 2).head.weight, shuffled.head.weight)

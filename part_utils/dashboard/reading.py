@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from part_utils.activations import MLP_HOOK
-from part_utils.deep_models import FACTOR
+from part_utils.deep_models import sink_limit
 from part_utils.model_with_autoencoder import ModelWithAutoencoder
 from part_utils.one_layer_model import Block, from_bridge
 
@@ -73,7 +73,7 @@ class PlaceReader:
         self.longest = float("inf")
         if subject.model.cfg.n_layers > 1:
             (residual,) = self.read(tokens[:16], subject.residual_hook)
-            self.longest = FACTOR * residual.float().norm(dim=-1).median().item()
+            self.longest = sink_limit(residual.float().norm(dim=-1))
 
     def __call__(
         self, tokens: Int[Tensor, "batch seq"]

@@ -14,6 +14,7 @@ from part_utils.readable import (
     candidates,
     common_followers,
     logit_effects,
+    one_word_f1,
     random_latents,
     read_latents,
     times_fired,
@@ -110,3 +111,14 @@ def test_candidates_meet_every_condition(
     }
     counts = [len(one.read.favored) for one in few]
     assert counts == sorted(counts, reverse=True)
+
+
+def test_the_f1_of_one_word_is_chosen_on_one_text_and_measured_on_the_other() -> None:
+    tokens, held_out = torch.tensor([3, 3, 5, 5, 5, 0]), torch.tensor([3, 5, 3, 2])
+    # Latent 0 is token 3; latent 1 fires on 5 mostly; latent 2 never; latent 3 too seldom.
+    acts = torch.tensor(
+        [[2.0, 0, 0, 0], [1.0, 1, 0, 0], [0, 1, 0, 1], [0, 2, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
+    )
+    acts_held_out = torch.tensor([[1.0, 0, 0, 0], [0, 1, 0, 0], [0, 1, 0, 0], [1.0, 0, 1, 0]])
+    scores = one_word_f1(acts, tokens, acts_held_out, held_out, min_fired=2)
+    torch.testing.assert_close(scores, torch.tensor([2 * 1 / (2 + 2), 2 * 1 / (2 + 1)]))
