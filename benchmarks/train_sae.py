@@ -35,6 +35,7 @@ dense-equivalent.
 
 import argparse
 import json
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -77,25 +78,43 @@ class Batches:
 
 ARCHITECTURES = ("topk", "batchtopk", "matryoshka", "jumprelu", "gated")
 """What can be compared. The first three are told how many latents fire, the last two bargain with a penalty."""
-PENALTIES = {"ours": {"jumprelu": 0.6, "gated": 0.05}, "sae_lens": {"jumprelu": 1.0, "gated": 1.0}}
-"""For ours: where thresholds start, the weight of L1. For SAELens: the weights of L0 and of L1."""
+PENALTIES = {"ours": {"jumprelu": 0.003, "gated": 0.016}, "sae_lens": {"jumprelu": 0.2, "gated": 1.0}}
+"""The weights of L0 and of L1. SAELens sums the squared error over an input's dimensions, ours takes the mean."""
+THRESHOLD, BANDWIDTH = 2.0, 0.1
+"""Where the thresholds of JumpReLU start and how wide their kernel is, for both, with rows of unit length."""
+SAE_LENS_LR = 3e-3
+"""For the kinds that are compared with SAELens alone."""
+
+
+def prefixes(d_sae: int) -> list[int]:
+    """The nested dictionaries of a Matryoshka autoencoder."""
+    return [d_sae // part for part in (8, 4, 2, 1)]
 
 
 def train_ours(
     acts: torch.Tensor, d_sae: int, k: int, steps: int, folder: Path, architecture: str
 ) -> tuple[Seconds, dict[str, Any]]:
+    from part_utils.autoencoder import AutoEncoderConfig
     from part_utils.formats.weights import from_autoencoder
-    from part_utils.frontier import TrainingOfOnePoint, train_on_batches
+    from part_utils.frontier import train_at_unit_scale
+    from part_utils.variants import GatedAutoEncoder, JumpReLUAutoEncoder, MatryoshkaAutoEncoder
     from pretraining.run import Processes, fastest_dtype
     from pretraining.sparse_training import SparseTrainingConfig, StoredBatches, train_stage
 
     dtype, weights = fastest_dtype("cpu"), None
     start = now()
     if architecture not in ("topk", "batchtopk"):
-        kind = {"matryoshka": "Matryoshka", "jumprelu": "JumpReLU", "gated": "gated"}[architecture]
-        training = TrainingOfOnePoint(width=d_sae, steps=steps, batch_size=BATCH)
-        setting = PENALTIES["ours"].get(architecture, k)
-        autoencoder = train_on_batches(kind, setting, iter(Batches(acts, steps + 1)), training)
+        penalty = PENALTIES["ours"].get(architecture, 0.0)
+        cfg = AutoEncoderConfig(1, acts.shape[1], d_sae, penalty)
+        if architecture == "matryoshka":
+            autoencoder = MatryoshkaAutoEncoder(cfg, k, prefixes(d_sae))
+        elif architecture == "jumprelu":
+            autoencoder = JumpReLUAutoEncoder(cfg, bandwidth=BANDWIDTH, first_threshold=THRESHOLD)
+        else:
+            autoencoder = GatedAutoEncoder(cfg)
+        batches = iter(Batches(acts, steps))
+        some = acts[: 8 * BATCH].float()
+        train_at_unit_scale(autoencoder, lambda: next(batches), some, steps, lr=3e-3)
         return since(start), from_autoencoder(autoencoder, 0).tensors()
     # A BatchTopK autoencoder spends the second half of its steps on the threshold.
     for stage in ("topk",) if architecture == "topk" else ("topk", "threshold"):
@@ -128,9 +147,17 @@ def train_sae_lens(
         "batchtopk": ("BatchTopK", {"k": k}),
         "matryoshka": (
             "MatryoshkaBatchTopK",
-            {"k": k, "matryoshka_widths": [d_sae // part for part in (8, 4, 2, 1)]},
+            {"k": k, "matryoshka_widths": prefixes(d_sae)},
         ),
-        "jumprelu": ("JumpReLU", {"l0_coefficient": penalty}),
+        "jumprelu": (
+            "JumpReLU",
+            {
+                "l0_coefficient": penalty,
+                "jumprelu_init_threshold": THRESHOLD,
+                "jumprelu_bandwidth": BANDWIDTH,
+                "decoder_init_norm": 1.0,
+            },
+        ),
         "gated": ("Gated", {"l1_coefficient": penalty}),
     }[architecture]
     sae = getattr(sae_lens, f"{kind}TrainingSAE")(
@@ -142,10 +169,12 @@ def train_sae_lens(
             **settings,
         )
     )
+    lr = {} if architecture in ("topk", "batchtopk") else {"lr": SAE_LENS_LR, "lr_decay_steps": steps}
     cfg = SAETrainerConfig(
         total_training_samples=steps * BATCH,
         train_batch_size_samples=BATCH,
         lr_end=3e-5,
+        **lr,
         n_batches_for_norm_estimate=10,
     )
     trainer = SAETrainer(cfg, sae, data_provider=iter(Batches(acts, steps + 10)))
@@ -322,17 +351,20 @@ def main() -> None:
             results[name].append(json.loads(output.splitlines()[-1]))
     print(
         f"{arguments.architecture}: {arguments.tokens:,} tokens, batch {BATCH}, {arguments.latents} latents, "
-        f"k = {arguments.k}, best round"
+        f"k = {arguments.k}, median of {arguments.rounds} rounds"
     )
-    rates = {name: arguments.tokens / min(run["seconds"] for run in runs) for name, runs in results.items()}
+    seconds, busy = (
+        {name: statistics.median(run[key] for run in runs) for name, runs in results.items()}
+        for key in ("seconds", "busy")
+    )
+    rates = {name: arguments.tokens / taken for name, taken in seconds.items()}
     for name, runs in results.items():
         times = rates["ours"] / rates[name]
-        busy = min(run["busy"] for run in runs)
-        by_busy = busy / min(run["busy"] for run in results["ours"])
+        by_busy = busy[name] / busy["ours"]
         fvu, l0 = runs[-1]["fvu"], runs[-1]["l0"]
         print(
-            f"{name:20s} {rates[name]:8.0f} tokens/s ({busy:.1f} s of processor time)  FVU {fvu:.4f}  L0 {l0:.1f}  "
-            f"ours is {times:.1f} times as fast ({by_busy:.1f} by processor time)"
+            f"{name:20s} {rates[name]:8.0f} tokens/s ({busy[name]:.1f} s of processor time)  "
+            f"FVU {fvu:.4f}  L0 {l0:.1f}  ours is {times:.1f} times as fast ({by_busy:.1f} by processor time)"
         )
     if arguments.architecture != "topk":
         return

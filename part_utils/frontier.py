@@ -12,6 +12,7 @@ from torch import Tensor
 from part_utils.activations import ActivationBuffer
 from part_utils.autoencoder import AutoEncoder, AutoEncoderConfig
 from part_utils.bundled_files import DATA, bundled_file
+from part_utils.fast.variants import loss_function
 from part_utils.training import linear_lr, train
 from part_utils.variants import (
     BatchTopKAutoEncoder,
@@ -141,8 +142,9 @@ def train_at_unit_scale(
     with torch.no_grad():
         autoencoder.b_dec[0] = some.mean(dim=0) / scale
         autoencoder.W_enc.copy_(autoencoder.W_dec.mT)
+    loss_of = loss_function(autoencoder)
     train(
-        lambda: autoencoder(draw()[:, None] / scale).loss,
+        lambda: loss_of(draw() / scale),
         autoencoder.parameters(),
         steps,
         lr=lr,

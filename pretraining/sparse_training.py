@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from part_utils.fast.embedding_bag import per_sample_weight_gradients
+from part_utils.fast.embedding_bag import offsets, per_sample_weight_gradients, weighted_sums
 from pretraining.run import (
     Processes,
     ProgressLog,
@@ -124,18 +124,7 @@ def encode(
         places.append(place + start * n_hidden_ae)
     place = torch.cat(places)
     tokens = place // n_hidden_ae
-    counts = torch.bincount(tokens, minlength=len(centered))
-    return Active(tokens, place - tokens * n_hidden_ae, torch.cat(values), counts.cumsum(0) - counts)
-
-
-def weighted_sums(
-    rows: Float[Tensor, "rows size"],
-    which: Int[Tensor, "active"],
-    starts: Int[Tensor, "sums"],
-    weights: Float[Tensor, "active"],
-) -> Float[Tensor, "sums size"]:
-    """For every sum: its part of `which`, from its start to the next one's, picks rows that are added up."""
-    return F.embedding_bag(which, rows, starts, mode="sum", per_sample_weights=weights)
+    return Active(tokens, place - tokens * n_hidden_ae, torch.cat(values), offsets(tokens, len(centered)))
 
 
 def reconstruct(weights: Weights, active: Active) -> Float[Tensor, "batch n_input_ae"]:
@@ -190,8 +179,7 @@ def sparse_gradients(
     error = reconstruct(weights, active) - batch
     grad_output = error * (2 / error.numel())
     by_latent = active.latents.to(torch.int32).sort(stable=True).indices
-    counts = torch.bincount(active.latents, minlength=len(weights.encoder))
-    starts = counts.cumsum(0) - counts
+    starts = offsets(active.latents, len(weights.encoder))
     tokens = active.tokens[by_latent]
     grad_decoder = weighted_sums(grad_output, tokens, starts, active.values[by_latent])
     grad_values = per_sample_weight_gradients(

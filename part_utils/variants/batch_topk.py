@@ -108,10 +108,14 @@ class BatchTopKAutoEncoder(AutoEncoder):
         """Return the latents: chosen in the batch while training, by the threshold afterwards."""
         if not self.training:
             return above_threshold(torch.relu(pre_acts), self.threshold)
-        now = threshold_for_inference(pre_acts, self.k)
+        self.follow_threshold(threshold_for_inference(pre_acts, self.k))
+        return batch_topk(pre_acts, self.k)
+
+    @torch.no_grad()
+    def follow_threshold(self, now: Float[Tensor, " n_instances"]) -> None:
+        """Take the smallest latent that fired in one more batch into the running mean."""
         mean = torch.lerp(now, self.threshold, self.MEMORY)
         self.threshold.copy_(torch.where(self.threshold < 0, now, mean))  # -1: nothing was seen so far
-        return batch_topk(pre_acts, self.k)
 
     @torch.no_grad()
     def as_jumprelu(self) -> JumpReLUAutoEncoder:
