@@ -82,7 +82,7 @@ PENALTIES = {"ours": {"jumprelu": 0.003, "gated": 0.016}, "sae_lens": {"jumprelu
 """The weights of L0 and of L1. SAELens sums the squared error over an input's dimensions, ours takes the mean."""
 THRESHOLD, BANDWIDTH = 2.0, 0.1
 """Where the thresholds of JumpReLU start and how wide their kernel is, for both, with rows of unit length."""
-SAE_LENS_LR = 3e-3
+OURS_LR = SAE_LENS_LR = 3e-3
 """For the kinds that are compared with SAELens alone."""
 
 
@@ -114,7 +114,7 @@ def train_ours(
             autoencoder = GatedAutoEncoder(cfg)
         batches = iter(Batches(acts, steps))
         some = acts[: 8 * BATCH].float()
-        train_at_unit_scale(autoencoder, lambda: next(batches), some, steps, lr=3e-3)
+        train_at_unit_scale(autoencoder, lambda: next(batches), some, steps, lr=OURS_LR)
         return since(start), from_autoencoder(autoencoder, 0).tensors()
     # A BatchTopK autoencoder spends the second half of its steps on the threshold.
     for stage in ("topk",) if architecture == "topk" else ("topk", "threshold"):
