@@ -10,6 +10,10 @@ are makes no difference to the time). Runs are interleaved, each in a process of
 - `ours`: `part_utils.deep_models.collect` and `TopKAutoEncoder.encode`, in the type that is faster here.
 - `plain`: `LlamaForCausalLM` with `output_hidden_states=True` and sae-lens's `encode`, in float32, as both load.
 - `plain_bf16`: the same with the language model in bfloat16.
+
+Measured with 20,096 tokens on two cores, nothing else running, the median of three rounds: ours 5.4 s with a peak of
+1.28 GB, plain 27.6 s (1.73 GB), plain in bfloat16 9.5 s (1.28 GB). So ours is 5.1 times as fast as what the packages do
+by themselves, and 1.8 times as fast as they are in bfloat16; what is left is that later blocks are not computed.
 """
 
 import argparse
