@@ -55,6 +55,7 @@ def drawn_text(rows: int = 40, length: int = 30) -> tuple[list[list[str]], list[
         {"token": [" x"], "before": ["\n"]},
         {"line": ["def"], "label": ["django: db"]},
         {"two before": ['"\\']},
+        {"word": ["to", "x"]},
     ],
 )
 def test_a_planted_rule_is_found_written_and_read_again(
