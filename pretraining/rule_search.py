@@ -5,10 +5,10 @@ word in any form, the one or two before it, the first word of its line, the kind
 text, the scores come from another: the F1 of saying where the latent fires (`score_hypothesis`), and detection, the
 balanced accuracy of telling contexts in which it fires from others (`detection_score`, Paulo et al. 2024).
 
-Measured: of 40 random latents of encoder-A that fire on 30 held-out tokens and copy no neuron, 15 have a rule with an F1
-of 0.5 or more, and 18 that or a detection score of 0.75 or more. Of 50 of SmolLM2's residual stream (`--model smollm2
---autoencoder smollm2-residual --latents 50 --rows 2048`) it is 30 and 31. The search is greedy and knows these few things
-only, so these are lower bounds of what can be named.
+Measured: of 40 random latents of encoder-A that fire on 30 held-out tokens and copy no neuron, 15 have a rule with an
+F1 of 0.5 or more, and 18 that or a detection score of 0.75 or more. Of 50 of SmolLM2's residual stream
+(`--model smollm2 --autoencoder smollm2-residual --latents 50 --rows 2048`) it is 30 and 31. The search is greedy and
+knows these few things only, so these are lower bounds of what can be named.
 """
 
 import textwrap
