@@ -78,12 +78,27 @@ class Batches:
 
 ARCHITECTURES = ("topk", "batchtopk", "matryoshka", "jumprelu", "gated")
 """What can be compared. The first three are told how many latents fire, the last two bargain with a penalty."""
-PENALTIES = {"ours": {"jumprelu": 0.003, "gated": 0.016}, "sae_lens": {"jumprelu": 0.2, "gated": 1.0}}
-"""The weights of L0 and of L1. SAELens sums the squared error over an input's dimensions, ours takes the mean."""
-THRESHOLD, BANDWIDTH = 2.0, 0.1
-"""Where the thresholds of JumpReLU start and how wide their kernel is, for both, with rows of unit length."""
-OURS_LR = SAE_LENS_LR = 3e-3
-"""For the kinds that are compared with SAELens alone."""
+SETTINGS: dict[str, dict[str, dict[str, float]]] = {
+    "ours": {
+        "matryoshka": {"encoder_scale": 0.3},
+        "jumprelu": {"penalty": 0.006, "encoder_scale": 0.1, "threshold": 0.3, "bandwidth": 0.1},
+        "gated": {"penalty": 0.1, "encoder_scale": 0.1},
+    },
+    "sae_lens": {
+        "matryoshka": {},
+        "jumprelu": {
+            "l0_coefficient": 0.3,
+            "decoder_init_norm": 1.0,
+            "jumprelu_init_threshold": 1.0,
+            "jumprelu_bandwidth": 0.1,
+        },
+        "gated": {"l1_coefficient": 12.0},
+    },
+}
+"""Penalties at which about eight latents fire in the end, and for each trainer the best start of those that were tried.
+SAELens sums the squared error over an input's dimensions where ours takes the mean."""
+LR = 3e-3
+"""The first learning rate of both for the kinds in `SETTINGS`; it falls to zero."""
 
 
 def prefixes(d_sae: int) -> list[int]:
@@ -104,17 +119,21 @@ def train_ours(
     dtype, weights = fastest_dtype("cpu"), None
     start = now()
     if architecture not in ("topk", "batchtopk"):
-        penalty = PENALTIES["ours"].get(architecture, 0.0)
-        cfg = AutoEncoderConfig(1, acts.shape[1], d_sae, penalty)
+        settings = SETTINGS["ours"][architecture]
+        cfg = AutoEncoderConfig(1, acts.shape[1], d_sae, settings.get("penalty", 0.0))
         if architecture == "matryoshka":
             autoencoder = MatryoshkaAutoEncoder(cfg, k, prefixes(d_sae))
         elif architecture == "jumprelu":
-            autoencoder = JumpReLUAutoEncoder(cfg, bandwidth=BANDWIDTH, first_threshold=THRESHOLD)
+            autoencoder = JumpReLUAutoEncoder(
+                cfg, bandwidth=settings["bandwidth"], first_threshold=settings["threshold"]
+            )
         else:
             autoencoder = GatedAutoEncoder(cfg)
         batches = iter(Batches(acts, steps))
         some = acts[: 8 * BATCH].float()
-        train_at_unit_scale(autoencoder, lambda: next(batches), some, steps, lr=OURS_LR)
+        train_at_unit_scale(
+            autoencoder, lambda: next(batches), some, steps, LR, encoder_scale=settings["encoder_scale"]
+        )
         return since(start), from_autoencoder(autoencoder, 0).tensors()
     # A BatchTopK autoencoder spends the second half of its steps on the threshold.
     for stage in ("topk",) if architecture == "topk" else ("topk", "threshold"):
@@ -141,7 +160,6 @@ def train_sae_lens(
     from sae_lens.config import SAETrainerConfig
     from sae_lens.training.sae_trainer import SAETrainer
 
-    penalty = PENALTIES["sae_lens"].get(architecture)
     kind, settings = {
         "topk": ("TopK", {"k": k}),
         "batchtopk": ("BatchTopK", {"k": k}),
@@ -149,16 +167,8 @@ def train_sae_lens(
             "MatryoshkaBatchTopK",
             {"k": k, "matryoshka_widths": prefixes(d_sae)},
         ),
-        "jumprelu": (
-            "JumpReLU",
-            {
-                "l0_coefficient": penalty,
-                "jumprelu_init_threshold": THRESHOLD,
-                "jumprelu_bandwidth": BANDWIDTH,
-                "decoder_init_norm": 1.0,
-            },
-        ),
-        "gated": ("Gated", {"l1_coefficient": penalty}),
+        "jumprelu": ("JumpReLU", {}),
+        "gated": ("Gated", {}),
     }[architecture]
     sae = getattr(sae_lens, f"{kind}TrainingSAE")(
         getattr(sae_lens, f"{kind}TrainingSAEConfig")(
@@ -167,9 +177,10 @@ def train_sae_lens(
             device="cpu",
             normalize_activations="expected_average_only_in",
             **settings,
+            **SETTINGS["sae_lens"].get(architecture, {}),
         )
     )
-    lr = {} if architecture in ("topk", "batchtopk") else {"lr": SAE_LENS_LR, "lr_decay_steps": steps}
+    lr = {"lr": LR, "lr_decay_steps": steps} if architecture in SETTINGS["sae_lens"] else {}
     cfg = SAETrainerConfig(
         total_training_samples=steps * BATCH,
         train_batch_size_samples=BATCH,

@@ -124,6 +124,7 @@ def train_at_unit_scale(
     steps: int,
     lr: float,
     seed: int = 0,
+    encoder_scale: float = 1.0,
 ) -> AutoEncoder:
     """Train an autoencoder of one instance on activations of mean square 1, and return one that fits them as they are.
 
@@ -137,11 +138,13 @@ def train_at_unit_scale(
         steps: steps of Adam.
         lr: first learning rate.
         seed: where what the autoencoder itself draws comes from.
+        encoder_scale: what the encoder is multiplied by at the start. Where half of many latents fire then, less than
+            1 keeps what they add up to as large as the activations.
     """
     scale = some.pow(2).mean().sqrt()
     with torch.no_grad():
         autoencoder.b_dec[0] = some.mean(dim=0) / scale
-        autoencoder.W_enc.copy_(autoencoder.W_dec.mT)
+        autoencoder.W_enc.copy_(encoder_scale * autoencoder.W_dec.mT)
     loss_of = loss_function(autoencoder)
     train(
         lambda: loss_of(draw() / scale),

@@ -1,15 +1,16 @@
 """The quick twins of the variants' training steps, from the latents that fire alone.
 
 A step has five products: encode, decode, and the gradients of the decoder, of the latents and of the encoder.
-Only the encoding needs every latent. Where one latent in twenty fires or fewer, the others are weighted sums
-of a few rows of the weights or of the inputs, over the pairs of an input and a latent that fires on it.
+Only the encoding needs every latent. Where one latent in twelve fires or fewer, the others are weighted sums
+of a few rows of the weights or of the inputs, over the pairs of an input and a latent that fires on it. Where
+more fire, the products are matrix products, for so few inputs at a time that a processor's cache holds them.
 
 The readable originals are `forward` of `BatchTopKAutoEncoder`, `MatryoshkaAutoEncoder`, `JumpReLUAutoEncoder` and
 `GatedAutoEncoder`, and autograd.
 """
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from functools import cached_property
 
 import torch
 from jaxtyping import Float, Int
@@ -21,12 +22,12 @@ from part_utils.fast.embedding_bag import offsets, per_sample_weight_gradients, 
 from part_utils.tensors import SMALLEST_NORM
 from part_utils.variants.batch_topk import BatchTopKAutoEncoder
 from part_utils.variants.gated import GatedAutoEncoder
-from part_utils.variants.jumprelu import JumpReLUAutoEncoder, near_threshold
+from part_utils.variants.jumprelu import JumpReLUAutoEncoder
 from part_utils.variants.matryoshka import MatryoshkaAutoEncoder
 
-CHUNK = 256
+CHUNK = 128
 """Inputs that are encoded at a time, so that what is computed for them stays in a processor's cache."""
-FEW = 1 / 20
+FEW = 1 / 12
 """The share of all pairs up to which summing over them is quicker than matrix products."""
 SAMPLE = 64
 """One input in so many shows beforehand how large the largest pre-activations of a batch are."""
@@ -36,16 +37,9 @@ class TooManyPairs(Exception):
     """More latents fire than summing over pairs is good for."""
 
 
-class Pairs(NamedTuple):
-    """Inputs and latents that belong together, ordered by input and then by latent."""
-
-    inputs: Int[Tensor, "pairs"]
-    latents: Int[Tensor, "pairs"]
-    pre_acts: Float[Tensor, "pairs"]
-
-    def of(self, which: Tensor) -> "Pairs":
-        """Return some of the pairs: where `which` is True, or those that it numbers."""
-        return Pairs(*(tensor[which] for tensor in self))
+def positive(values: Tensor) -> Tensor:
+    """Return 1 where a value is above 0, and 0 elsewhere. Multiplying by booleans takes six times as long."""
+    return torch.relu(values).sign_()
 
 
 class Weights:
@@ -58,47 +52,126 @@ class Weights:
         self.b_dec: Float[Tensor, " n_input_ae"] = autoencoder.b_dec[0]
         self.length = autoencoder.W_dec[0].norm(dim=-1, keepdim=True).clamp_min(SMALLEST_NORM)
         self.directions: Float[Tensor, "n_hidden_ae n_input_ae"] = autoencoder.W_dec[0] / self.length
+        self.found: dict[str, Tensor] = {}
 
-    def by_latent(self, values: Float[Tensor, "pairs"], pairs: Pairs) -> Float[Tensor, "n_hidden_ae"]:
-        """Add up one number of every pair, for each latent."""
-        return torch.zeros_like(self.b_enc).index_add_(0, pairs.latents, values)
+    def encode(self, centered: Float[Tensor, "batch n_input_ae"]) -> Float[Tensor, "batch n_hidden_ae"]:
+        """Return the pre-activations."""
+        return torch.addmm(self.b_enc, centered, self.W_enc)
 
-    def fill_gradients(
-        self,
-        pairs: Pairs,
-        acts: Float[Tensor, "pairs"],
-        centered: Float[Tensor, "batch n_input_ae"],
-        grad_projected: Float[Tensor, "pairs"],
-        grad_decoded: Float[Tensor, "sums n_input_ae"],
-        sums: Int[Tensor, "pairs"],
-        grad_b_dec: Float[Tensor, "n_input_ae"],
-        **others: Float[Tensor, "n_hidden_ae"],
+    def add_gradients(
+        self, part: "Pairs | AllPairs", acts: Tensor, slope: Tensor, grad_projected: Tensor, **others: Tensor
     ) -> None:
-        """Set the gradients of all parameters.
+        """Add the gradients of all parameters that come from a part of the batch.
 
         Args:
-            pairs: the latents that fire.
-            acts: how strongly each of them does.
-            centered: the inputs less `b_dec`.
+            part: the pairs of inputs and latents that it is about.
+            acts: how strongly the latent of each pair fires.
+            slope: the gradient of what the decoder returns.
             grad_projected: of `centered @ W_enc` at the pairs.
-            grad_decoded: of the sums that the decoder makes.
-            sums: which of these sums each pair belongs to.
-            grad_b_dec: what reaches `b_dec` through the decoder.
             others: of the parameters that have one number for each latent.
         """
-        order = pairs.latents.to(torch.int32).sort(stable=True).indices
-        starts = offsets(pairs.latents, len(self.b_enc))
-        grad_W_enc = weighted_sums(centered, pairs.inputs[order], starts, grad_projected[order])
-        grad_directions = weighted_sums(grad_decoded, sums[order], starts, acts[order])
-        along = (grad_directions * self.directions).sum(dim=-1, keepdim=True)
-        found = {
-            "W_enc": grad_W_enc.mT.contiguous(),
-            "W_dec": (grad_directions - along * self.directions) / self.length,
-            "b_dec": grad_b_dec - self.W_enc @ self.by_latent(grad_projected, pairs),
+        parts = {
+            "W_enc": part.rows_by_latent(part.centered, grad_projected),
+            "W_dec": part.rows_by_latent(slope, acts),
+            "b_dec": slope.sum(dim=0) - self.W_enc @ part.by_latent(grad_projected),
             **others,
         }
-        for name, gradient in found.items():
+        for name, gradient in parts.items():
+            if name in self.found:
+                self.found[name] += gradient
+            else:
+                self.found[name] = gradient
+
+    def fill_gradients(self) -> None:
+        """Set `grad` of all parameters to what was added up."""
+        along = (self.found["W_dec"] * self.directions).sum(dim=-1, keepdim=True)
+        self.found["W_dec"] = (self.found["W_dec"] - along * self.directions) / self.length
+        self.found["W_enc"] = self.found["W_enc"].mT.contiguous()
+        for name, gradient in self.found.items():
             getattr(self.autoencoder, name).grad = gradient[None]
+
+
+class Pairs:
+    """Inputs and latents that belong together, ordered by input and then by latent. What fires is among them.
+
+    Everything that is said of each pair is a vector.
+    """
+
+    def __init__(
+        self,
+        weights: Weights,
+        centered: Float[Tensor, "batch n_input_ae"],
+        inputs: Int[Tensor, "pairs"],
+        latents: Int[Tensor, "pairs"],
+        pre_acts: Float[Tensor, "pairs"],
+    ) -> None:
+        self.weights, self.centered = weights, centered
+        self.inputs, self.latents, self.pre_acts = inputs, latents, pre_acts
+        self.starts = offsets(inputs, len(centered))
+
+    def of(self, which: Tensor) -> "Pairs":
+        """Return some of the pairs: where `which` is True, or those that it numbers."""
+        some = (tensor[which] for tensor in (self.inputs, self.latents, self.pre_acts))
+        return Pairs(self.weights, self.centered, *some)
+
+    def each(self, parameter: Float[Tensor, "n_hidden_ae"]) -> Float[Tensor, "pairs"]:
+        """Return a parameter of every latent, for each pair."""
+        return parameter[self.latents]
+
+    def decode(self, values: Float[Tensor, "pairs"]) -> Float[Tensor, "batch n_input_ae"]:
+        """Return what the decoder makes of the latents, without `b_dec`."""
+        return weighted_sums(self.weights.directions, self.latents, self.starts, values)
+
+    def grad_values(self, slope: Float[Tensor, "batch n_input_ae"]) -> Float[Tensor, "pairs"]:
+        """Return the gradients of `decode`'s values from those of its result."""
+        return per_sample_weight_gradients(
+            slope, self.weights.directions, self.latents, self.starts, self.inputs
+        )
+
+    def by_latent(self, values: Float[Tensor, "pairs"]) -> Float[Tensor, "n_hidden_ae"]:
+        """Add up one number of every pair, for each latent."""
+        return torch.zeros_like(self.weights.b_enc).index_add_(0, self.latents, values)
+
+    @cached_property
+    def order(self) -> Int[Tensor, "pairs"]:
+        """The pairs ordered by latent."""
+        return self.latents.to(torch.int32).sort(stable=True).indices
+
+    def rows_by_latent(
+        self, rows: Float[Tensor, "batch n_input_ae"], values: Float[Tensor, "pairs"]
+    ) -> Float[Tensor, "n_hidden_ae n_input_ae"]:
+        """Add up the row of every pair's input, times the pair's value, for each latent."""
+        starts = offsets(self.latents, len(self.weights.b_enc))
+        return weighted_sums(rows, self.inputs[self.order], starts, values[self.order])
+
+
+class AllPairs:
+    """Some inputs with all latents; does the same as `Pairs`. What is said of each pair is a matrix."""
+
+    def __init__(self, weights: Weights, centered: Float[Tensor, "batch n_input_ae"]) -> None:
+        self.weights, self.centered, self.pre_acts = weights, centered, weights.encode(centered)
+
+    def each(self, parameter: Float[Tensor, "n_hidden_ae"]) -> Float[Tensor, "n_hidden_ae"]:
+        """Return the parameter, which stretches over the inputs by itself."""
+        return parameter
+
+    def decode(self, values: Float[Tensor, "batch n_hidden_ae"]) -> Float[Tensor, "batch n_input_ae"]:
+        """As in `Pairs`."""
+        return values @ self.weights.directions
+
+    def grad_values(self, slope: Float[Tensor, "batch n_input_ae"]) -> Float[Tensor, "batch n_hidden_ae"]:
+        """As in `Pairs`."""
+        return slope @ self.weights.directions.mT
+
+    def by_latent(self, values: Float[Tensor, "batch n_hidden_ae"]) -> Float[Tensor, "n_hidden_ae"]:
+        """As in `Pairs`."""
+        return values.sum(dim=0)
+
+    def rows_by_latent(
+        self, rows: Float[Tensor, "batch n_input_ae"], values: Float[Tensor, "batch n_hidden_ae"]
+    ) -> Float[Tensor, "n_hidden_ae n_input_ae"]:
+        """As in `Pairs`."""
+        return values.mT @ rows
 
 
 def pairs_above(
@@ -114,21 +187,32 @@ def pairs_above(
     """
     found = []
     for start in range(0, len(centered), CHUNK):
-        pre_acts = torch.addmm(weights.b_enc, centered[start : start + CHUNK], weights.W_enc)
+        pre_acts = weights.encode(centered[start : start + CHUNK])
         places = (pre_acts > floor).view(-1).nonzero().squeeze(1)
         if len(places) > share * pre_acts.numel():
             raise TooManyPairs
         inputs = places // len(weights.b_enc)
         latents = places - inputs * len(weights.b_enc)
         found.append((inputs + start, latents, pre_acts.view(-1)[places]))
-    return Pairs(*(torch.cat(parts) for parts in zip(*found, strict=True)))
+    return Pairs(weights, centered, *(torch.cat(parts) for parts in zip(*found, strict=True)))
+
+
+def parts_of_batch(
+    weights: Weights, centered: Float[Tensor, "batch n_input_ae"], floor: Float[Tensor, "*n_hidden_ae"]
+) -> Iterator[Pairs | AllPairs]:
+    """Yield the pairs above `floor` in one piece if they are few, otherwise all pairs of some inputs at a time."""
+    try:
+        yield pairs_above(weights, centered, floor, FEW)
+    except TooManyPairs:
+        for some in centered.split(CHUNK):
+            yield AllPairs(weights, some)
 
 
 def largest_pairs(weights: Weights, centered: Float[Tensor, "batch n_input_ae"], wanted: int) -> Pairs:
     """Return the pairs with the largest pre-activations of the whole batch, so many of them, but none below 0."""
     # Sorting all pre-activations takes longer than all the rest. A few inputs say from where on to look: at the value
     # that twice as many as wanted reach.
-    sample = torch.addmm(weights.b_enc, centered[::SAMPLE], weights.W_enc).view(-1)
+    sample = weights.encode(centered[::SAMPLE]).view(-1)
     rank = min(len(sample), max(1, round(2 * wanted * len(sample) / (len(centered) * len(weights.b_enc)))))
     floor = sample.topk(rank, sorted=False).values.min().clamp_min(0)
     pairs = pairs_above(weights, centered, floor)
@@ -150,128 +234,89 @@ def batch_topk_step(autoencoder: BatchTopKAutoEncoder, h: Float[Tensor, "batch n
     weights = Weights(autoencoder)
     batch, size = h.shape
     prefixes = getattr(autoencoder, "prefixes", (autoencoder.cfg.n_hidden_ae,))
+    n_groups, penalty = len(prefixes), autoencoder.cfg.l1_coeff / batch
     centered = h - weights.b_dec
     pairs = largest_pairs(weights, centered, round(autoencoder.k * batch))
     acts = pairs.pre_acts
     autoencoder.follow_threshold(acts.min()[None] if len(acts) else h.new_zeros(1))
 
-    group = torch.bucketize(pairs.latents, torch.tensor(prefixes, device=h.device), right=True)
-    sums = pairs.inputs * len(prefixes) + group
-    starts = offsets(sums, batch * len(prefixes))
-    groups = weighted_sums(weights.directions, pairs.latents, starts, acts).view(batch, len(prefixes), size)
+    # Each input once for each group, one after the other: what fires there belongs to that copy.
+    group = torch.bucketize(pairs.latents, torch.tensor(prefixes), right=True)
+    copies = centered.repeat_interleave(n_groups, dim=0)
+    pairs = Pairs(weights, copies, pairs.inputs * n_groups + group, pairs.latents, acts)
+    groups = pairs.decode(acts).view(batch, n_groups, size)
     error = groups.cumsum(dim=1) - centered[:, None]
 
-    slope = error * (2 / (batch * size))
-    grad_groups = slope.flip(1).cumsum(dim=1).flip(1).view(-1, size)
-    grad_acts = per_sample_weight_gradients(grad_groups, weights.directions, pairs.latents, starts, sums)
-    grad_acts += autoencoder.cfg.l1_coeff / batch
-    grad_b_dec, grad_b_enc = slope.sum(dim=(0, 1)), weights.by_latent(grad_acts, pairs)
-    weights.fill_gradients(pairs, acts, centered, grad_acts, grad_groups, sums, grad_b_dec, b_enc=grad_b_enc)
-    return error.pow(2).sum() / (batch * size) + autoencoder.cfg.l1_coeff * acts.sum() / batch
+    slope = error * (2 / h.numel())
+    slope_of_groups = slope.flip(1).cumsum(dim=1).flip(1)
+    grad_acts = pairs.grad_values(slope_of_groups.view(-1, size)) + penalty
+    weights.add_gradients(
+        pairs, acts, slope_of_groups.view(-1, size), grad_acts, b_enc=pairs.by_latent(grad_acts)
+    )
+    # b_dec is in every prefix once, not in every group.
+    weights.found["b_dec"] += slope.sum(dim=(0, 1)) - slope_of_groups.sum(dim=(0, 1))
+    weights.fill_gradients()
+    return error.pow(2).sum() / h.numel() + penalty * acts.sum()
 
 
 @torch.no_grad()
 def jumprelu_step(autoencoder: JumpReLUAutoEncoder, h: Float[Tensor, "batch n_input_ae"]) -> Tensor:
-    """Fill the gradients of a JumpReLU autoencoder and return the loss.
-
-    Raises:
-        TooManyPairs: too many latents fire or are near to it.
-    """
+    """Fill the gradients of a JumpReLU autoencoder and return the loss."""
     weights = Weights(autoencoder)
-    batch = len(h)
-    penalty = autoencoder.cfg.l1_coeff / batch
-    threshold, bandwidth = autoencoder.threshold[0], autoencoder.bandwidth
-    centered = h - weights.b_dec
+    penalty, bandwidth = autoencoder.cfg.l1_coeff / len(h), autoencoder.bandwidth
     # A little more than half of the bandwidth, so that rounding loses no pair.
-    reached = pairs_above(weights, centered, threshold - 0.501 * bandwidth, FEW)
-    l0 = (reached.pre_acts > threshold[reached.latents]).sum()
-    near = near_threshold(reached.pre_acts, threshold[reached.latents], bandwidth)
-    grad_threshold = -penalty * weights.by_latent(near, reached)
-
-    pairs = reached.of((reached.pre_acts > threshold[reached.latents]) & (reached.pre_acts > 0))
-    acts = pairs.pre_acts
-    starts = offsets(pairs.inputs, batch)
-    error = weighted_sums(weights.directions, pairs.latents, starts, acts) - centered
-    slope = error * (2 / error.numel())
-    grad_acts = per_sample_weight_gradients(slope, weights.directions, pairs.latents, starts, pairs.inputs)
-    near = near_threshold(acts, threshold[pairs.latents], bandwidth)
-    grad_threshold -= threshold * weights.by_latent(near * grad_acts, pairs)
-    grad_b_enc = weights.by_latent(grad_acts, pairs)
-    weights.fill_gradients(
-        pairs,
-        acts,
-        centered,
-        grad_acts,
-        slope,
-        pairs.inputs,
-        slope.sum(dim=0),
-        b_enc=grad_b_enc,
-        threshold=grad_threshold,
-    )
-    return error.pow(2).mean() + penalty * l0
+    floor = autoencoder.threshold[0] - 0.501 * bandwidth
+    loss = h.new_zeros(())
+    for part in parts_of_batch(weights, h - weights.b_dec, floor):
+        threshold = part.each(autoencoder.threshold[0])
+        above = positive(part.pre_acts - threshold)
+        acts = torch.relu(part.pre_acts * above)
+        error = part.decode(acts) - part.centered
+        slope = error * (2 / h.numel())
+        grad_acts = part.grad_values(slope) * acts.sign()
+        near = positive(bandwidth / 2 - (part.pre_acts - threshold).abs()) / bandwidth
+        weights.add_gradients(
+            part,
+            acts,
+            slope,
+            grad_acts,
+            b_enc=part.by_latent(grad_acts),
+            threshold=-part.by_latent(near * (threshold * grad_acts + penalty)),
+        )
+        loss += error.pow(2).sum() / h.numel() + penalty * above.sum()
+    weights.fill_gradients()
+    return loss
 
 
 @torch.no_grad()
 def gated_step(autoencoder: GatedAutoEncoder, h: Float[Tensor, "batch n_input_ae"]) -> Tensor:
-    """Fill the gradients of a gated autoencoder and return the loss.
-
-    Raises:
-        TooManyPairs: too many gates are open.
-    """
+    """Fill the gradients of a gated autoencoder and return the loss."""
     weights = Weights(autoencoder)
-    batch = len(h)
-    penalty = autoencoder.cfg.l1_coeff / batch
-    r_mag, b_mag = autoencoder.r_mag[0], autoencoder.b_mag[0]
-    centered = h - weights.b_dec
-    pairs = pairs_above(weights, centered, h.new_zeros(()), FEW)
-    gate = pairs.pre_acts
-    projected = gate - weights.b_enc[pairs.latents]
-    stretched = r_mag.exp()[pairs.latents] * projected
-    acts = torch.relu(stretched + b_mag[pairs.latents])
-
-    def slope_and_gradient(values: Float[Tensor, "pairs"]) -> tuple[Tensor, Tensor]:
-        """Return the gradients of what these values add up to, and of the values."""
-        slope = (weighted_sums(weights.directions, pairs.latents, starts, values) - centered) * (
-            2 / h.numel()
+    penalty = autoencoder.cfg.l1_coeff / len(h)
+    loss = h.new_zeros(())
+    for part in parts_of_batch(weights, h - weights.b_dec, h.new_zeros(())):
+        stretch = part.each(autoencoder.r_mag[0].exp())
+        gate = torch.relu(part.pre_acts)
+        is_open = gate.sign()
+        stretched = (part.pre_acts - part.each(weights.b_enc)) * stretch
+        acts = torch.relu(stretched + part.each(autoencoder.b_mag[0])) * is_open
+        error = part.decode(acts) - part.centered
+        error_by_gates_alone = part.decode(gate) - part.centered
+        slope = error * (2 / h.numel())
+        grad_magnitude = part.grad_values(slope) * acts.sign()
+        grad_gate = (part.grad_values(error_by_gates_alone * (2 / h.numel())) + penalty) * is_open
+        weights.add_gradients(
+            part,
+            acts,
+            slope,
+            grad_magnitude * stretch + grad_gate,
+            b_enc=part.by_latent(grad_gate),
+            b_mag=part.by_latent(grad_magnitude),
+            r_mag=part.by_latent(grad_magnitude * stretched),
         )
-        return slope, per_sample_weight_gradients(
-            slope, weights.directions, pairs.latents, starts, pairs.inputs
-        )
-
-    starts = offsets(pairs.inputs, batch)
-    slope, grad_magnitude = slope_and_gradient(acts)
-    slope_by_gates_alone, grad_gate = slope_and_gradient(gate)
-    grad_magnitude *= acts > 0
-    grad_gate += penalty
-    weights.fill_gradients(
-        pairs,
-        acts,
-        centered,
-        grad_magnitude * r_mag.exp()[pairs.latents] + grad_gate,
-        slope,
-        pairs.inputs,
-        slope.sum(dim=0),
-        b_enc=weights.by_latent(grad_gate, pairs),
-        b_mag=weights.by_latent(grad_magnitude, pairs),
-        r_mag=weights.by_latent(grad_magnitude * stretched, pairs),
-    )
-    # A slope is the error times 2 / h.numel().
-    squared = slope.pow(2).sum() + slope_by_gates_alone.pow(2).sum()
-    return squared * (h.numel() / 4) + penalty * gate.sum()
-
-
-def step_in_pieces(autoencoder: AutoEncoder, h: Float[Tensor, "batch n_input_ae"]) -> Tensor:
-    """Fill the gradients with `forward` and autograd, some inputs at a time, and return the loss.
-
-    For autoencoders in which what fires on an input does not depend on the others. Pieces stay in the cache.
-    """
-    autoencoder.zero_grad()
-    total = h.new_zeros(())
-    for piece in h.split(CHUNK):
-        loss = autoencoder(piece[:, None]).loss * (len(piece) / len(h))
-        loss.backward()
-        total += loss.detach()
-    return total
+        loss += (error.pow(2).sum() + error_by_gates_alone.pow(2).sum()) / h.numel() + penalty * gate.sum()
+    weights.fill_gradients()
+    return loss
 
 
 STEPS: dict[type[AutoEncoder], Callable[..., Tensor]] = {
@@ -304,14 +349,7 @@ def loss_function(autoencoder: AutoEncoder) -> Callable[[Float[Tensor, "batch n_
     Args:
         autoencoder: what is trained, of one instance.
     """
-    quick_steps = [step for kind, step in STEPS.items() if has_quick_step(autoencoder, kind)]
-    if not quick_steps:
-        return lambda h: autoencoder(h[:, None]).loss
-
-    def compute_loss(h: Float[Tensor, "batch n_input_ae"]) -> Tensor:
-        try:
-            return quick_steps[0](autoencoder, h)
-        except TooManyPairs:
-            return step_in_pieces(autoencoder, h)
-
-    return compute_loss
+    for kind, step in STEPS.items():
+        if has_quick_step(autoencoder, kind):
+            return lambda h: step(autoencoder, h)
+    return lambda h: autoencoder(h[:, None]).loss

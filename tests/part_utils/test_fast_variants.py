@@ -74,8 +74,8 @@ def test_a_quick_step_is_a_plain_one(kind: str, firing: str) -> None:
 
 @pytest.mark.parametrize("firing", FIRING)
 @pytest.mark.parametrize("kind", ["jumprelu", "gated"])
-def test_pairs_and_pieces_give_the_same(kind: str, firing: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for few in (-1.0, 1.0):  # all through pieces, all through pairs
+def test_pairs_and_matrices_give_the_same(kind: str, firing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for few in (-1.0, 1.0):  # all in matrices, all in pairs
         monkeypatch.setattr(quick, "FEW", few)
         assert_same_step(with_random_weights(kind, FIRING[firing]), torch.randn(53, 7))
 
