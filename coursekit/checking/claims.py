@@ -7,6 +7,7 @@ fails raises `Mistake`, whose message says which mistake it is if it is a known 
 from __future__ import annotations
 
 import contextlib
+import inspect
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -38,6 +39,8 @@ MOST_EXPLANATIONS = 2
 MOST_AT_ONCE = 2
 Alternative = Tensor | Callable[[], Tensor | None] | None
 Mistakes = Mapping[str, Alternative | Sequence[Alternative]]
+Known = Mistakes | Callable[[], Mistakes] | None
+"""Known mistakes, or a function that works them out: it is asked only when something is wrong."""
 
 
 class Mistake(Exception):
@@ -164,10 +167,10 @@ class Check:
         with contextlib.suppress(Exception):
             inputs = arguments_by_name(function, args, kwargs)
             # Of several results that one which is looked at.
-            place = _place_of(expected, function(*args, **kwargs))
+            place = _place_of(expected, _number_as_tensor(function(*args, **kwargs)))
 
             def compute(**values: Any) -> Any:
-                result = function(**values)
+                result = _number_as_tensor(function(**values))
                 return result if place is None else result[place]
 
             return mistakes_in_inputs(compute, inputs)
@@ -210,7 +213,7 @@ class Check:
         expected: Tensor,
         axes: str,
         claim: str,
-        mistakes: Mistakes | None = None,
+        mistakes: Known = None,
         rtol: float = 1e-4,
         atol: float = 1e-5,
         what: str = "the result",
@@ -225,7 +228,7 @@ class Check:
             claim: shown when it agrees.
             mistakes: known mistakes and the tensors that they lead to. A phrase that completes "Your result is
                 what comes out when …" maps to a tensor, to a function that returns one (or None), or to a list of
-                these.
+                these. A function that returns all this is called only when the two do not agree.
             what: what to call the tensor in messages.
             misread: what misread inputs lead to (`mistakes_in_inputs`), asked when none of the mistakes fits. Those
                 of a plain function's arguments are known without it.
@@ -247,7 +250,7 @@ class Check:
                 (misread or self._misread_inputs(expected)).items(),
                 mistakes_in_result(expected, axes),
             )
-            for known in ((mistakes or {}).items(), *(general if telling else ())):
+            for known in (_worked_out(mistakes).items(), *(general if telling else ())):
                 fitting = _fitting(known, tensor, expected, rtol, atol)
                 if fitting:
                     break
@@ -291,16 +294,18 @@ class Check:
         target: Target,
         *args: Any,
         wrt: Mapping[int | str, Tensor],
-        axes: str,
+        axes: str | Mapping[int | str, str],
         claim: str,
         cotangent: Tensor | None = None,
         field: int | None = None,
+        mistakes: Known = None,
         detached: str = "Your result is cut off from what it was computed from (`.detach()`, `.data`, `.item()` "
         "or `torch.no_grad()`), so nothing can be trained with it.",
     ) -> None:
         """Check that gradients flow through the learner's code and are the right ones.
 
-        `wrt` maps positions of arguments, or names of parameters, to the expected gradients.
+        `wrt` maps positions of arguments, or names of parameters, to the expected gradients, and `axes` those with
+        different axes to their names. `mistakes` are known ones and the gradients that they lead to, as for `equal`.
         """
         with self._explaining(target[1] if isinstance(target, tuple) else "", args, {}):
             result, gradients = self.learner.gradients(
@@ -310,19 +315,38 @@ class Check:
         if all(gradient is None for gradient in gradients):
             raise Mistake(detached)
         for name, expected, gradient in zip(wrt, wrt.values(), gradients, strict=True):
-            where = f"argument {name + 1}" if isinstance(name, int) else f"`{name}`"
+            where = self._argument(target, name) if isinstance(name, int) else f"`{name}`"
             if gradient is None:
                 raise Mistake(
                     f"No gradient reaches {where}: it is not used, or detached on the way (`.detach()`, `.data`)."
                 )
             if not agree(gradient, expected, 1e-3, 1e-5):
-                with drawn(gradient, expected, axes):
+                along = axes if isinstance(axes, str) else axes[name]
+                fitting = _fitting(_worked_out(mistakes).items(), gradient, expected, 1e-3, 1e-5)
+                how = (
+                    f"is not: it is what comes out when {', or when '.join(fitting)}."
+                    if fitting
+                    else how_gradient_is_wrong(gradient, expected)
+                )
+                with drawn(gradient, expected, along):
                     raise Mistake(
-                        f"The values are right, but the gradient with respect to {where} "
-                        f"{how_gradient_is_wrong(gradient, expected)}",
-                        compare(gradient, expected, axes),
+                        f"The values are right, but the gradient with respect to {where} {how}",
+                        compare(gradient, expected, along),
                     )
         self._remember(claim)
+
+    def _argument(self, target: Target, place: int) -> str:
+        """Return what an argument is called in the reference; its number, if that cannot be told."""
+        with contextlib.suppress(Exception):
+            assert self.reference is not None
+            function = (
+                self.reference(*target.split()[1:])
+                if isinstance(target, str)
+                else getattr(self.reference(), target[1])
+            )
+            names = [name for name in inspect.signature(function).parameters if name != "self"]
+            return f"`{names[place]}`"
+        return f"argument {place + 1}"
 
     def shares(
         self,
@@ -423,6 +447,14 @@ def described(value: Any) -> str:
     return "None" if value is None else f"a Python {type(value).__name__}"
 
 
+def _worked_out(mistakes: Known) -> Mistakes:
+    return (mistakes() if callable(mistakes) else mistakes) or {}
+
+
+def _number_as_tensor(result: Any) -> Any:
+    return torch.tensor(result) if isinstance(result, int | float) else result
+
+
 def _place_of(expected: Tensor, results: Any) -> int | None:
     """Which of the results is the expected one; None if there is one only."""
     if isinstance(results, Tensor):
@@ -453,7 +485,7 @@ def _fitting(
         for alternative in (outcome if isinstance(outcome, Sequence) else [outcome])
     )
     for phrase, alternative in each:
-        if found and phrase.count(" and ") > found[0].count(" and "):
+        if phrase in found or (found and phrase.count(" and ") > found[0].count(" and ")):
             continue
         wrong = None
         with contextlib.suppress(Exception):

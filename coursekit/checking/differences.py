@@ -137,6 +137,8 @@ def how_gradient_is_wrong(actual: Tensor, expected: Tensor) -> str:
     if not torch.isfinite(actual).all():
         kind = "NaN" if torch.isnan(actual).any() else "infinite"
         return f"contains {kind} values: one step of training would destroy the parameter."
+    if not actual.any():
+        return "is 0 everywhere: it is detached on the way (`.detach()`, `.data` or `torch.no_grad()`)."
     wrong = ~torch.isclose(actual.double(), expected.double(), rtol=1e-3, atol=1e-5)
     if (actual[wrong] == 0).all():
         return (
@@ -146,6 +148,11 @@ def how_gradient_is_wrong(actual: Tensor, expected: Tensor) -> str:
     factor = _common_factor(actual, expected)
     if factor is not None and agree(actual, factor * expected, 1e-3, 1e-5):
         return f"is everywhere {factor:.4g} times what it should be."
+    if (expected[wrong] == 0).all():
+        return (
+            "is right wherever it should not be 0, but not 0 where it should be: it gets past a choice, a ReLU or a "
+            "mask that should stop it."
+        )
     return "is not. Is part of the computation detached, or does another function have the same values here?"
 
 

@@ -205,7 +205,8 @@ class DirectLearner:
             return self._objects[value.number]
         if isinstance(value, Tensor):
             return value.detach().clone()
-        return value
+        # So that code which takes items out of a list cannot spoil the comparison either.
+        return list(value) if type(value) is list else value
 
     def _outward(self, value: Any) -> Any:
         if isinstance(value, Tensor):

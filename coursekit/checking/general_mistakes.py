@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+FIRST = (1, 2, 3, 5, 8, 10, 16, 20, 32, 50, 64, 100)
+"""How many of an axis somebody looks at who was content with what he saw."""
 MOST_NUMBERS = 20_000
 """A function of more numbers than that is not computed a hundred times to find a mistake."""
 
@@ -84,6 +86,11 @@ def mistakes_in_result(expected: Tensor, axes: str) -> Iterator[tuple[str, Tenso
     yield "its reciprocal is taken", 1 / expected
     yield "it is rounded to whole numbers", expected.round()
     yield "it is cut down to whole numbers", expected.trunc()
+    for digits in (1, 2, 3):
+        yield (
+            f"it is rounded to {digits} {'digits' if digits > 1 else 'digit'}",
+            expected.round(decimals=digits),
+        )
 
 
 def arguments_by_name(
@@ -105,17 +112,89 @@ def mistakes_in_inputs(
 
     Args:
         compute: what is right, called with the inputs under their names.
-        inputs: each with its value and the names of its axes. What is no tensor of numbers is left as it is.
+        inputs: each with its value and the names of its axes. What is no tensor and no number is left as it is.
     """
     values = {name: value for name, (value, _) in inputs.items()}
     if sum(value.numel() for value in values.values() if isinstance(value, Tensor)) > MOST_NUMBERS:
         return {}
-    return {
+    misread: dict[str, Callable[[], Any]] = {
         phrase: lambda name=name, change=change: compute(**_copies(values) | {name: change()})  # type: ignore[misc]
         for name, (value, axes) in inputs.items()
-        if isinstance(value, Tensor) and value.is_floating_point() and value.numel()
-        for phrase, change in _misread(name, value.detach(), axis_names(axes, value.ndim))
+        for phrase, change in _ways_to_misread(name, value, axes)
     }
+    return misread | {
+        f"only the first {count} of `{along}` are looked at": partial(
+            _of_the_first, compute, inputs, along, count
+        )
+        for along, size in _sizes(inputs).items()
+        for count in FIRST
+        if count < size
+    }
+
+
+def _sizes(inputs: Mapping[str, tuple[Any, str]]) -> dict[str, int]:
+    """Return how long each axis is that has a name."""
+    return {
+        along: size
+        for value, axes in inputs.values()
+        if isinstance(value, Tensor) and len(axes.split()) == value.ndim
+        for along, size in zip(axes.split(), value.shape, strict=True)
+    }
+
+
+def _of_the_first(
+    compute: Callable[..., Any], inputs: Mapping[str, tuple[Any, str]], along: str, count: int
+) -> Tensor:
+    """What comes out of the first of an axis alone, with zeros for the others."""
+    values = {name: value for name, (value, _) in inputs.items()}
+    short = {
+        name: value.narrow(axes.split().index(along), 0, count)
+        for name, (value, axes) in inputs.items()
+        if isinstance(value, Tensor) and along in axes.split()
+    }
+    found, whole = compute(**_copies(values | short)), compute(**_copies(values))
+    result = torch.zeros_like(whole)
+    result[tuple(slice(size) for size in found.shape)] = found
+    return result
+
+
+def _ways_to_misread(name: str, value: Any, axes: str) -> Iterator[tuple[str, Callable[[], Any]]]:
+    if isinstance(value, Tensor) and value.numel():
+        x, names = value.detach(), axis_names(axes, value.ndim)
+        if x.dtype == torch.bool:
+            yield from _misread_mask(name, x)
+        elif x.is_floating_point():
+            yield from _misread(name, x, names)
+            return
+        for axis, along in enumerate(names):
+            if x.shape[axis] > 1:
+                yield from _moved(name, x, axis, along)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield from _misread_number(name, value)
+
+
+def _misread_number(name: str, x: float) -> Iterator[tuple[str, Callable[[], float]]]:
+    """Each way to misread a number. One that is whole stays whole, where it can."""
+    whole = isinstance(x, int)
+    if whole:
+        yield f"`{name}` is one too large", lambda: x + 1
+        yield f"`{name}` is one too small", lambda: x - 1
+    yield f"`{name}` counts twice", lambda: 2 * x
+    yield f"`{name}` is halved", lambda: x // 2 if whole and x % 2 == 0 else x / 2
+    yield f"`{name}` is left out: it counts as 1", lambda: type(x)(1)
+    yield f"`{name}` counts as 0", lambda: type(x)(0)
+    yield f"the sign of `{name}` is turned round", lambda: -x
+    yield f"`{name}` is squared", lambda: x * x
+    yield f"the root of `{name}` is taken", lambda: x**0.5
+    yield f"the reciprocal of `{name}` is taken", lambda: 1 / x
+    if not whole:
+        yield f"`{name}` is rounded to a whole number", lambda: round(x)
+        yield f"`{name}` is cut down to a whole number", lambda: int(x)
+
+
+def _misread_mask(name: str, x: Tensor) -> Iterator[tuple[str, Callable[[], Tensor]]]:
+    yield f"`{name}` is turned round", x.logical_not
+    yield f"`{name}` is not asked: everything counts", lambda: torch.ones_like(x)
 
 
 def _copies(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -166,14 +245,7 @@ def _misread_axis(name: str, x: Tensor, axis: int, along: str) -> Iterator[tuple
         kept[index] = 0
         return x * kept.reshape([-1 if place == axis else 1 for place in range(x.ndim)])
 
-    yield f"index 0 of `{name}` along `{along}` is used for all", lambda: _one_for_all(x, axis, 0)
-    yield f"the last of `{name}` along `{along}` is used for all", lambda: _one_for_all(x, axis, -1)
-    for step, neighbor in ((1, "before"), (-1, "after")) if size > 2 else ():
-        yield (
-            f"along `{along}` each place gets the `{name}` of the one {neighbor} it",
-            partial(x.roll, step, axis),
-        )
-    yield f"`{along}` is reversed in `{name}`", lambda: x.flip(axis)
+    yield from _moved(name, x, axis, along)
     yield f"the mean of `{name}` over `{along}` is used for all", mean
     yield f"the sum of `{name}` over `{along}` is used for all", lambda: size * mean()
     yield f"the mean of `{name}` over `{along}` is subtracted first", lambda: x - mean()
@@ -194,6 +266,18 @@ def _misread_axis(name: str, x: Tensor, axis: int, along: str) -> Iterator[tuple
         yield f"only the {count} largest `{name}` along `{along}` count", partial(_largest, x, axis, count)
     yield f"the first of `{along}` is left out of `{name}`", lambda: without(0)
     yield f"the last of `{along}` is left out of `{name}`", lambda: without(-1)
+
+
+def _moved(name: str, x: Tensor, axis: int, along: str) -> Iterator[tuple[str, Callable[[], Tensor]]]:
+    """Each way to take what belongs to another place along an axis."""
+    yield f"index 0 of `{name}` along `{along}` is used for all", lambda: _one_for_all(x, axis, 0)
+    yield f"the last of `{name}` along `{along}` is used for all", lambda: _one_for_all(x, axis, -1)
+    for step, neighbor in ((1, "before"), (-1, "after")) if x.shape[axis] > 2 else ():
+        yield (
+            f"along `{along}` each place gets the `{name}` of the one {neighbor} it",
+            partial(x.roll, step, axis),
+        )
+    yield f"`{along}` is reversed in `{name}`", lambda: x.flip(axis)
 
 
 def _largest(x: Tensor, axis: int, count: int) -> Tensor:

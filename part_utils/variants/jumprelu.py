@@ -33,7 +33,7 @@ def jumprelu(
 
     Args:
         pre_acts: what the encoder computes.
-        threshold: above what each latent fires.
+        threshold: above what each latent fires, 0 or more.
         bandwidth: how wide the kernel of the gradient is.
 
     Returns:
@@ -56,7 +56,7 @@ def l0_with_gradient(
 
     Args:
         pre_acts: what the encoder computes.
-        threshold: above what each latent fires.
+        threshold: above what each latent fires, 0 or more.
         bandwidth: how wide the kernel of the gradient is.
 
     Returns:

@@ -28,7 +28,8 @@ def matryoshka_loss(
         W_dec: the decoder, used as it is.
         b_dec: what every prefix starts from.
         h: the inputs.
-        prefixes: how many of the first latents each dictionary has; usually growing, the last one with all of them.
+        prefixes: how many of the first latents each dictionary has, each more than the one before; the last one need
+            not have all of them.
 
     Returns:
         The errors of all prefixes, added up, for every input and instance.

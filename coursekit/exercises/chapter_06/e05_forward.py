@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from coursekit.catalogue import exercise
-from coursekit.checking.claims import Check, Mistake, agree, compare, variations
+from coursekit.checking.claims import Check, Mistake, Mistakes, agree, compare, variations
 from coursekit.checking.door import Handle
 from coursekit.checking.phrases import unit_rows
 from coursekit.exercises.chapter_02.autoencoders import AXES, FIELDS, random_weights
@@ -29,7 +30,11 @@ LATENTS = ("r_mag", "b_mag")
     points=4,
 )
 def gated_forward(check: Check) -> None:
-    for cfg, batch, suffix in ((SMALL, 13, ""), (WIDE, 5, ", in other sizes"), (SMALL, 1, ", for one input")):
+    for cfg, batch, suffix in (
+        (SMALL, 13, ""),
+        (WIDE, 131, ", in other sizes"),
+        (SMALL, 1, ", for one input"),
+    ):
         weights = random_weights(check, cfg)
         for name in LATENTS:
             weights[name] = check.normal(cfg.n_instances, cfg.n_hidden_ae) * 0.7
@@ -42,18 +47,53 @@ def gated_forward(check: Check) -> None:
 
 def _parts(h: Tensor, weights: Mapping[str, Tensor], cut: str = "") -> dict[str, Tensor]:
     """Every part of the loss; `cut` says what is wrongly detached, or not detached, on the way."""
-    W_dec = unit_rows(weights["W_dec"])
-    projected = torch.einsum("bix,ixl->bil", h - weights["b_dec"], weights["W_enc"])
+
+    def value(name: str, *cuts: str) -> Tensor:
+        return weights[name].detach() if cut in cuts else weights[name]
+
+    W_dec, b_dec = unit_rows(weights["W_dec"]), weights["b_dec"]
+    projected = torch.einsum("bix,ixl->bil", h - value("b_dec", "encoder's b_dec"), weights["W_enc"])
     gate = (projected + weights["b_enc"]).relu()
     for_magnitude = projected.detach() if cut == "magnitude" else projected
     magnitude = (weights["r_mag"].exp() * for_magnitude + weights["b_mag"]).relu()
     acts = torch.where(gate > 0, magnitude, 0)
-    rebuilt = torch.einsum("bil,ilx->bix", acts, W_dec) + weights["b_dec"]
+    if cut == "open":
+        acts = acts * (1 + gate - gate.detach())
+    for_rebuilding = acts.detach() if cut == "acts" else acts
+    whole = W_dec.detach() if cut in ("all W_dec", "all") else W_dec
+    rebuilt = torch.einsum("bil,ilx->bix", for_rebuilding, whole) + value("b_dec", "all b_dec", "all")
     frozen = W_dec if cut in ("frozen", "W_dec") else W_dec.detach()
-    frozen_b = weights["b_dec"] if cut in ("frozen", "b_dec") else weights["b_dec"].detach()
+    frozen_b = b_dec if cut in ("frozen", "b_dec") else b_dec.detach()
     for_decoding = gate.detach() if cut == "gate" else gate
+    if cut in ("gate's W_enc", "gate's b_dec"):
+        start = h - b_dec.detach()
+        alone = (
+            projected.detach()
+            if cut == "gate's W_enc"
+            else torch.einsum("bix,ixl->bil", start, weights["W_enc"])
+        )
+        for_decoding = (alone + weights["b_enc"]).relu()
     by_gates = torch.einsum("bil,ilx->bix", for_decoding, frozen) + frozen_b
-    return {"gate": gate, "magnitude": magnitude, "acts": acts, "rebuilt": rebuilt, "by_gates": by_gates}
+    return {
+        "projected": projected,
+        "gate": gate,
+        "magnitude": magnitude,
+        "acts": acts,
+        "rebuilt": rebuilt,
+        "by_gates": by_gates,
+    }
+
+
+def _of_one_instance(
+    h: Tensor, weights: Mapping[str, Tensor], part: str, names: Sequence[str]
+) -> dict[str, Tensor]:
+    """What a part is when a weight of instance 0 is used for every instance."""
+    return {
+        f"`{name}` of instance 0 is used for every instance": _parts(
+            h, {**weights, name: weights[name][:1].expand_as(weights[name])}
+        )[part]
+        for name in names
+    }
 
 
 def _acts(h: Tensor, weights: Mapping[str, Tensor], choice: Mapping[str, str]) -> Tensor:
@@ -67,16 +107,20 @@ def _acts(h: Tensor, weights: Mapping[str, Tensor], choice: Mapping[str, str]) -
         "plain": weights["r_mag"],
         "one": torch.ones(()),
         "plus": 1 + weights["r_mag"],
-    }[choice["scale"]]
+        "minus": (-weights["r_mag"]).exp(),
+        "squared": weights["r_mag"].square(),
+    }.get(choice["scale"], torch.ones(()))
     with_bias = projected + weights["b_enc"] if choice["bias"] == "on top" else projected
     bias = {
         "": weights["b_mag"],
         "on top": weights["b_mag"],
         "none": torch.zeros(()),
         "b_enc": weights["b_enc"],
-    }[choice["bias"]]
+    }.get(choice["bias"], weights["b_mag"])
     before = scale * with_bias.relu() if choice["relu"] == "twice" else scale * with_bias
     magnitude = before + bias
+    if choice["scale"] == "around":
+        magnitude = (weights["r_mag"] * projected).exp() + bias
     if choice["bias"] == "scaled":
         magnitude = scale * (projected + weights["b_mag"])
     magnitude = magnitude if choice["relu"] == "none" else magnitude.relu()
@@ -84,18 +128,14 @@ def _acts(h: Tensor, weights: Mapping[str, Tensor], choice: Mapping[str, str]) -
         return magnitude * gate.relu()
     if choice["closed"] == "ignored":
         return magnitude
+    if choice["closed"] == "at a half":
+        return torch.where(gate > 0.5, magnitude, 0)
+    if choice["closed"] == "turned round":
+        return torch.where(gate > 0, 0, magnitude)
     return torch.where(gate > 0, magnitude, 0)
 
 
-def _check_values(
-    check: Check, returned: Any, h: Tensor, weights: Mapping[str, Tensor], cfg: AutoEncoderConfig, suffix: str
-) -> None:
-    names = ", ".join(FIELDS)
-    if not isinstance(returned, tuple | list) or len(returned) < len(FIELDS):
-        kind = f"{len(returned)} values" if isinstance(returned, tuple | list) else "no tuple"
-        raise Mistake(f"`forward` returns {kind}; expected five: ({names}).")
-    output = dict(zip(FIELDS, returned, strict=False))
-    parts = _parts(h, weights)
+def _wrong_acts(h: Tensor, weights: Mapping[str, Tensor], parts: Mapping[str, Tensor]) -> Mistakes:
     right = {"centered": "", "gate": "", "scale": "", "bias": "", "relu": "", "closed": ""}
 
     def acts(*changes: str) -> Tensor:
@@ -118,12 +158,16 @@ def _check_values(
             "`r_mag` is not exponentiated": "plain",
             "`r_mag` is not used": "one",
             "1 + `r_mag` is used in place of its exponential": "plus",
+            "the exponential of -`r_mag` is used: it divides": "minus",
+            "the square of `r_mag` is used in place of its exponential": "squared",
+            "the exponential is taken of `r_mag * projected`, not of `r_mag` alone": "around",
         },
         {
             "": "",
             "the gate's bias `b_enc` is in the magnitude as well": "on top",
             "the magnitude has no bias (`b_mag`)": "none",
             "the magnitude has the bias of the gate (`b_enc`)": "b_enc",
+            "`b_mag` is scaled by the exponential as well: it is added after that": "scaled",
         },
         {
             "": "",
@@ -134,11 +178,39 @@ def _check_values(
             "": "",
             "the magnitude is multiplied with the gate's value: the gate only opens or closes": "product",
             "the gate is ignored": "ignored",
+            "the gate opens at 0.5, not at 0": "at a half",
+            "an open gate silences, and a closed one lets through": "turned round",
         },
     )
-    mistakes |= {"the positive part of the gate is returned in their place": parts["gate"]}
+    unit, gate = unit_rows(weights["W_dec"]), parts["gate"]
+    by_decoder = torch.einsum("bix,ilx->bil", h - weights["b_dec"], unit)
+    # Simple ones first: what they explain no two others need to explain.
+    return {
+        "the positive part of the gate is returned in their place": gate,
+        "the magnitude reads along the decoder's rows; it has the directions of `W_enc`, as the gate": torch.where(
+            gate > 0, (weights["r_mag"].exp() * by_decoder + weights["b_mag"]).relu(), 0
+        ),
+        **_of_one_instance(h, weights, "acts", ("W_enc", "b_dec", "b_enc", "r_mag", "b_mag")),
+        **mistakes,
+    }
+
+
+def _check_values(
+    check: Check, returned: Any, h: Tensor, weights: Mapping[str, Tensor], cfg: AutoEncoderConfig, suffix: str
+) -> None:
+    names = ", ".join(FIELDS)
+    if not isinstance(returned, tuple | list) or len(returned) < len(FIELDS):
+        kind = f"{len(returned)} values" if isinstance(returned, tuple | list) else "no tuple"
+        raise Mistake(f"`forward` returns {kind}; expected five: ({names}).")
+    output = dict(zip(FIELDS, returned, strict=False))
+    parts = _parts(h, weights)
     check.equal(
-        output["acts"], parts["acts"], FIELDS["acts"], f"`acts` are right{suffix}", mistakes, what="`acts`"
+        output["acts"],
+        parts["acts"],
+        FIELDS["acts"],
+        f"`acts` are right{suffix}",
+        partial(_wrong_acts, h, weights, parts),
+        what="`acts`",
     )
     stored, b_dec = weights["W_dec"], weights["b_dec"]
     check.equal(
@@ -146,10 +218,12 @@ def _check_values(
         parts["rebuilt"],
         FIELDS["h_reconstructed"],
         f"`h_reconstructed` is right{suffix}",
-        {
+        lambda: {
             "the decoder is not normalized": torch.einsum("bil,ilx->bix", parts["acts"], stored) + b_dec,
             "`b_dec` is not added": parts["rebuilt"] - b_dec,
             "the reconstruction by the gates alone is returned": parts["by_gates"],
+            "`b_dec` is subtracted": parts["rebuilt"] - 2 * b_dec,
+            **_of_one_instance(h, weights, "rebuilt", ("W_dec",)),
         },
         what="`h_reconstructed`",
     )
@@ -160,11 +234,22 @@ def _check_values(
         l1,
         FIELDS["l1_loss"],
         f"`l1_loss` is right{suffix}",
-        {
+        lambda: {
             "the penalty is on the magnitudes (`acts`); only the gate pays": parts["acts"].sum(-1),
             "the mean over the latents is taken": parts["gate"].mean(-1),
             "open gates are counted, not added up": (parts["gate"] > 0).float().sum(-1),
             "`l1_coeff` is multiplied into it": cfg.l1_coeff * l1,
+            "the ReLU of the gate is missing in it": (parts["projected"] + weights["b_enc"]).sum(-1),
+            "absolute values are taken in it; the gate is what is positive": (
+                (parts["projected"] + weights["b_enc"]).abs().sum(-1)
+            ),
+            "the gate's bias `b_enc` is missing in it": parts["projected"].relu().sum(-1),
+            "the gate has the bias of the magnitude (`b_mag`) in it": (
+                (parts["projected"] + weights["b_mag"]).relu().sum(-1)
+            ),
+            "`l1_loss` and `l2_loss` have changed places": l2,
+            "it is squared": parts["gate"].square().sum(-1),
+            "the mean over the batch is taken already": l1.mean(0),
         },
         what="`l1_loss`",
     )
@@ -173,52 +258,76 @@ def _check_values(
         l2,
         FIELDS["l2_loss"],
         f"`l2_loss` is right{suffix}",
-        {
+        lambda: {
             "the auxiliary loss is in it: it belongs to `loss` only": l2 + auxiliary,
             "the auxiliary loss is returned in its place": auxiliary,
             "the sum over the input's dimensions is taken": l2 * h.shape[-1],
+            "absolute errors are taken, not squared ones": (h - parts["rebuilt"]).abs().mean(-1),
+            "the root is taken": [l2.sqrt(), (h - parts["rebuilt"]).norm(dim=-1)],
+            "the mean over the batch is taken already": l2.mean(0),
         },
         what="`l2_loss`",
     )
-    gates_without = (h - parts["by_gates"] + b_dec).pow(2).mean(-1)
-    by_acts = 2 * l2
-
-    def total(*terms: Tensor) -> Tensor:
-        return sum(terms, torch.zeros(())).mean(0).sum()
-
-    penalty = cfg.l1_coeff * l1
     check.equal(
         output["loss"],
-        total(l2, penalty, auxiliary),
+        _total(l2, cfg.l1_coeff * l1, auxiliary),
         "",
         f"`loss` is right{suffix}",
-        {
-            "the auxiliary loss is missing: the gate has no other gradient than the penalty's": total(
-                l2, penalty
-            ),
-            "the L1 term is missing": total(l2, auxiliary),
-            "the L2 term of the reconstruction is missing": total(penalty, auxiliary),
-            "`l1_coeff` is ignored": total(l2, l1, auxiliary),
-            "`l1_coeff` is also multiplied with the auxiliary loss": total(
-                l2, penalty, cfg.l1_coeff * auxiliary
-            ),
-            "the penalty in it is on the magnitudes": total(
-                l2, cfg.l1_coeff * parts["acts"].sum(-1), auxiliary
-            ),
-            "the auxiliary loss decodes `acts`, not the positive part of the gate": total(by_acts, penalty),
-            "the auxiliary reconstruction has no `b_dec`": total(l2, penalty, gates_without),
-            "the auxiliary loss is summed over the input's dimensions": total(
-                l2, penalty, auxiliary * h.shape[-1]
-            ),
-            "the mean over the instances is taken instead of the sum": total(l2, penalty, auxiliary)
-            / cfg.n_instances,
-            "the batch is summed over instead of averaged": total(l2, penalty, auxiliary) * len(h),
-            "the batch axis is kept": (l2 + penalty + auxiliary).sum(-1),
-            "the instances are kept apart": (l2 + penalty + auxiliary).mean(0),
-            "it has one number for each input and instance": l2 + penalty + auxiliary,
-        },
+        partial(_wrong_totals, h, weights, parts, cfg),
         what="`loss`",
     )
+
+
+def _total(*terms: Tensor) -> Tensor:
+    return sum(terms, torch.zeros(())).mean(0).sum()
+
+
+def _wrong_totals(
+    h: Tensor, weights: Mapping[str, Tensor], parts: Mapping[str, Tensor], cfg: AutoEncoderConfig
+) -> Mistakes:
+    gate, unit, b_dec, total = parts["gate"], unit_rows(weights["W_dec"]), weights["b_dec"], _total
+    l1, l2 = gate.sum(-1), (h - parts["rebuilt"]).pow(2).mean(-1)
+    auxiliary = (h - parts["by_gates"]).pow(2).mean(-1)
+    penalty = cfg.l1_coeff * l1
+    gates_without = (h - parts["by_gates"] + b_dec).pow(2).mean(-1)
+    raw = torch.einsum("bil,ilx->bix", gate, weights["W_dec"]) + b_dec
+    as_mask = torch.einsum("bil,ilx->bix", (gate > 0).float(), unit) + b_dec
+    return {
+        "the auxiliary loss is missing: the gate has no other gradient than the penalty's": total(
+            l2, penalty
+        ),
+        "the L1 term is missing": total(l2, auxiliary),
+        "the L2 term of the reconstruction is missing": total(penalty, auxiliary),
+        "`l1_coeff` is ignored": total(l2, l1, auxiliary),
+        "`l1_coeff` is also multiplied with the auxiliary loss": total(l2, penalty, cfg.l1_coeff * auxiliary),
+        "the penalty in it is on the magnitudes": total(l2, cfg.l1_coeff * parts["acts"].sum(-1), auxiliary),
+        "the auxiliary loss decodes `acts`, not the positive part of the gate": total(2 * l2, penalty),
+        "the auxiliary loss counts twice": total(l2, penalty, 2 * auxiliary),
+        "the auxiliary loss is subtracted": total(l2, penalty, -auxiliary),
+        "the auxiliary loss compares the gates' reconstruction with `h_reconstructed`, not with `h`": total(
+            l2, penalty, (parts["rebuilt"] - parts["by_gates"]).square().mean(-1)
+        ),
+        "the decoder is not normalized in the auxiliary loss": total(
+            l2, penalty, (h - raw).square().mean(-1)
+        ),
+        "the auxiliary loss decodes 1 for an open gate, not the gate's positive part": total(
+            l2, penalty, (h - as_mask).square().mean(-1)
+        ),
+        "the penalty counts twice": total(l2, 2 * penalty, auxiliary),
+        "the L2 term counts twice": total(2 * l2, penalty, auxiliary),
+        "the mean over the latents is taken in the penalty": total(l2, penalty / cfg.n_hidden_ae, auxiliary),
+        "`l1_coeff` is squared": total(l2, cfg.l1_coeff * penalty, auxiliary),
+        "the auxiliary reconstruction has no `b_dec`": total(l2, penalty, gates_without),
+        "the auxiliary loss is summed over the input's dimensions": total(
+            l2, penalty, auxiliary * h.shape[-1]
+        ),
+        "the mean over the instances is taken instead of the sum": total(l2, penalty, auxiliary)
+        / cfg.n_instances,
+        "the batch is summed over instead of averaged": total(l2, penalty, auxiliary) * len(h),
+        "the batch axis is kept": (l2 + penalty + auxiliary).sum(-1),
+        "the instances are kept apart": (l2 + penalty + auxiliary).mean(0),
+        "it has one number for each input and instance": l2 + penalty + auxiliary,
+    }
 
 
 def _check_gradients(check: Check, cfg: AutoEncoderConfig) -> None:
@@ -265,6 +374,16 @@ def _check_gradients(check: Check, cfg: AutoEncoderConfig) -> None:
     pieces: dict[str, str] = {
         "frozen": "the decoder is not frozen in the auxiliary loss (`W_dec` and `b_dec` need a `.detach()` there)",
         "W_dec": "`W_dec` is not frozen in the auxiliary loss",
+        "encoder's b_dec": "`b_dec` is detached where it is subtracted from the input; it is frozen in the auxiliary "
+        "loss's decoding only",
+        "gate's b_dec": "`b_dec` is also detached where the gate of the auxiliary loss subtracts it; it is frozen in "
+        "the decoding only",
+        "gate's W_enc": "the projection is detached in the auxiliary loss: `W_enc` has to be trained by it",
+        "all W_dec": "`W_dec` is frozen in the reconstruction as well; it is frozen in the auxiliary loss only",
+        "all b_dec": "`b_dec` is frozen in the reconstruction as well; it is frozen in the auxiliary loss only",
+        "all": "the decoder is frozen in the reconstruction as well; it is frozen in the auxiliary loss only",
+        "acts": "`acts` are detached before they are decoded",
+        "open": "the gate has a gradient through `acts`, where it only opens or closes",
         "b_dec": "`b_dec` is not frozen where the auxiliary loss adds it",
         "gate": "the gate is detached in the auxiliary loss, which is what shall train it",
         "magnitude": "the projection is detached in the magnitude",
@@ -272,15 +391,18 @@ def _check_gradients(check: Check, cfg: AutoEncoderConfig) -> None:
         "auxiliary": "the auxiliary loss is detached",
         "l2": "the error of the reconstruction is detached",
     }
-    explained: Callable[[str], bool] = lambda cut: same(gradients(cut))  # noqa: E731
     for cut, phrase in pieces.items():
-        if explained(cut):
+        if same(gradients(cut)):
             raise Mistake(f"The values are right, but the gradients are not: {phrase}.")
     for name, gradient, wanted in zip(names, found, expected, strict=True):
         assert wanted is not None
-        if gradient is None or not agree(gradient, wanted, 1e-3):
+        if gradient is None:
+            raise Mistake(
+                f"The values are right, but no gradient of `loss` reaches `{name}`: it is detached."
+            )
+        if not agree(gradient, wanted, 1e-3):
             raise Mistake(
                 f"The values are right, but the gradient of `loss` with respect to `{name}` is not. Is something "
                 "detached that should not be, or the other way round?",
-                [] if gradient is None else compare(gradient, wanted, AXES.get(name, AXES["b_enc"])),
+                compare(gradient, wanted, AXES.get(name, AXES["b_enc"])),
             )

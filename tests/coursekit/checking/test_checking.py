@@ -148,6 +148,69 @@ class TestEqual:
             check.equal(check.call(x, W), reference(x, W), "batch instances hidden", "")
         assert says in message(caught)
 
+    @pytest.mark.parametrize(
+        ("misread", "says"),
+        [
+            (lambda acts, strength, there: (acts, strength, ~there), "`present` is turned round"),
+            (
+                lambda acts, strength, there: (acts, strength, torch.ones_like(there)),
+                "`present` is not asked: everything counts",
+            ),
+            (
+                lambda acts, strength, there: (acts, strength, there[:, :1].expand_as(there)),
+                "index 0 of `present` along `n_instances` is used for all",
+            ),
+            (
+                lambda acts, strength, there: (acts[:10], strength[:10], there[:10]),
+                "only the first 10 of `batch` are looked at",
+            ),
+        ],
+    )
+    def test_says_how_a_mask_was_misread_and_that_inputs_were_left_out(self, misread, says):
+        exercise = get_exercise("6.1")
+        reference = exercise.load_reference()
+        learner = DirectLearner({"f": lambda *args: reference(*misread(*args))}, {"6.1": "f"})
+        check = Check(learner, "6.1", torch.Generator().manual_seed(0), reference=exercise.load_reference)
+        acts, strength, there = check.normal(23, 3, 5), check.uniform(23, 3, 5), check.normal(23, 3, 5) > 0
+        with pytest.raises(Mistake) as caught:
+            check.equal(
+                check.call(acts, strength, there),
+                reference(acts, strength, there),
+                "n_instances n_features",
+                "",
+            )
+        assert says in message(caught)
+
+    @pytest.mark.parametrize(
+        ("misread", "says"),
+        [
+            (lambda l1, n: (l1, n**2), "`n_input_ae` is squared"),
+            (lambda l1, n: (l1, n - 1), "`n_input_ae` is one too small"),
+            (lambda l1, n: (l1**0.5, n), "the root of `l1_coeff` is taken"),
+        ],
+    )
+    def test_says_how_a_number_was_misread(self, misread, says):
+        exercise = get_exercise("6.1")
+        reference = exercise.load_reference("predicted_shortfall")
+        learner = DirectLearner({"f": lambda *args: reference(*misread(*args))}, {"6.1 f": "f"})
+        check = Check(
+            learner,
+            "6.1",
+            torch.Generator().manual_seed(0),
+            reference=lambda _: exercise.load_reference("predicted_shortfall"),
+        )
+        with pytest.raises(Mistake) as caught:
+            check.equal(torch.tensor(check.call_also("f", 0.3, 7)), torch.tensor(reference(0.3, 7)), "", "")
+        assert says in message(caught)
+
+    def test_known_mistakes_are_worked_out_only_when_something_is_wrong(self, check):
+        def known():
+            return {"all is doubled": 2 * self.expected}
+
+        check.equal(self.expected, self.expected, "rows columns", "", lambda: pytest.fail("asked"))
+        with pytest.raises(Mistake, match="all is doubled"):
+            check.equal(2 * self.expected, self.expected, "rows columns", "", known)
+
     def test_inputs_are_not_asked_when_something_else_is_compared(self):
         learner = DirectLearner({"f": lambda x, W: x[..., 0]}, {"0.1": "f"})
         check = Check(
@@ -267,3 +330,41 @@ def test_inputs_are_what_they_say(check):
     assert 1.9 < values.max() <= 2
     assert 0.2 < (check.sparse(1000) != 0).double().mean() < 0.4
     assert sorted(check.permutation(5).tolist()) == [0, 1, 2, 3, 4]
+
+
+class TestGradient:
+    @pytest.mark.parametrize(
+        ("wrong", "says"),
+        [
+            (lambda x: x, "with respect to `pre_acts` is not: it is what comes out when all get one."),
+            (lambda x: x.relu() * 3, "with respect to `pre_acts` is everywhere 3 times what it should be"),
+            (lambda x: x.relu() + 0.5 * x - 0.5 * x.relu(), "but not 0 where it should be"),
+            (lambda x: x.detach().relu() + 0 * x, "with respect to `pre_acts` is 0 everywhere"),
+        ],
+    )
+    def test_says_how_it_is_wrong(self, wrong, says):
+        learner = DirectLearner({"f": lambda x, k: wrong(x)}, {"6.2": "f"})
+        check = Check(
+            learner, "6.2", torch.Generator().manual_seed(0), reference=get_exercise("6.2").load_reference
+        )
+        x = check.normal(7, 3, 5)
+        with pytest.raises(Mistake) as caught:
+            check.gradient(
+                "6.2", x, 3, wrt={0: (x > 0).float()}, axes="a b c", claim="",
+                mistakes=lambda: {"all get one": torch.ones(7, 3, 5)},
+            )  # fmt: skip
+        assert says in message(caught)
+
+    def test_tensors_may_have_axes_of_their_own(self):
+        learner = DirectLearner({"f": lambda x, W: torch.einsum("bi,i->b", x, W)}, {"0.1": "f"})
+        check = Check(learner, "0.1", torch.Generator().manual_seed(0))
+        x, W = check.normal(7, 3), check.normal(3)
+        check.gradient(
+            "0.1",
+            x,
+            W,
+            wrt={0: W.expand(7, 3), 1: x.sum(0)},
+            axes={0: "batch features", 1: "features"},
+            claim="ok",
+        )
+        assert check.claims == ["ok"]

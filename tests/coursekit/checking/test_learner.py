@@ -36,6 +36,11 @@ class TestCall:
         assert torch.equal(door(f=f).call("1", x), torch.zeros(3))
         assert torch.equal(x, torch.ones(3))
 
+    def test_a_list_is_a_copy_too(self):
+        sizes = [1, 2, 3]
+        assert DirectLearner({"f": list.pop}, {"0.1": "f"}).call("0.1", sizes) == 3
+        assert sizes == [1, 2, 3]
+
     def test_results_are_copies_without_gradient(self):
         own = torch.ones(3, requires_grad=True)
         result = door(f=lambda: own).call("1")
