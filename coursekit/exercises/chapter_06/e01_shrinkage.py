@@ -155,6 +155,10 @@ def _wrong_shares(acts: Tensor, strength: Tensor, present: Tensor) -> Mistakes:
         "the sum goes over the features, not over the batch": apart(2),
         "the sum goes over the instances, not over the batch": apart(1),
         "one number for everything is returned": (acts * present).sum() / (strength * present).sum(),
+        "the ratios are added up; it is the ratio of the sums that is asked for": ratios.sum(0),
+        "the ratios are averaged over the whole batch; it is the ratio of the sums that is asked for": ratios.mean(
+            0
+        ),
         "all ratios are kept: the sum over the batch is missing": ratios,
     }
 

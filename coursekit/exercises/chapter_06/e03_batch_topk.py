@@ -150,9 +150,10 @@ def _wrong(pre_acts: Tensor, k: float) -> Mistakes:
         "it is left flat: the axes of batch and latents are not taken apart again": flat,
         "`reshape` or `view` puts latents of several instances into one row: the axis of the instances has to be "
         "moved to the front first": rows_in_memory,
-        "the flat axis is taken apart in the wrong order: it holds `(batch n_hidden_ae)`": lambda: (
-            flat.reshape(instances, -1, n).permute(2, 0, 1)
-        ),
+        "the flat axis is put together in one order and taken apart in another": [
+            lambda: flat.reshape(instances, -1, n).permute(2, 0, 1),
+            lambda: right.permute(1, 2, 0).reshape(instances, n, -1).transpose(0, 1),
+        ],
         "the flat axis is brought back by `reshape` or `view` alone, which leaves the instances in front": (
             flat.reshape(pre_acts.shape)
         ),

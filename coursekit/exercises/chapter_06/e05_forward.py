@@ -97,11 +97,14 @@ def _of_one_instance(
 
 
 def _acts(h: Tensor, weights: Mapping[str, Tensor], choice: Mapping[str, str]) -> Tensor:
-    centered = {"": h - weights["b_dec"], "kept": h, "added": h + weights["b_dec"]}[choice["centered"]]
+    b_dec = weights["b_dec"]
+    centered = {"": h - b_dec, "kept": h, "added": h + b_dec, "turned": b_dec - h}[choice["centered"]]
     projected = torch.einsum("bix,ixl->bil", centered, weights["W_enc"])
-    gate = projected + (
-        0 if choice["gate"] == "no bias" else weights["b_mag" if choice["gate"] == "swapped" else "b_enc"]
-    )
+    gate = projected + {
+        "no bias": torch.zeros(()),
+        "swapped": weights["b_mag"],
+        "minus": -weights["b_enc"],
+    }.get(choice["gate"], weights["b_enc"])
     scale = {
         "": weights["r_mag"].exp(),
         "plain": weights["r_mag"],
@@ -116,6 +119,7 @@ def _acts(h: Tensor, weights: Mapping[str, Tensor], choice: Mapping[str, str]) -
         "on top": weights["b_mag"],
         "none": torch.zeros(()),
         "b_enc": weights["b_enc"],
+        "minus": -weights["b_mag"],
     }.get(choice["bias"], weights["b_mag"])
     before = scale * with_bias.relu() if choice["relu"] == "twice" else scale * with_bias
     magnitude = before + bias
@@ -147,11 +151,13 @@ def _wrong_acts(h: Tensor, weights: Mapping[str, Tensor], parts: Mapping[str, Te
             "": "",
             "`b_dec` is not subtracted before encoding": "kept",
             "`b_dec` is added before encoding": "added",
+            "the input is subtracted from `b_dec`, not the other way round": "turned",
         },
         {
             "": "",
             "the gate has no bias (`b_enc`)": "no bias",
             "the gate has the bias of the magnitude (`b_mag`)": "swapped",
+            "`b_enc` is subtracted in the gate": "minus",
         },
         {
             "": "",
@@ -167,6 +173,7 @@ def _wrong_acts(h: Tensor, weights: Mapping[str, Tensor], parts: Mapping[str, Te
             "the gate's bias `b_enc` is in the magnitude as well": "on top",
             "the magnitude has no bias (`b_mag`)": "none",
             "the magnitude has the bias of the gate (`b_enc`)": "b_enc",
+            "`b_mag` is subtracted": "minus",
             "`b_mag` is scaled by the exponential as well: it is added after that": "scaled",
         },
         {
@@ -312,6 +319,18 @@ def _wrong_totals(
         ),
         "the auxiliary loss decodes 1 for an open gate, not the gate's positive part": total(
             l2, penalty, (h - as_mask).square().mean(-1)
+        ),
+        "the auxiliary loss decodes with the encoder's transpose": total(
+            l2, penalty, (h - torch.einsum("bil,ixl->bix", gate, weights["W_enc"]) - b_dec).square().mean(-1)
+        ),
+        "the auxiliary loss is an absolute error, not a squared one": total(
+            l2, penalty, (h - parts["by_gates"]).abs().mean(-1)
+        ),
+        "the auxiliary loss is halved": total(l2, penalty, auxiliary / 2),
+        "`l1_coeff` divides the penalty": total(l2, l1 / cfg.l1_coeff, auxiliary),
+        "the penalty is subtracted": total(l2, -penalty, auxiliary),
+        "the mean over the instances and the sum over the batch are taken, not the other way round": (
+            (l2 + penalty + auxiliary).mean(1).sum()
         ),
         "the penalty counts twice": total(l2, 2 * penalty, auxiliary),
         "the L2 term counts twice": total(2 * l2, penalty, auxiliary),

@@ -136,6 +136,7 @@ def _share(
     by_others = picked(
         {
             "own counted": lambda: along.sum(-1),
+            "mean": lambda: along.mean(-1),
             "largest alone": lambda: along.scatter(-1, index, -torch.inf).amax(-1),
             "positive alone": lambda: along.relu().sum(-1) - own_part.relu(),
             "children's latents": lambda: (along * of_their_own).sum(-1),
@@ -159,6 +160,8 @@ def _share(
             "any": lambda: torch.full_like(values[..., parent], 1e-9),
             "half": lambda: torch.full_like(values[..., parent], 0.5),
             "quarter": lambda: values[..., parent] / 4,
+            "third": lambda: values[..., parent] / 3,
+            "twice": lambda: values[..., parent] * 2,
             "children's strength": lambda: values[..., list(children)].sum(-1) / 2,
             "both strengths": lambda: (values[..., parent] + values[..., list(children)].sum(-1)) / 2,
         },
@@ -210,6 +213,7 @@ def _wrong(*case: Any) -> Mistakes:
         "absolute": "absolute cosines are taken: what points away from the parent would add along it",
         "first instance's cosines": "instance 0's cosines are used for every instance",
         "largest alone": "only the one latent that adds most is looked at; all others count together",
+        "mean": "the mean over the latents is taken of what they add; they add it together",
         "positive alone": "latents that point away from the parent are left out of the sum",
         "children's latents": "only the children's own latents are added up; all others count",
         "fires": "the parent's latent *fires*; it has to be silent",
@@ -221,6 +225,8 @@ def _wrong(*case: Any) -> Mistakes:
         "all of it": "the other latents have to add the whole strength; half of it is enough",
         "any": "any share of the parent's strength is enough; half of it is needed",
         "quarter": "a quarter of the parent's strength is enough; half of it is needed",
+        "third": "a third of the parent's strength is enough; half of it is needed",
+        "twice": "twice the parent's strength is needed; half of it is enough",
         "half": "the others are compared with 0.5, not with half of the parent's strength",
         "children's strength": "the others are compared with half of the children's strength, not of the parent's",
         "both strengths": "the others are compared with half of all strengths, not of the parent's alone",

@@ -213,6 +213,18 @@ def _wrong(
         "the two neighbors are exchanged": reads(
             lambda w: ys[left(w) + 1] + share(w) * (ys[left(w)] - ys[left(w) + 1])
         ),
+        "the way from the one neighbor to the other is gone in the wrong direction": reads(
+            lambda w: ys[left(w)] - share(w) * (ys[left(w) + 1] - ys[left(w)])
+        ),
+        "what the point below has is not added, only the way from there": reads(
+            lambda w: share(w) * (ys[left(w) + 1] - ys[left(w)])
+        ),
+        "the share is taken of the value above, not of the difference of the two": reads(
+            lambda w: ys[left(w)] + share(w) * ys[left(w) + 1]
+        ),
+        "the weights of the two neighbors do not add up to 1": reads(
+            lambda w: share(w) * (ys[left(w)] + ys[left(w) + 1])
+        ),
         "l0 and value are exchanged": [
             reads(lambda w: interpolated(w, values, their_l0)),
             reads(lambda w: interpolated(math.log(w), logs(values), their_l0)),

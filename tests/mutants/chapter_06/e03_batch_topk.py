@@ -198,7 +198,7 @@ def reshaped_back_without_transposing(pre_acts, k):
     return torch.zeros_like(flat).scatter(-1, places, values.relu()).reshape(pre_acts.shape)
 
 
-@mutant("6.3", says="the flat axis is taken apart in the wrong order: it holds")
+@mutant("6.3", says="put together in one order and taken apart in another")
 def taken_apart_in_the_wrong_order(pre_acts, k):
     flat = einops.rearrange(pre_acts, "b i h -> i (b h)")
     values, places = flat.topk(round(k * len(pre_acts)), dim=-1)
