@@ -123,13 +123,19 @@ def mistakes_in_inputs(
         for phrase, change in _ways_to_misread(name, value, axes)
     }
     return misread | {
-        f"only the first {count} of `{along}` are looked at": partial(
-            _of_the_first, compute, inputs, along, count
-        )
+        _only_the_first(count, along): partial(_of_the_first, compute, inputs, along, count)
         for along, size in _sizes(inputs).items()
         for count in FIRST
         if count < size
     }
+
+
+def _only_the_first(count: int, along: str) -> str:
+    return (
+        f"only the first {count} of `{along}` are looked at"
+        if count > 1
+        else f"only the first of `{along}` is looked at"
+    )
 
 
 def _sizes(inputs: Mapping[str, tuple[Any, str]]) -> dict[str, int]:

@@ -161,7 +161,7 @@ def relu_of_it(features, W):
     return torch.einsum("bif,ihf->bih", features, W).relu()
 
 
-@mutant("0.1", says="Your result is 0 for `instances` 1, 2, and right everywhere else")
+@mutant("0.1", says="only the first of `instances` is looked at")
 def returns_in_the_loop(features, W):
     h = torch.zeros(*features.shape[:2], W.shape[1])
     for i in range(len(W)):

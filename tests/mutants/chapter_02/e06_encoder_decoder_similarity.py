@@ -201,7 +201,7 @@ def euclid(a):
     return (F.normalize(a.W_enc, dim=1).mT - a.normalize_and_return_W_dec()).norm(dim=-1)
 
 
-@mutant("2.6", says="Your result has the right shape but the wrong values")
+@mutant("2.6", says="only the first 3 of `n_input_ae` are looked at")
 def half_of_inputs(a):
     k = a.cfg.n_input_ae // 2 + 1
     return F.cosine_similarity(a.W_enc.mT[..., :k], a.normalize_and_return_W_dec()[..., :k], dim=-1)
