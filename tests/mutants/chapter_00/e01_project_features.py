@@ -205,7 +205,7 @@ def softmaxed(features, W):
     return torch.einsum("bif,ihf->bih", features, W).softmax(-1)
 
 
-@mutant("0.1", says="is nearly right")
+@mutant("0.1", says="rounded to 1 digit")
 def rounded(features, W):
     return torch.einsum("bif,ihf->bih", features, W).round(decimals=1)
 

@@ -140,7 +140,7 @@ def every_number_once(probabilities, importances, n_features):
     return p, torch.tensor([[1.0] * (n_features - 1) + [i] for _, i in settings])
 
 
-@mutant("1.11", says="`importance` has the wrong shape")
+@mutant("1.11", says="`n_features` is one too large")
 def one_row_more_for_the_feature_axis(probabilities, importances, n_features):
     p = probabilities.repeat_interleave(len(importances))[:, None].repeat(1, n_features)
     importance = torch.ones(len(p), n_features + 1)
