@@ -150,7 +150,7 @@ def true_clamped_at_one(acts, strength, present):
     return given / true.clamp_min(1)
 
 
-@mutant("6.1", says="Your result is nearly right: it is off by 0.00074 at")
+@mutant("6.1", says="is nearly right")
 def a_hundredth_added(acts, strength, present):
     given, true = _sums(acts, strength, present)
     return given / (true + 1e-2)
