@@ -29,10 +29,11 @@ def keep_largest_neurons(
 ) -> Float[Tensor, "batch d_mlp"]:
     """Keep on every token the k neurons that are farthest from their mean, and put all others at their mean.
 
-    "Far" goes both ways, above the mean or below it. `h` itself is not changed.
+    "Far" goes both ways, above the mean or below it. Of neurons that are equally far any may be kept, but no more than
+    k. `h` itself is not changed.
 
     Args:
-        h: activations, one row for each token (the axes in front of the last may be several).
+        h: activations, one row for each token.
         mean: the mean of every neuron.
         k: how many neurons of every token stay as they are.
 

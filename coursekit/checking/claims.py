@@ -144,6 +144,42 @@ class Check:
         """Call a method of an object on the learner's side."""
         return self._call((owner, name), name, args, {})
 
+    def leaves_inputs(self, *args: Any, also: str = "", **kwargs: Any) -> None:
+        """Check that a function leaves the tensors that go in as they are.
+
+        Args:
+            args: what the function is called with.
+            also: the name of another function of the exercise's cell.
+            kwargs: what it is called with by name.
+        """
+
+        def held(value: Any) -> Any:
+            return self.create(value, target="torch.clone") if isinstance(value, Tensor) else value
+
+        positional, named = (
+            [held(value) for value in args],
+            {name: held(value) for name, value in kwargs.items()},
+        )
+        target = f"{self.exercise_id} {also}" if also else self.exercise_id
+        self._call(target, "", tuple(positional), named)
+        names: list[str] = []
+        if self.reference is not None:
+            names = list(inspect.signature(self.reference(also) if also else self.reference()).parameters)
+        for name, value, handle in zip(
+            [*names[: len(args)], *named],
+            [*args, *kwargs.values()],
+            [*positional, *named.values()],
+            strict=True,
+        ):
+            if isinstance(value, Tensor):
+                now = self.learner.call("torch.clone", handle)
+                if not (isinstance(now, Tensor) and torch.equal(now, value)):
+                    raise Mistake(
+                        f"Your function changes `{name}` itself (in place). Whoever calls it still needs the numbers: "
+                        "work on a copy."
+                    )
+        self._remember("what goes in stays as it was")
+
     def create(self, *args: Any, target: str | None = None, **kwargs: Any) -> Handle:
         """Make an object of the exercise's class, or of a reference class given by its dotted name."""
         return self.learner.create(target or self.exercise_id, *args, **kwargs)

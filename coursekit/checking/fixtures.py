@@ -334,7 +334,8 @@ class PlantedRule:
 
     Args:
         about: `"last"` (the current word), `"previous"` (the one before), `"length"` (how many words there are so
-            far), `"label"`, `"first"` (the row's first word), `"always"` or `"never"`.
+            far), `"label"`, `"first"` (the row's first word), `"nothing"` (the label, where there is no word yet),
+            `"always"` or `"never"`.
         wanted: the rule says yes where that is one of these.
     """
 
@@ -343,12 +344,18 @@ class PlantedRule:
 
     def __call__(self, context: list[str], label: str) -> bool:
         """Whether the latent fires on the last word of the context, says the rule."""
+        if not isinstance(context, list | tuple) or not isinstance(label, str):
+            raise TypeError(
+                f"a rule gets a list of words first and the label second, and got a {type(context).__name__} and a "
+                f"{type(label).__name__}"
+            )
         seen: dict[str, Any] = {
             "last": context[-1] if context else None,
             "previous": context[-2] if len(context) > 1 else None,
             "first": context[0] if context else None,
             "length": len(context),
             "label": label,
+            "nothing": None if context else label,
         }
         return self.about == "always" or (self.about != "never" and seen[self.about] in self.wanted)
 
