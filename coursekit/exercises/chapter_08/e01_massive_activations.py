@@ -8,8 +8,11 @@ import torch
 from torch import Tensor
 
 from coursekit.catalogue import exercise
-from coursekit.checking.claims import Alternative, Check
+from coursekit.checking.claims import Check
+from coursekit.checking.evidence import Outcome, explanations
+from coursekit.checking.phrases import explained
 from coursekit.exercises.chapter_08.places import SINKS, as_mask, residual_of
+from part_utils.deep_models import FACTOR
 
 
 @exercise(
@@ -21,28 +24,90 @@ from coursekit.exercises.chapter_08.places import SINKS, as_mask, residual_of
     points=2,
 )
 def massive_activations(check: Check) -> None:
-    for batch, seq, size, factor in ((7, 5, 11, 3.0), (3, 11, 7, 6.0), (5, 7, 13, 1.6), (7, 11, 5, 3.0)):
-        residual = residual_of(check, _lengths(check, batch, seq), size)
+    outcomes = []
+    for batch, seq, size, factor in ((7, 5, 11, 3.0), (3, 11, 7, 6.0), (5, 7, 13, 1.6), (1, 11, 5, 3.0)):
+        residual = _residual(check, batch, seq, size, factor)
         found = as_mask(check.call(residual, factor))
-        check.equal(
-            found,
-            _right(residual, factor),
-            SINKS,
-            f"with a factor of {factor:g}",
-            _wrong(residual, factor),
-            what="the mask",
+        expected = _right(residual, factor)
+        outcomes.append((found, expected, residual, factor))
+    cases = [Outcome(found, right, _wrong(x, factor)) for found, right, x, factor in outcomes]
+    fitting = set(explanations(cases))
+    for found, right, residual, factor in outcomes:
+        # What explains all cases is the mistake.
+        known = {p: v for p, v in _wrong(residual, factor).items() if p in fitting}
+        check.equal(found, right, SINKS, f"with a factor of {factor:g}", known, what="the mask", misread={})
+    _check_exact(check)
+    _check_default(check)
+    check.leaves_inputs(check.normal(3, 5, 7), 3.0)
+
+
+def _check_exact(check: Check) -> None:
+    """A vector that is exactly `factor` times as long as the median one is no sink."""
+    lengths = torch.tensor([[2.0, 2.0, 6.0], [6.5, 2.0, 1.0], [2.0, 2.0, 2.0]])
+    found = as_mask(check.call(lengths[..., None] * torch.tensor([0.0, -1.0, 0.0]), 3.0))
+    check.equal(
+        found,
+        (lengths > 6).float(),
+        SINKS,
+        "more than `factor` times, not just as often",
+        {"a vector of exactly `factor` times the median length counts as a sink": (lengths >= 6).float()},
+        what="the mask",
+    )
+
+
+def _check_default(check: Check) -> None:
+    lengths = torch.tensor([[1.0, 2.7, 1.0, 1.0, 3.3], [1.0, 1.1, 12.0, 0.9, 1.0]])
+    with explained(
+        {"missing 1 required": "`factor` has a default in the signature: `factor: float = FACTOR`."}
+    ):
+        found = as_mask(check.call(residual_of(check, lengths, 7)))
+    check.equal(
+        found,
+        (lengths > FACTOR).float(),
+        SINKS,
+        "with the factor left out",
+        {
+            f"`factor` is another number than `FACTOR` ({FACTOR:g}) when it is left out": [
+                (lengths > 2).float(),
+                (lengths > 5).float(),
+                (lengths > 100).float(),
+            ]
+        },
+        what="the mask",
+    )
+
+
+def _residual(check: Check, batch: int, seq: int, size: int, factor: float) -> Tensor:
+    """Texts of different lengths of vectors; sinks at the first position and elsewhere, and vectors that nearly are.
+
+    Some point along one axis. One text is nearly all sinks. Of some draws the one in which most mistakes show.
+    """
+
+    def drawn() -> Tensor:
+        text_scales = check.uniform(batch, 1, low=0.5, high=1.5)
+        lengths = check.uniform(batch, seq, low=0.8, high=1.25) * text_scales
+        if batch > 2:
+            lengths[int(check.permutation(batch - 1)[0]), 1:] = check.uniform(seq - 1, low=2.5, high=4.0)
+        lengths[-1, 0] = 400.0 if batch == 7 else 12.0
+        residual = residual_of(check, lengths, size)
+        places = check.permutation(batch * seq)[:6]
+        flat = residual.view(-1, size)
+        median = flat.norm(dim=-1).median()
+        for place, times in zip(places.tolist(), (1.1, 1.1, 1.3, 0.9, 0.9, 0.8), strict=True):
+            flat[place] *= factor * times * median / flat[place].norm()
+        for place in places[[0, 3]].tolist():
+            flat[place] = flat[place].norm() * torch.eye(size)[place % size]
+        return residual * float(check.uniform(1, low=0.5, high=90.0))
+
+    def hidden(residual: Tensor) -> int:
+        right = _right(residual, factor)
+        return sum(
+            torch.equal(value, right)
+            for value in _wrong(residual, factor).values()
+            if isinstance(value, Tensor)
         )
 
-
-def _lengths(check: Check, batch: int, seq: int) -> Tensor:
-    """Lengths near 1; some sinks, at the first position and elsewhere; one text that is nearly all sinks."""
-    lengths = check.uniform(batch, seq, low=0.8, high=1.25)
-    text = int(check.permutation(batch - 1)[0])
-    lengths[text, 1:] = check.uniform(seq - 1, low=4.4, high=5.4)
-    lengths[-1, 0] = 400.0
-    lengths[-1, 2] = 9.0
-    lengths[-1, 3] = 2.2
-    return lengths * float(check.uniform(1, low=0.5, high=90.0))
+    return min([drawn() for _ in range(6)], key=hidden)
 
 
 def _right(residual: Tensor, factor: float) -> Tensor:
@@ -50,7 +115,7 @@ def _right(residual: Tensor, factor: float) -> Tensor:
     return (norms > factor * norms.median()).float()
 
 
-def _wrong(residual: Tensor, factor: float) -> dict[str, Alternative]:
+def _wrong(residual: Tensor, factor: float) -> dict[str, Tensor]:
     norms = residual.norm(dim=-1)
     squares = norms.square()
     first = torch.zeros_like(norms)
@@ -77,6 +142,35 @@ def _wrong(residual: Tensor, factor: float) -> dict[str, Alternative]:
         ),
         "norms are compared with the median of the first text, not of all texts": against(norms[0].median()),
         "*squared* norms are compared, and not with the factor squared": against(squares.median(), squares),
+        "norms are compared with the median of the medians of the texts": against(
+            norms.median(dim=1).values.median()
+        ),
+        "norms are compared with the mean plus `factor` standard deviations": (
+            norms > norms.mean() + factor * norms.std()
+        ).float(),
+        "norms are compared with a share of the largest norm": (norms > norms.max() / factor).float(),
+        "norms are compared with the norm of everything together": (norms > factor * residual.norm()).float(),
+        "norms are compared with the length of the median vector": against(
+            residual.flatten(0, 1).median(dim=0).values.norm()
+        ),
+        "norms are compared with an estimate from single entries, not with the median norm": against(
+            residual.abs().median() * residual.shape[-1] ** 0.5
+        ),
+        "the absolute entries are added up for the norm": against(
+            residual.abs().sum(dim=-1).median(), residual.abs().sum(dim=-1)
+        ),
+        "the mean over the dimensions is subtracted first": _right(
+            residual - residual.mean(dim=-1, keepdim=True), factor
+        ),
+        "the mean vector is subtracted first": _right(residual - residual.mean(dim=(0, 1)), factor),
+        "the first position of every text counts as a sink whatever its length is": torch.maximum(
+            first, _right(residual, factor)
+        ),
+        "the first position of a text never counts as a sink": _right(residual, factor) * (1 - first),
+        "the sinks of the first text are taken for those of every text": _right(residual, factor)[
+            :1
+        ].expand_as(norms),
+        "no position is a sink": torch.zeros_like(norms),
         "the factor is not used": (norms > norms.median()).float(),
         "norms are compared with the factor itself, without the median": (norms > factor).float(),
         "the factor is added to the median, not multiplied with it": (

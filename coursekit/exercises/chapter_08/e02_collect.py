@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from coursekit.catalogue import exercise
 from coursekit.checking import fixtures
 from coursekit.checking.claims import Check, Mistake, Mistakes
-from coursekit.checking.door import Handle
+from coursekit.checking.door import Handle, LearnerError
+from coursekit.checking.evidence import same
 from coursekit.checking.phrases import explained
 from coursekit.exercises.chapter_08.places import FIXTURES, NEEDS, random_mask
 
@@ -37,6 +42,9 @@ def collect(check: Check) -> None:
             _, cache = own.run_with_cache(tokens)
         # Without a mask everything is wanted.
         given = [random_mask(check, rows, seq)] if batch_rows < rows else []
+        if given:
+            # Some rows are not wanted at all.
+            given[0][batch_rows : 2 * batch_rows] = False
         keep = given[0] if given else torch.ones(rows, seq, dtype=torch.bool)
         model = check.create(seed, n_layers=BLOCKS, target=f"{FIXTURES}.language_model")
         seen = check.create(model, target=f"{FIXTURES}.BlocksSeen")
@@ -53,7 +61,7 @@ def collect(check: Check) -> None:
             cache[hook][keep],
             "kept size",
             f"the activations at `{hook}`{' where `keep` is True' if given else ', all of them without `keep`'}",
-            _wrong(dict(cache.items()), hook, keep),
+            _wrong(dict(cache.items()), hook, keep, batch_rows, _ReadAlone(own, tokens)),
         )
         _check_cost(check, seen, int(hook.split(".")[1]), rows, batch_rows)
         check.holds(
@@ -61,6 +69,41 @@ def collect(check: Check) -> None:
             "no hook is left on the model",
             "After your function has ended a hook is still on the model, and runs whenever the model does.",
         )
+    _check_refusals(check, model, tokens)
+    _check_many_blocks(check)
+
+
+def _check_refusals(check: Check, model: Handle, tokens: Tensor) -> None:
+    """A hook that is in no block, or that the model does not have, is refused with an error."""
+    for hook, why in (
+        (f"blocks.{BLOCKS + 4}.hook_out", f"the model has {BLOCKS} blocks"),
+        ("blocks.1.hook_nonsense", "no block has such a hook"),
+        ("hook_embed", "this hook is in no block"),
+    ):
+        # TransformerLens raises errors of its own, which do as well.
+        with contextlib.suppress(LearnerError):
+            check.call(model, tokens, hook)
+            raise Mistake(
+                f"For the hook {hook!r} ({why}) your function returns something; the docstring asks for a ValueError. "
+                "`check_hook(model, hook)` raises it."
+            )
+    check.holds(True, "a hook that is not there is refused", "")
+
+
+def _check_many_blocks(check: Check) -> None:
+    """A block's number may have two digits."""
+    seed = int(torch.randint(2**31, (), generator=check.generator))
+    sizes = {"n_layers": 11, "d_model": 4, "d_mlp": 3, "n_heads": 1, "d_head": 4}
+    model = check.create(seed, **sizes, target=f"{FIXTURES}.language_model")
+    tokens = torch.randint(5, (2, 3), generator=check.generator)
+    hook = "blocks.10.hook_out"
+    expected = check.learner.call("part_utils.deep_models.collect", model, tokens, hook)
+    said = "A block's number may have two digits, as in `blocks.10.hook_out`: `block_of(hook)` reads it."
+    try:
+        found = check.call(model, tokens, hook)
+    except LearnerError as error:
+        raise Mistake(said, str(error).splitlines()) from None
+    check.holds(same(found, expected), "blocks with two digits", said)
 
 
 def _check_cost(check: Check, seen: Handle, last: int, rows: int, batch_rows: int) -> None:
@@ -81,7 +124,25 @@ def _check_cost(check: Check, seen: Handle, last: int, rows: int, batch_rows: in
     )
 
 
-def _wrong(cache: dict[str, Tensor], hook: str, keep: Tensor) -> Mistakes:
+class _ReadAlone:
+    """What comes out when only the wanted tokens of a text go through the model."""
+
+    def __init__(self, model: Any, tokens: Tensor) -> None:
+        self.model, self.tokens = model, tokens
+
+    @torch.no_grad()
+    def __call__(self, hook: str, keep: Tensor) -> Tensor:
+        texts = [row[wanted] for row, wanted in zip(self.tokens, keep, strict=True) if wanted.any()]
+        return torch.cat([self.model.run_with_cache(text[None])[1][hook][0] for text in texts])
+
+
+def _wrong(
+    cache: dict[str, Tensor],
+    hook: str,
+    keep: Tensor,
+    batch_rows: int,
+    read_alone: Callable[[str, Tensor], Tensor],
+) -> Mistakes:
     acts = cache[hook]
     if bool(keep.all()):
         return {"the axes of texts and positions are left": acts}
@@ -102,6 +163,23 @@ def _wrong(cache: dict[str, Tensor], hook: str, keep: Tensor) -> Mistakes:
         "what leaves the block is returned, not what the hook holds": lambda: (
             cache[f"blocks.{block}.hook_out"][keep] if not hook.endswith("hook_out") else None
         ),
+        "`keep` of the first rows is used for all rows": lambda: acts[
+            keep[:batch_rows].repeat(len(keep), 1)[: len(keep)]
+        ],
+        "the pieces of the text are in reverse order": lambda: torch.cat(
+            [
+                a[k]
+                for a, k in reversed(list(zip(acts.split(batch_rows), keep.split(batch_rows), strict=True)))
+            ]
+        ),
+        "the first position of every text is left out as well": lambda: acts[:, 1:][keep[:, 1:]],
+        "only the wanted tokens go through the model, which then does not see those between": lambda: (
+            read_alone(hook, keep)
+        ),
+        "a mean is taken over each text": lambda: torch.stack(
+            [a[k].mean(dim=0) for a, k in zip(acts, keep, strict=True)]
+        ),
+        "the first rows of all are returned, as many as are wanted": acts.flatten(0, 1)[: int(keep.sum())],
         "the last rows are lost": lambda: acts[: len(acts) - len(acts) % 2][
             keep[: len(acts) - len(acts) % 2]
         ],

@@ -10,6 +10,7 @@ from torch import Tensor
 from coursekit.catalogue import exercise
 from coursekit.checking import fixtures
 from coursekit.checking.claims import Alternative, Check, Mistake
+from coursekit.checking.evidence import Outcome, explanations, same
 from coursekit.checking.phrases import explained
 from coursekit.exercises.chapter_04.scene import (
     FORWARD,
@@ -34,53 +35,88 @@ SIZE, LATENTS = 13, 19
     points=3,
 )
 def splice(check: Check) -> None:
-    for batch, seq in ((5, 3), (2, 7)):
+    for batch, seq, instances in ((5, 3, 2), (1, 7, 3)):
         seed = random_number(check)
-        own = fixtures.autoencoder(seed)
-        autoencoder = check.create(seed, target=f"{FIXTURES}.autoencoder")
+        own = fixtures.autoencoder(seed, n_instances=instances)
+        autoencoder = check.create(seed, n_instances=instances, target=f"{FIXTURES}.autoencoder")
         weights = {name: getattr(own, name).detach() for name in WEIGHTS}
         value = check.normal(batch, seq, SIZE)
         keep = random_mask(check, batch, seq)
         factors = check.uniform(LATENTS, low=-0.5, high=1.5)
         factors[check.permutation(LATENTS)[:4]] = 0
-        for instance in (0, 1):
-            for chosen, with_error in ((None, False), (factors, False), (None, True), (factors, True)):
-                _check_one(check, autoencoder, weights, value, keep, chosen, with_error, instance)
+        for instance in range(instances):
+            _check_all(check, autoencoder, weights, value, keep, factors, instance)
+        _check_all(check, autoencoder, weights, value, keep, torch.zeros(LATENTS), 1)
 
 
-def _check_one(
+_Case = tuple[Tensor | None, bool]
+
+
+def _check_all(
     check: Check,
     autoencoder: Any,
     weights: dict[str, Tensor],
     value: Tensor,
     keep: Tensor,
-    factors: Tensor | None,
-    with_error: bool,
+    factors: Tensor,
     instance: int,
 ) -> None:
+    """Without and with factors and error term: what explains all four results is the mistake."""
+    cases: list[_Case] = [(None, False), (factors, False), (None, True), (factors, True)]
+    founds = [_called(check, autoencoder, weights, value, keep, case, instance) for case in cases]
+    rights = [_put(value, keep, _new(weights, value, *case, instance)) for case in cases]
+    known = [_wrong(weights, value, keep, *case, instance) for case in cases]
+    fitting = set(
+        explanations([Outcome(*all_of_it) for all_of_it in zip(founds, rights, known, strict=True)])
+    )
+    for (chosen, with_error), found, right, mistakes in zip(cases, founds, rights, known, strict=True):
+        said = f"{'with' if chosen is not None else 'without'} factors, "
+        said += f"{'with' if with_error else 'without'} the error term"
+        check.equal(
+            found,
+            right,
+            "batch seq size",
+            said,
+            {p: v for p, v in mistakes.items() if p in fitting} or mistakes,
+            what=f"the result {said}",
+        )
+    check.holds(True, "the model's own activations are not spoiled", "")
+
+
+def _called(
+    check: Check,
+    autoencoder: Any,
+    weights: dict[str, Tensor],
+    value: Tensor,
+    keep: Tensor,
+    case: _Case,
+    instance: int,
+) -> Any:
+    factors, with_error = case
     options: dict[str, Any] = {"autoencoder": autoencoder, "keep": keep, "instance": instance}
-    if factors is not None:
-        options["factors"] = factors
+    held = None if factors is None else check.create(factors, target="torch.clone")
+    if held is not None:
+        options["factors"] = held
     if with_error:
         options["with_error"] = True
     kept = check.create(value, target="torch.clone")
     with explained({**HOOK_CALL, **FORWARD}):
         found = check.call(kept, hook=None, **options)
-    said = f"{'without' if factors is None else 'with'} factors, {'with' if with_error else 'without'} the error term"
-    check.equal(
-        found,
-        _put(value, keep, _new(weights, value, factors, with_error, instance)),
-        "batch seq size",
-        said,
-        _wrong(weights, value, keep, factors, with_error, instance),
-        what=f"the result {said}",
-    )
+    right = _put(value, keep, _new(weights, value, factors, with_error, instance))
     if not torch.equal(check.learner.get(kept, "data"), value):
+        what = "What your hook returns is right, but it" if same(found, right) else "Your hook"
         raise Mistake(
-            "What your hook returns is right, but it changes `value` in place. This is the memory of the model's own "
-            "activations: whoever has cached them finds something else there. Compute with new tensors."
+            f"{what} changes `value` in place. This is the memory of the model's own activations: whoever has cached "
+            "them finds something else there. Compute with new tensors."
         )
-    check.holds(True, "the model's own activations are not spoiled", "")
+    if held is not None and factors is not None and not torch.equal(check.learner.get(held, "data"), factors):
+        raise Mistake("Your hook changes `factors` in place. They are used again at the next call.")
+    for name, weight in weights.items():
+        if not torch.equal(check.learner.get(autoencoder, name), weight):
+            raise Mistake(
+                f"Your hook changes `{name}` of the autoencoder, which is used again. Multiply the latents instead."
+            )
+    return found
 
 
 def _put(value: Tensor, keep: Tensor, new: Tensor) -> Tensor:
@@ -127,13 +163,37 @@ def _wrong(
         "instance 0 is always used, whatever `instance` says": put(
             _new(weights, value, factors, with_error, 0)
         ),
-        "the activations are left as they are everywhere": value,
+        **(
+            {"the activations are left as they are everywhere": value}
+            if not with_error or factors is not None
+            else {}
+        ),
+        "`with_error` is turned round": put(_new(weights, value, factors, not with_error, instance)),
+        "the last instance is always used, whatever `instance` says": put(
+            _new(weights, value, factors, with_error, -1)
+        ),
+        "the mean over the instances is taken": put(
+            torch.stack(
+                [_new(weights, value, factors, with_error, i) for i in range(len(weights["b_dec"]))]
+            ).mean(0)
+        ),
+        "`keep` of the first text is used for every text": _put(value, keep[:1].expand_as(keep), right),
+        "rows and positions are mixed up: `flatten` and `view` have to go over the axes in the same order": _put(
+            value,
+            keep,
+            _new(weights, value.transpose(0, 1), factors, with_error, instance).reshape(value.shape),
+        ),
         "the *error* is returned, not the reconstruction": put(value - right),
         "the reconstruction is added to the activations": put(value + right),
     }
     if with_error:
         mistakes |= {
             "the error term is left out": put(_new(weights, value, factors, 0, instance)),
+            "the error term is that of instance 0": put(
+                _new(weights, value, factors, 0, instance) + value - _new(weights, value, None, 0, 0)
+            ),
+            "the error term is added at the sinks as well": put(right)
+            + torch.where(keep[..., None], 0, value - _new(weights, value, None, 0, instance)),
             "the error term is added twice": put(_new(weights, value, factors, 2, instance)),
             "the error term has the wrong sign": put(_new(weights, value, factors, -1, instance)),
             "the error is that of the *changed* reconstruction, which takes the change back": put(
@@ -149,6 +209,12 @@ def _wrong(
             "`factors` is not used": put(_new(weights, value, None, with_error, instance)),
             "latents are kept or removed, not multiplied: a factor other than 0 counts as 1": put(
                 _new(weights, value, (factors != 0).float(), with_error, instance)
+            ),
+            "`factors` is used twice, so that it counts squared": put(
+                _new(weights, value, factors.square(), with_error, instance)
+            ),
+            "factors of 0 alone are taken for none": put(
+                _new(weights, value, None if not factors.any() else factors, with_error, instance)
             ),
             "`factors` is added to the latents, not multiplied with them": lambda: put(
                 (

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from coursekit.catalogue import exercise
-from coursekit.checking.claims import Alternative, Check, Mistake
+from coursekit.checking.claims import Check, Mistake, Mistakes, agree
 from coursekit.checking.door import Handle
 from coursekit.checking.phrases import explained
 from coursekit.exercises.chapter_04.scene import HOOK_CALL
@@ -32,8 +32,35 @@ def steer(check: Check) -> None:
         _check_one(check, direction, strength, largest, value, keep, given=True)
         lengths = check.uniform(batch, seq, low=0.8, high=1.3)
         lengths[0, 0], lengths[-1, -1] = 70.0, 5.0
+        if batch > 1:
+            # More than half of this text's positions are sinks.
+            lengths[1, seq // 2 - (seq % 2 == 0) :] = 4.5
         residual = residual_of(check, lengths, size)
-        _check_one(check, direction, strength, largest, residual, lengths < 3, given=False)
+        _check_one(check, direction, strength, largest, residual, lengths < 3 * lengths.median(), given=False)
+        # `keep` decides alone: it may name a sink.
+        keep = random_mask(check, batch, seq)
+        keep[0, 0] = True
+        _check_one(check, direction, strength, largest, residual, keep, given=True)
+    _check_one(check, direction, strength, largest, value, torch.zeros_like(keep), given=True)
+    _check_twice(check)
+    check.leaves_inputs(direction, 0.7, 3.0)
+
+
+def _check_twice(check: Check) -> None:
+    """The second call knows nothing of the first."""
+    direction = check.normal(5)
+    function = check.call(direction, 0.5, 3.0)
+    for sink in (1, 4):
+        lengths = check.uniform(3, 7, low=0.8, high=1.3)
+        lengths[0, sink] = 30.0
+        value = residual_of(check, lengths, 5)
+        found = check.learner.call((function, "__call__"), value, hook=None)
+        if not agree(check.tensor(found), _right(direction, 0.5, 3.0, value, lengths < 3)):
+            raise Mistake(
+                "Called a second time with other activations your hook returns something wrong: it remembers the first "
+                "call. Find the sinks of every `value` anew, and change nothing that outlives the call."
+            )
+    check.holds(True, "the hook remembers nothing", "")
 
 
 def _check_one(
@@ -54,7 +81,7 @@ def _check_one(
         found,
         _right(direction, strength, largest, value, keep),
         "batch seq size",
-        f"the direction is added {said}",
+        f"the direction is added {said}" if keep.any() else "",
         _wrong(direction, strength, largest, value, keep, given),
         what="what your hook returns",
     )
@@ -73,7 +100,7 @@ def _right(direction: Tensor, strength: float, largest: float, value: Tensor, ke
 
 def _wrong(
     direction: Tensor, strength: float, largest: float, value: Tensor, keep: Tensor, given: bool
-) -> dict[str, Alternative]:
+) -> Mistakes:
     unit = direction / direction.norm()
     every = torch.ones_like(keep)
     first = keep.clone()
@@ -86,8 +113,44 @@ def _wrong(
         return torch.where(where[..., None], value + step, value)
 
     step = strength * largest * unit
-    return {
-        "sinks are steered as well": added(step, every),
+    own = ~(norms > 3 * norms.median())[..., 0]
+    if given and not keep.any():
+        return {"a `keep` that is False everywhere is taken for none": [added(step, own), added(step, every)]}
+    negative = {
+        "a `strength` below 0 is taken without its sign, so that the direction is turned up": added(-step),
+        "a `strength` below 0 counts as 0": value,
+    }
+    after = value + step
+    centered = direction - direction.mean()
+    along = (value @ unit)[..., None]
+    return (negative if strength < 0 else {}) | {
+        (
+            "`keep` is not used: the direction is added everywhere" if given else "sinks are steered as well"
+        ): added(step, every),
+        "`keep` is not used, but what is no sink of the activations": added(step, own),
+        "sinks are left alone although `keep` is True there": added(step, own & keep),
+        "sinks are found in each text by itself, not among all": added(
+            step, ~(norms > 3 * norms.median(dim=1, keepdim=True).values)[..., 0]
+        ),
+        "sinks are found by comparing with the *mean* norm": added(step, (norms <= 3 * norms.mean())[..., 0]),
+        "sinks are found after the direction has been added": added(
+            step, (after.norm(dim=-1) <= 3 * after.norm(dim=-1).median())
+        ),
+        "`keep` of the first text is used for every text": added(step, keep[:1].expand_as(keep))
+        if given
+        else None,
+        "the mean of the direction's entries is subtracted first": added(
+            strength * largest * centered / centered.norm()
+        ),
+        "the direction is divided by the sum of its absolute entries, not by its length": added(
+            strength * largest * direction / direction.abs().sum()
+        ),
+        "the direction is divided by its largest entry, not by its length": added(
+            strength * largest * direction / direction.abs().max()
+        ),
+        "activations are *set* to the strength along the direction, instead of adding it": added(
+            (strength * largest - along) * unit
+        ),
         "`keep` is inverted: only the sinks are steered": added(step, ~keep),
         "the direction is not brought to unit length": added(strength * largest * direction),
         "the direction is divided by its *squared* length": added(step / direction.norm()),
