@@ -74,11 +74,10 @@ def collect(check: Check) -> None:
 
 
 def _check_refusals(check: Check, model: Handle, tokens: Tensor) -> None:
-    """A hook that is in no block, or that the model does not have, is refused with an error."""
+    """A hook that the model does not have is refused with an error."""
     for hook, why in (
         (f"blocks.{BLOCKS + 4}.hook_out", f"the model has {BLOCKS} blocks"),
         ("blocks.1.hook_nonsense", "no block has such a hook"),
-        ("hook_embed", "this hook is in no block"),
     ):
         # TransformerLens raises errors of its own, which do as well.
         with contextlib.suppress(LearnerError):

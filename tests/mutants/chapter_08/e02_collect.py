@@ -340,7 +340,7 @@ def key_error(model, tokens, hook, keep=None, batch_rows=16):
     return torch.cat(parts)
 
 
-@mutant("8.2", says="is in no block) your function returns")
+@variant("8.2")
 @torch.no_grad()
 def nothing_refused(model, tokens, hook, keep=None, batch_rows=16):
     keep = torch.ones_like(tokens, dtype=torch.bool) if keep is None else keep
@@ -363,7 +363,7 @@ def empty_for_no_hook(model, tokens, hook, keep=None, batch_rows=16):
     return torch.cat(parts)
 
 
-@mutant("8.2", says="For the hook 'hook_embed' (this hook is in no block) your")
+@variant("8.2")
 @torch.no_grad()
 def embedding_taken(model, tokens, hook, keep=None, batch_rows=16):
     if hook not in model.hook_dict:
