@@ -173,6 +173,18 @@ def from_bridge(bridge: TransformerBridge) -> OneLayerModel:
     return model.requires_grad_(False)
 
 
+def to_bridge(model: OneLayerModel, tokenizer: object) -> TransformerBridge:
+    """Return the same model with the same weights (copied), with hooks and a tokenizer."""
+    from transformer_lens.model_bridge import TransformerBridge
+
+    with torch.random.fork_rng(devices=[]):
+        bridge = TransformerBridge.boot_native(  # type: ignore[attr-defined]
+            model.cfg.as_bridge_config(), tokenizer=tokenizer
+        )
+    bridge.load_state_dict({bridge_name(name): value for name, value in model.state_dict().items()})
+    return bridge.eval()
+
+
 class _LinearCrossEntropy(torch.autograd.Function):
     """Mean cross-entropy of `x @ weight.T + bias`, a chunk of tokens at a time.
 

@@ -10,6 +10,7 @@ from plotly.subplots import make_subplots
 from torch import Tensor
 
 from part_utils.evaluation import SubstitutionLoss, log_frequency_histogram
+from part_utils.neuron_counts import NeuronCount
 from part_utils.palette import COLORS, FAINT, GRAY
 from part_utils.plots.text import visible
 from part_utils.plots.theme import rounded, styled, with_alt
@@ -350,6 +351,44 @@ def plot_beside_baselines(recovered: Mapping[str, float], *, title: str | None =
     fig.update_layout(margin={"l": 190})
     told = ", ".join(f"{name} {share:.1%}" for name, share in recovered.items())
     return with_alt(fig, f"Share of the loss recovered: {told}.")
+
+
+def plot_neuron_counts(points: Sequence[NeuronCount], *, title: str | None = None) -> go.Figure:
+    """Draw what an autoencoder and as many neurons recover in models that differ in their number of neurons.
+
+    Args:
+        points: from `load_neuron_counts`; a dot for each, and a line through the means.
+        title: a title for the figure.
+    """
+    counts = sorted({point.n_neurons for point in points})
+    k = points[0].k
+    fig, told = go.Figure(), []
+    for name, value, color, symbol in (
+        (f"autoencoder, {k} latents", "recovered", COLORS[0], "circle"),
+        (f"{k} neurons", "recovered_by_neurons", GRAY, "square"),
+    ):
+        shares = {
+            n: [100 * getattr(point, value) for point in points if point.n_neurons == n] for n in counts
+        }
+        means = [sum(some) / len(some) for some in shares.values()]
+        fig.add_trace(
+            go.Scatter(x=counts, y=rounded(means, 2), name=name, mode="lines", line={"color": color})
+        )
+        fig.add_trace(
+            go.Scatter(
+                x=[n for n, some in shares.items() for _ in some],
+                y=rounded([share for some in shares.values() for share in some], 2),
+                mode="markers",
+                marker={"color": color, "symbol": symbol, "size": 8},
+                showlegend=False,
+                hovertemplate="%{x} neurons: %{y:.1f} %<extra>" + name + "</extra>",
+            )
+        )
+        told.append(f"{name}: " + ", ".join(f"{m:.0f} % at {n}" for n, m in zip(counts, means, strict=True)))
+    styled(fig, title=title, width=820, height=420)
+    fig.update_xaxes(title_text="neurons of the model's MLP", type="log", tickvals=counts)
+    fig.update_yaxes(title_text="share of the loss recovered, %")
+    return with_alt(fig, "Share of the loss recovered over the number of neurons. " + "; ".join(told) + ".")
 
 
 @check_shapes

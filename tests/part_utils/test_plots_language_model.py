@@ -7,12 +7,14 @@ import pytest
 import torch
 
 from part_utils.evaluation import SubstitutionLoss, log_frequency_histogram
+from part_utils.neuron_counts import NeuronCount
 from part_utils.plots.language_model import (
     LATENTS_PER_BAR,
     plot_direction_similarity,
     plot_effect_by_token,
     plot_log_frequency,
     plot_loss_along_lines,
+    plot_neuron_counts,
     plot_prediction_change,
     plot_reconstruction,
     plot_small_example,
@@ -49,6 +51,9 @@ def figures() -> dict[str, go.Figure]:
         "lines": plot_loss_along_lines([0, 0.5, 1], {"a to b": line}, {"c to d": line, "c to e": line}),
         "substitution": plot_substitution_loss(losses),
         "prediction": plot_prediction_change(logits[0], logits[1], [f" w{i}\n" for i in range(17)]),
+        "neuron counts": plot_neuron_counts(
+            [NeuronCount(n, seed, 8, 3.0, 3.4, 0.9 + n / 1e4, 0.8, 0.5) for n in (32, 64) for seed in (0, 1)]
+        ),
         "effect": plot_effect_by_token(["a", " <b>", "\n"], {"one": torch.rand(3), "two": torch.zeros(3)}),
     }
 
