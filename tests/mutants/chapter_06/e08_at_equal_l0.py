@@ -204,7 +204,7 @@ def index_error_outside(l0, value, wanted):
     return y[right - 1] + share * (y[right] - y[right - 1])
 
 
-@mutant("6.8", says="An L0 below the smallest measured one gives nan: nobody")
+@mutant("6.8", says="NaN")
 def nan_outside(l0, value, wanted):
     x, y = _sorted(l0, value)
     out = np.interp(math.log(wanted), x.log().numpy(), y.numpy(), left=np.nan, right=np.nan)
@@ -258,7 +258,7 @@ def right_neighbor(l0, value, wanted):
     return y[int((x < wanted).sum())]
 
 
-@mutant("6.8", says="the points are not sorted by their L0")
+@mutant("6.8", says="a line goes from the first point to the last")
 def from_end_to_end(l0, value, wanted):
     _inside(l0, wanted)
     x, y = _sorted(l0, value)
@@ -344,12 +344,6 @@ def monotone(l0, value, wanted):
     _inside(l0, wanted)
     x, y = _sorted(l0, value)
     return _interp(x.log(), y.cummin(0).values, math.log(wanted))
-
-
-@mutant("6.8", says="the curve of an earlier call is read again")
-def kept_from_the_first_call(l0, value, wanted):
-    x, y = kept_from_the_first_call.__dict__.setdefault("curve", _sorted(l0.clone(), value.clone()))
-    return _interp(x.log(), y, math.log(wanted))
 
 
 @mutant("6.8", says="it is cut down to lie between 0 and 1: a value may be")
