@@ -28,7 +28,7 @@ ours and SAELens's, and FVU and L0 of both, one run of each:
 
     gated         8.8 and 52.2  (5.9 times)  FVU 0.129 at L0 8.9 and 0.222 at 10.6
     JumpReLU      8.4 and 58.1  (6.9 times)  FVU 0.077 at L0 9.6 and 0.085 at 9.2
-    Matryoshka    8.9 and 65.2  (7.3 times)  FVU 0.098 at L0 6.4 and 0.114 at 6.9
+    Matryoshka   12.3 and 57.8  (4.7 times)  FVU 0.098 at L0 6.4 and 0.114 at 6.9
 
 Measured with 60 steps: TopK 43,600 tokens per second of processor time and 10,200 (4.3 times), BatchTopK 53,100 and
 8,900 (6.0 times), FVU of TopK 0.376 and 1.018.
