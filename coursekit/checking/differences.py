@@ -15,7 +15,7 @@ NEARLY = 0.02
 
 
 def agree(left: Tensor, right: Tensor, rtol: float = 1e-4, atol: float = 1e-5) -> bool:
-    """Equal within rounding, in any floating-point type. The tolerance scales with the largest value."""
+    """Say whether two tensors are equal within rounding. The tolerance scales with the largest value."""
     if left.shape != right.shape:
         return False
     left, right = left.double(), right.double()

@@ -35,7 +35,7 @@ class Outcome:
         return same(self.found, self.expected)
 
     def fits(self, phrase: str) -> bool:
-        """Whether a mistake leads to what was found. A mistake that is unknown in this case makes no difference."""
+        """Say whether a mistake leads to what was found. A mistake that is unknown in this case makes no difference."""
         if phrase not in self.wrong:
             return self.right
         outcome = self.wrong[phrase]
@@ -48,7 +48,7 @@ class Outcome:
 
 
 def same(left: Any, right: Any) -> bool:
-    """Whether two tensors, numbers or truth values are equal within rounding."""
+    """Say whether two tensors, numbers or truth values are equal within rounding."""
     if isinstance(left, Tensor) and isinstance(right, Tensor):
         return left.shape == right.shape and agree(left, right)
     if isinstance(left, int | float) and isinstance(right, int | float):
