@@ -50,6 +50,8 @@ html_show_sourcelink = False
 html_show_sphinx = False
 html_permalinks_icon = "#"
 html_theme_options = {"navigation_with_keys": True}
+# A block that does not say what it is is no Python: commands, folders, tables.
+highlight_language = "none"
 pygments_style = "a11y-high-contrast-light"
 pygments_dark_style = "a11y-high-contrast-dark"
 
