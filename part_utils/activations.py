@@ -128,7 +128,7 @@ def train_on_activations(
     model: "TransformerBridge",
     factor: int = 4,
     n_instances: int = 1,
-    l1_coeff: float = 0.01,
+    l1_coeff: float = 1e-3,
     steps: int = 1000,
     batch_size: int = 1024,
     lr: float = 1e-3,
