@@ -422,14 +422,6 @@ def token_by_token(h, labels):
 
 equivalent(
     "7.2",
-    "the threshold is the lowest score of a cluster, and the held-out scores of that cluster are all higher.",
-    "scores_held_out >= best_thresholds(scores[:, None], labels).thresholds -> scores_held_out > "
-    "best_thresholds(scores[:, None], labels).thresholds",
-)
-
-
-equivalent(
-    "7.2",
     "where the two counts add up to 1 there is no hit.",
     "max(int(said.sum()) + int(labels_held_out.sum()), 1): 1 -> 2",
 )

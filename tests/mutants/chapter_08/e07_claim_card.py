@@ -599,8 +599,6 @@ def as_tensors(rule, feature, direction, effect):
 
 equivalent(
     "8.7",
-    "No score and no share is exactly at its limit.",
-    "score.f1 >= ENOUGH -> score.f1 > ENOUGH",
-    "largest_share > COPY -> largest_share >= COPY",
+    "No F1 is exactly `MARGIN` above the other.",
     "score.f1 <= f1_found_on + MARGIN -> score.f1 < f1_found_on + MARGIN",
 )
