@@ -206,6 +206,12 @@ def train_a_little(module: AutoEncoder, h: Tensor, steps: int, keep_moments: boo
         module.normalize_decoder()
 
 
+@torch.no_grad()
+def step_without_clearing(module: nn.Module) -> None:
+    """Make a step of Adam with whatever gradients the parameters still have."""
+    adam(module, None).step()
+
+
 def hooks_left(model: TransformerBridge) -> int:
     """Return how many hooks are on a model."""
     return sum(len(point.fwd_hooks) for point in model.hook_dict.values())
