@@ -144,12 +144,13 @@ class Check:
         """Call a method of an object on the learner's side."""
         return self._call((owner, name), name, args, {})
 
-    def leaves_inputs(self, *args: Any, also: str = "", **kwargs: Any) -> None:
+    def leaves_inputs(self, *args: Any, also: str = "", owner: Handle | None = None, **kwargs: Any) -> None:
         """Check that a function leaves the tensors that go in as they are.
 
         Args:
             args: what the function is called with.
-            also: the name of another function of the exercise's cell.
+            also: the name of another function of the exercise's cell, or of a method.
+            owner: whose method it is.
             kwargs: what it is called with by name.
         """
 
@@ -160,11 +161,16 @@ class Check:
             [held(value) for value in args],
             {name: held(value) for name, value in kwargs.items()},
         )
-        target = f"{self.exercise_id} {also}" if also else self.exercise_id
-        self._call(target, "", tuple(positional), named)
+        target: Target = f"{self.exercise_id} {also}" if also else self.exercise_id
+        if owner is not None:
+            target = (owner, also)
+        self._call(target, also if owner is not None else "", tuple(positional), named)
         names: list[str] = []
         if self.reference is not None:
-            names = list(inspect.signature(self.reference(also) if also else self.reference()).parameters)
+            function = self.reference(also) if also and owner is None else self.reference()
+            if owner is not None:
+                function = getattr(function, also)
+            names = [name for name in inspect.signature(function).parameters if name != "self"]
         for name, value, handle in zip(
             [*names[: len(args)], *named],
             [*args, *kwargs.values()],
