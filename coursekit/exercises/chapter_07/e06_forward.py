@@ -60,7 +60,8 @@ def _make(check: Check, sizes: tuple[int, ...]) -> tuple[Handle, dict[str, Tenso
     weights = {
         "W_enc": check.normal(n_input, n_hidden),
         "W_dec": check.normal(n_hidden, n_output) * check.uniform(n_hidden, 1, low=0.3, high=2),
-        "b_enc": check.normal(n_hidden),
+        # So low once that fewer than k pre-activations are positive.
+        "b_enc": check.normal(n_hidden) - (0 if skip else 4),
         "b_dec": check.normal(n_output) + 0.5,
     }
     if skip:
