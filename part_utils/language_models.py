@@ -18,6 +18,7 @@ import torch
 
 from part_utils.autoencoder import AutoEncoder
 from part_utils.bundled_files import bundled_file
+from part_utils.one_layer_model import make_bridge
 from part_utils.published import (
     GELU_1L,
     GELU_1L_AUTOENCODERS,
@@ -160,14 +161,9 @@ def load_latent_names(name: str = "bundled") -> dict[int, str]:
 
 def _load_bundled_model(device: str) -> TransformerBridge:
     from safetensors.torch import load_file
-    from transformer_lens.model_bridge import TransformerBridge
 
     cfg = json.loads(bundled_file("language_model.json").read_text(encoding="utf-8"))
     weights = load_file(bundled_file("language_model.safetensors"))
-    tokenizer = bundled_tokenizer()
-    with torch.random.fork_rng(devices=[]):
-        model = TransformerBridge.boot_native(  # type: ignore[attr-defined]
-            cfg, tokenizer=tokenizer, device=device, model_name="bundled"
-        )
-    model.load_state_dict({key: value.float() for key, value in weights.items()}, strict=True)
-    return model.eval()
+    return make_bridge(
+        cfg, {key: value.float() for key, value in weights.items()}, bundled_tokenizer(), device
+    )

@@ -6,6 +6,7 @@ state dict loads there unchanged, and computes the same function, only faster.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -173,16 +174,31 @@ def from_bridge(bridge: TransformerBridge) -> OneLayerModel:
     return model.requires_grad_(False)
 
 
-def to_bridge(model: OneLayerModel, tokenizer: object) -> TransformerBridge:
-    """Return the same model with the same weights (copied), with hooks and a tokenizer."""
+def make_bridge(
+    cfg: dict[str, Any], weights: Mapping[str, Tensor], tokenizer: object, device: str = "cpu"
+) -> TransformerBridge:
+    """Return a `TransformerBridge`, with hooks and a tokenizer, that has copies of these weights.
+
+    Args:
+        cfg: as `LanguageModelConfig.as_bridge_config` returns it.
+        weights: under the bridge's names (`bridge_name`).
+        tokenizer: the model's tokenizer.
+        device: where the weights go.
+    """
     from transformer_lens.model_bridge import TransformerBridge
 
     with torch.random.fork_rng(devices=[]):
         bridge = TransformerBridge.boot_native(  # type: ignore[attr-defined]
-            model.cfg.as_bridge_config(), tokenizer=tokenizer
+            cfg, tokenizer=tokenizer, device=device, model_name="bundled"
         )
-    bridge.load_state_dict({bridge_name(name): value for name, value in model.state_dict().items()})
+    bridge.load_state_dict(weights, strict=True)
     return bridge.eval()
+
+
+def to_bridge(model: OneLayerModel, tokenizer: object) -> TransformerBridge:
+    """Return the same model with the same weights (copied), with hooks and a tokenizer."""
+    weights = {bridge_name(name): value for name, value in model.state_dict().items()}
+    return make_bridge(model.cfg.as_bridge_config(), weights, tokenizer)
 
 
 class _LinearCrossEntropy(torch.autograd.Function):

@@ -37,12 +37,12 @@ HELD_OUT_ROWS = 256
 
 def trained_model(n_neurons: int, steps: int, run_dir: Path) -> TransformerBridge:
     """Return the model with so many neurons, trained on the bundled text unless `run_dir` holds it already."""
-    corpus = run_dir / "corpus"
-    corpus.mkdir(parents=True, exist_ok=True)
-    for split in ("train", "validation"):
-        shutil.copy(DATA / f"tokens_{split}.safetensors", corpus / f"{split}.safetensors")
     folder = run_dir / f"model_{n_neurons}"
     if not (folder / "summary.json").exists():
+        corpus = run_dir / "corpus"
+        corpus.mkdir(parents=True, exist_ok=True)
+        for split in ("train", "validation"):
+            shutil.copy(DATA / f"tokens_{split}.safetensors", corpus / f"{split}.safetensors")
         train_language_model(corpus, folder, cfg=LanguageModelConfig(d_mlp=n_neurons), steps=steps)
     return to_bridge(load_trained_model(folder), bundled_tokenizer())
 

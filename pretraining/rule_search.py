@@ -258,9 +258,9 @@ def main(
         f"{MIN_FIRED} held-out tokens": own & (fired >= MIN_FIRED),
         "one token in a thousand": own & (fired >= n_tokens / 1000),
     }
-    drawn = {kind: random_latents(eligible, latents, seed).tolist() for kind, eligible in kinds.items()}
-    if only:
-        drawn = {}
+    drawn = {
+        kind: random_latents(eligible, latents, seed).tolist() for kind, eligible in kinds.items() if not only
+    }
     wanted = only or sorted({latent for some in drawn.values() for latent in some})
     found: dict[int, ScoredRule] = {}
     for latent, one in search_rules(wanted, subject.instance, found_in, scored_in):
@@ -271,10 +271,8 @@ def main(
             f"  detection {one.detection:.2f}  {sentence(one.rule)}"
         )
     for kind, some in drawn.items():
-        good, either = (
-            sum(found[latent].score.f1 >= NAMED["F1"] for latent in some),
-            sum(found[latent].named for latent in some),
-        )
+        good = sum(found[latent].score.f1 >= NAMED["F1"] for latent in some)
+        either = sum(found[latent].named for latent in some)
         typer.echo(
             f"Of {len(some)} random latents of the {int(kinds[kind].sum())} that fire on {kind}, {good} have a rule "
             f"with an F1 of {NAMED['F1']} or more on {n_tokens:,} held-out tokens, and {either} one with that or a "
