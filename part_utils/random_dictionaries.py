@@ -1,16 +1,19 @@
 """Exercise 7.4: baselines that never learned anything: a decoder that is random, and a language model that is."""
 
 import copy
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from transformer_lens.model_bridge import TransformerBridge
 
 from part_utils.autoencoder import AutoEncoder, AutoEncoderConfig
 from part_utils.frontier import train_at_unit_scale
 from part_utils.one_layer_model import OneLayerModel, from_bridge
 from part_utils.variants.topk import TopKAutoEncoder
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
 
 
 @torch.no_grad()
@@ -31,7 +34,7 @@ def freeze_decoder(autoencoder: AutoEncoder) -> None:
 
 
 @torch.no_grad()
-def shuffle_weights(model: TransformerBridge, seed: int = 0) -> OneLayerModel:
+def shuffle_weights(model: "TransformerBridge", seed: int = 0) -> OneLayerModel:
     """Return a model that has every number of `model`'s weights, each in another place.
 
     The entries of every weight matrix and of every vector change places at random. Their sizes and their spread are
