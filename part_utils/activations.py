@@ -1,7 +1,12 @@
-"""Exercises 4.1 and 4.9: activations of a language model's MLP, and an autoencoder trained on them."""
+"""Exercises 4.1 and 4.9: activations of a language model's MLP, and an autoencoder trained on them.
 
+And `read_place`: any other place, of a model of any depth.
+"""
+
+import functools
+import inspect
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import torch
 from einops import rearrange
@@ -16,6 +21,10 @@ if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
 MLP_HOOK = "blocks.0.mlp.hook_post"
+FACTOR = 3.0
+"""How many times as long as the median a sink is, at least. In SmolLM2 nothing is between 2 and 4."""
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 def block_of(hook: str) -> int:
@@ -29,6 +38,49 @@ def block_of(hook: str) -> int:
     if first != "blocks" or not number.isdecimal():
         raise ValueError(f"{hook!r} is in no block; name a hook such as 'blocks.3.hook_out'.")
     return int(number)
+
+
+def check_hook(model: "TransformerBridge", hook: str) -> None:
+    """Raise a ValueError if a model has no such hook in a block."""
+    block_of(hook)
+    if hook not in model.hook_dict:
+        raise ValueError(f"The model has no hook {hook!r}; `model.hook_dict` lists those that it has.")
+
+
+def sink_limit(norms: Float[Tensor, "..."]) -> float:
+    """Return how long the residual stream may be at most where there is no sink: `FACTOR` times the median norm."""
+    return FACTOR * norms.float().median().item()
+
+
+@torch.no_grad()
+def read_place(
+    model: "TransformerBridge", tokens: Int[Tensor, "batch seq"], hook: str
+) -> tuple[Float[Tensor, "batch seq size"], Float[Tensor, "batch seq"]]:
+    """Return the activations at a place, and how long the residual stream is behind its block."""
+    residual = f"blocks.{block_of(hook)}.hook_out"
+    _, cache = model.run_with_cache(tokens, names_filter=[hook, residual], stop_at_layer=block_of(hook) + 1)
+    return cache[hook], cache[residual].float().norm(dim=-1)
+
+
+def reads_first_mlp(function: Callable[P, R]) -> Callable[P, R]:
+    """Let a function that reads `MLP_HOOK` refuse an `autoencoder` that is known to be of another place.
+
+    The other place may be as wide, and then nothing else would tell.
+    """
+    names = list(inspect.signature(function).parameters)
+
+    @functools.wraps(function)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> R:
+        autoencoder = (dict(zip(names, args, strict=False)) | kwargs).get("autoencoder")
+        hook = getattr(autoencoder, "hook", None)
+        if hook not in (None, MLP_HOOK):
+            raise ValueError(
+                f"`{function.__name__}` reads {MLP_HOOK!r}, but this autoencoder was trained on {hook!r}; chapter 8 "
+                "has what reads that place (`part_utils.deep_models`, `part_utils.places`)."
+            )
+        return function(*args, **kwargs)
+
+    return checked
 
 
 @torch.no_grad()

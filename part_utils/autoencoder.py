@@ -79,6 +79,8 @@ class AutoEncoder(nn.Module):
     W_dec: Float[Tensor, "n_instances n_hidden_ae n_input_ae"]
     b_enc: Float[Tensor, "n_instances n_hidden_ae"]
     b_dec: Float[Tensor, "n_instances n_input_ae"]
+    hook: str | None = None
+    """The place in a language model that it was trained on, such as `"blocks.0.mlp.hook_post"`; None if unknown."""
 
     def __init__(self, cfg: AutoEncoderConfig, device: torch.device | str | None = None) -> None:
         """Make the parameters: `W_enc`, `b_enc`, `b_dec` and, unless the weights are tied, `W_dec`.

@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from part_utils.activations import MLP_HOOK, flatten_activations, get_activations
+from part_utils.activations import MLP_HOOK, flatten_activations, get_activations, reads_first_mlp
 from part_utils.autoencoder import AutoEncoder
 from part_utils.evaluation import Evaluation
 
@@ -105,6 +105,7 @@ def moments(
     return mean, products / tokens.numel() - torch.outer(mean, mean)
 
 
+@reads_first_mlp
 @torch.no_grad()
 def compare_with_baselines(
     tokens: Int[Tensor, "rows seq"],

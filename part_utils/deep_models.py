@@ -14,16 +14,17 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from part_utils.activations import FACTOR as FACTOR
 from part_utils.activations import block_of as block_of
+from part_utils.activations import check_hook as check_hook
+from part_utils.activations import read_place as read_place
+from part_utils.activations import sink_limit as sink_limit
 from part_utils.autoencoder import AutoEncoder
 from part_utils.model_with_autoencoder import ModelWithAutoencoder
 from part_utils.shapes import check_shapes
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
-
-FACTOR = 3.0
-"""How many times as long as the median a sink is, at least. In SmolLM2 nothing is between 2 and 4."""
 
 
 @check_shapes
@@ -41,28 +42,6 @@ def massive_activations(
     """
     norms = residual.float().norm(dim=-1)
     return norms > factor * norms.median()
-
-
-def sink_limit(norms: Float[Tensor, "..."]) -> float:
-    """Return how long the residual stream may be at most where there is no sink: `FACTOR` times the median norm."""
-    return FACTOR * norms.float().median().item()
-
-
-def check_hook(model: "TransformerBridge", hook: str) -> None:
-    """Raise a ValueError if a model has no such hook in a block."""
-    block_of(hook)
-    if hook not in model.hook_dict:
-        raise ValueError(f"The model has no hook {hook!r}; `model.hook_dict` lists those that it has.")
-
-
-@torch.no_grad()
-def read_place(
-    model: "TransformerBridge", tokens: Int[Tensor, "batch seq"], hook: str
-) -> tuple[Float[Tensor, "batch seq size"], Float[Tensor, "batch seq"]]:
-    """Return the activations at a place, and how long the residual stream is behind its block."""
-    residual = f"blocks.{block_of(hook)}.hook_out"
-    _, cache = model.run_with_cache(tokens, names_filter=[hook, residual], stop_at_layer=block_of(hook) + 1)
-    return cache[hook], cache[residual].float().norm(dim=-1)
 
 
 @torch.no_grad()

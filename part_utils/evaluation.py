@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from part_utils.activations import MLP_HOOK, flatten_activations, get_activations
+from part_utils.activations import MLP_HOOK, flatten_activations, get_activations, reads_first_mlp
 from part_utils.autoencoder import AutoEncoder
 from part_utils.fast import overrides
 from part_utils.shapes import check_shapes
@@ -63,6 +63,7 @@ def encode(
     return pre_acts.relu_()
 
 
+@reads_first_mlp
 @torch.no_grad()
 @check_shapes
 def get_feature_probability(
@@ -174,6 +175,7 @@ class ReconstructionLoss(NamedTuple):
     """Cosine of activation and reconstruction, mean over tokens."""
 
 
+@reads_first_mlp
 @torch.no_grad()
 @check_shapes
 def get_reconstruction_loss(
@@ -252,6 +254,7 @@ class SubstitutionLoss(NamedTuple):
     """(zero_ablated - reconstructed) / (zero_ablated - clean): 1 is perfect, 0 is as bad as no MLP."""
 
 
+@reads_first_mlp
 @torch.no_grad()
 @check_shapes
 def get_substitution_loss(
@@ -305,6 +308,7 @@ class Evaluation(NamedTuple):
     firing_rates: Float[Tensor, "n_instances n_hidden_ae"]
 
 
+@reads_first_mlp
 @torch.no_grad()
 def evaluate(
     tokens: Int[Tensor, "rows seq"],

@@ -12,7 +12,7 @@ from einops import einsum
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from part_utils.activations import MLP_HOOK, get_activations
+from part_utils.activations import MLP_HOOK, get_activations, reads_first_mlp
 from part_utils.autoencoder import AutoEncoder
 from part_utils.model_with_autoencoder import ModelWithAutoencoder, also_in_parts
 from part_utils.shapes import check_shapes
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
 
+@reads_first_mlp
 @torch.no_grad()
 @check_shapes
 def ablate_feature(
@@ -67,6 +68,7 @@ class HighestActivatingTokens(NamedTuple):
     """The latent's activation there."""
 
 
+@reads_first_mlp
 @torch.no_grad()
 @check_shapes
 def highest_activating_tokens(
@@ -137,9 +139,7 @@ def feature_activations(
         Shape `batch seq`; with a list of latents `batch seq latents`.
     """
     latents = [feature_idx] if isinstance(feature_idx, int) else feature_idx
-    acts = torch.cat(
-        [subject.encode(get_activations(rows, subject.model), latents) for rows in tokens.split(batch_rows)]
-    ).unflatten(0, tokens.shape)
+    acts = torch.cat([subject.acts_on(rows, latents) for rows in tokens.split(batch_rows)])
     return acts[..., 0] if isinstance(feature_idx, int) else acts
 
 
@@ -195,6 +195,7 @@ class LogitEffect(NamedTuple):
     """The tokens that it disfavors most, the strongest first."""
 
 
+@reads_first_mlp
 @torch.no_grad()
 def feature_logit_effect(
     model: "TransformerBridge", autoencoder: AutoEncoder, feature_idx: int, instance: int = 0, k: int = 10
@@ -422,7 +423,7 @@ def top_activations(
     fired = torch.zeros(subject.n_latents)
     start = 0
     for rows in tokens.split(batch_rows):
-        acts = subject.encode(get_activations(rows, subject.model)).mT.cpu()
+        acts = subject.acts_on(rows).flatten(0, 1).mT.cpu()
         fired += (acts > 0).sum(dim=1)
         # Sorting everything would take longer than all the rest.
         values, places = acts.topk(min(k, acts.shape[1]), dim=1)

@@ -18,6 +18,7 @@ import torch
 
 from part_utils.autoencoder import AutoEncoder
 from part_utils.bundled_files import bundled_file
+from part_utils.memory import give_back
 from part_utils.one_layer_model import make_bridge
 from part_utils.published import (
     GELU_1L,
@@ -94,6 +95,21 @@ def load_language_model(
     )
 
 
+def load_one_block_model(name: str = "bundled") -> TransformerBridge:
+    """Return a language model of one block, as `load_language_model` does.
+
+    Raises:
+        ValueError: the model has more blocks, or there is none of this name.
+    """
+    model = load_language_model(name)
+    if model.cfg.n_layers > 1:
+        raise ValueError(
+            f"{name!r} has {model.cfg.n_layers} blocks, and this chapter is about a model of one block: choose "
+            '"bundled" or "gelu-1l" here. Chapter 8 asks the same questions of deeper models.'
+        )
+    return model
+
+
 def load_autoencoder(
     name: str | Path = "bundled", run: int | None = None, device: str = "cpu"
 ) -> AutoEncoder:
@@ -111,7 +127,8 @@ def load_autoencoder(
 
     Returns:
         An `AutoEncoder`, or the class derived from it that the file's architecture asks for, with decoder rows of
-        unit norm. Weights from elsewhere are rescaled to that; what they compute stays the same.
+        unit norm. Weights from elsewhere are rescaled to that; what they compute stays the same. Its `hook` is the
+        place that it was trained on, where that is known.
 
     Raises:
         ValueError: the name or run is unknown, or a file is damaged or in no known format.
@@ -119,8 +136,15 @@ def load_autoencoder(
     """
     if run not in (None, 1, 2):
         raise ValueError(f"There is no run {run}: choose 1 (encoder-A), 2 (encoder-B) or None for both.")
+    autoencoder = _load_autoencoder(name, run).to(device)
+    autoencoder.hook = PLACES.get(str(name), autoencoder.hook)
+    give_back()
+    return autoencoder
+
+
+def _load_autoencoder(name: str | Path, run: int | None) -> AutoEncoder:
     if name in BUNDLED_AUTOENCODERS:
-        return _load_from_path(bundled_file(BUNDLED_AUTOENCODERS[str(name)]), run).to(device)
+        return _load_from_path(bundled_file(BUNDLED_AUTOENCODERS[str(name)]), run)
     if name == "gelu-1l":
         runs = [run] if run else [1, 2]
         parts = from_hub(
@@ -131,8 +155,8 @@ def load_autoencoder(
         weights = {key: torch.stack([part[key] for part in parts]) for key in parts[0]}
         from part_utils.formats.ours import autoencoder_from_weights
 
-        return autoencoder_from_weights(weights).to(device)
-    return _load_from_path(name, run).to(device)
+        return autoencoder_from_weights(weights)
+    return _load_from_path(name, run)
 
 
 def _load_from_path(path: str | Path, run: int | None) -> AutoEncoder:
@@ -147,8 +171,7 @@ def _load_from_path(path: str | Path, run: int | None) -> AutoEncoder:
             f'There is no autoencoder {path!r}: choose "bundled", "smollm2", "smollm2-residual" or "gelu-1l", or give '
             f"{recognize.CAN_BE_LOADED}."
         )
-    autoencoder = recognize.load(Path(path))
-    return autoencoder if run is None else recognize.only_instance(autoencoder, run - 1)
+    return recognize.load(Path(path), None if run is None else run - 1)
 
 
 def load_latent_names(name: str = "bundled") -> dict[int, str]:

@@ -12,9 +12,10 @@ from torch import Tensor
 
 from part_utils.deep_models import check_hook, read_place, sink_limit
 from part_utils.hypotheses import ActivatedText, Feature, Rule
+from part_utils.memory import give_back
 from part_utils.model_with_autoencoder import ModelWithAutoencoder
 from part_utils.texts import TokenizedText, words_of
-from part_utils.token_text import text_of, token_strings
+from part_utils.token_text import text_of, token_strings, words_in_context
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -75,7 +76,7 @@ class LatentsOnText:
     keep: Bool[Tensor, "batch seq"]
     """False at the sinks, on which nothing is said to fire."""
     h: Float[Tensor, "kept size"]
-    """The activations on every token that is no sink, in float16 to save memory."""
+    """The activations on every token that is no sink, of all rows or of the first ones, in float16 to save memory."""
     words: list[list[str]]
     labels: list[list[str]]
     latents: Int[Tensor, "n"]
@@ -87,7 +88,7 @@ class LatentsOnText:
 
     def acts_of(self, latent: int) -> Float[Tensor, "batch seq"]:
         """Return one latent's activations on the text."""
-        first, last = torch.searchsorted(self.latents, torch.tensor([latent, latent + 1])).tolist()
+        first, last = torch.searchsorted(self.latents, self.latents.new_tensor([latent, latent + 1])).tolist()
         acts = torch.zeros(self.keep.numel())
         acts[self.tokens[first:last]] = self.values[first:last]
         return acts.view(self.keep.shape)
@@ -102,7 +103,7 @@ class LatentsOnText:
 
     def largest(self) -> Float[Tensor, "n_latents"]:
         """Return the largest activation of each latent."""
-        return torch.zeros(self.n_latents).scatter_reduce(0, self.latents, self.values, "amax")
+        return torch.zeros(self.n_latents).scatter_reduce(0, self.latents.long(), self.values, "amax")
 
     def f1(self, wanted: Bool[Tensor, "batch seq"]) -> Float[Tensor, "n_latents"]:
         """Return for each latent how well its firing tells some tokens from the others."""
@@ -124,24 +125,34 @@ class LatentsOnText:
 
 
 @torch.no_grad()
-def latents_on(place: Place, text: TokenizedText, batch_rows: int = 8) -> LatentsOnText:
+def latents_on(
+    place: Place, text: TokenizedText, batch_rows: int = 4, h_rows: int | None = None
+) -> LatentsOnText:
     """Read a text with a model and its autoencoder, a few rows at a time.
 
     The first rows decide how long the residual stream of a sink is (`sink_limit`).
+
+    Args:
+        place: where to read.
+        text: the text.
+        batch_rows: rows at a time.
+        h_rows: of how many rows, from the first on, the activations themselves are kept; of all when left out.
     """
     keep: list[Tensor] = []
     # Small tensors that stay between large ones that go would keep the memory of those, so pieces are written out.
-    types = {"h": torch.float16, "latents": torch.int64, "tokens": torch.int64, "values": torch.float32}
+    types = {"h": torch.float16, "latents": torch.int32, "tokens": torch.int32, "values": torch.float32}
     written = {name: BytesIO() for name in types}
     limit, before, size = None, 0, 0
     for rows in text.tokens.split(batch_rows):
         h, norms = place.read(rows)
         limit = sink_limit(norms) if limit is None else limit
         keep.append(norms <= limit)
-        acts = place.subject.encode(h) * keep[-1].flatten()[:, None]
+        acts = place.subject.encode(h)
+        acts[~keep[-1].flatten()] = 0
         token, latent = acts.nonzero(as_tuple=True)
+        with_h = slice(None if h_rows is None else max(h_rows - before // rows.shape[1], 0))
         pieces = {
-            "h": h[keep[-1]],
+            "h": h[with_h][keep[-1][with_h]],
             "latents": latent,
             "tokens": token + before,
             "values": acts[token, latent],
@@ -154,6 +165,7 @@ def latents_on(place: Place, text: TokenizedText, batch_rows: int = 8) -> Latent
     }
     order = read["latents"].argsort(stable=True)
     words, labels = words_of(text, place.model.tokenizer)
+    give_back()
     return LatentsOnText(
         text=text,
         keep=torch.cat(keep),
@@ -165,6 +177,37 @@ def latents_on(place: Place, text: TokenizedText, batch_rows: int = 8) -> Latent
         values=read["values"][order],
         n_latents=place.subject.n_latents,
     )
+
+
+@torch.no_grad()
+def differences_of_means(
+    place: Place, read: LatentsOnText, wanted: Sequence[Bool[Tensor, "batch seq"]], batch_rows: int = 4
+) -> Float[Tensor, "n size"]:
+    """Return for several kinds of tokens the mean activation on these minus that on all others, without sinks.
+
+    It is `difference_of_means` of exercise 7.2. The text is read again, so that its activations need no memory.
+
+    Args:
+        place: where to read.
+        read: the text, with its sinks.
+        wanted: True at the tokens of each kind, of which there is at least one.
+        batch_rows: rows at a time.
+    """
+    inside = torch.stack([mask & read.keep for mask in wanted])
+    sums = torch.zeros(len(wanted), place.directions.shape[1], dtype=torch.float64)
+    total = torch.zeros_like(sums[0])
+    pieces = (
+        read.text.tokens.split(batch_rows),
+        read.keep.split(batch_rows),
+        inside.split(batch_rows, dim=1),
+    )
+    for rows, keep, masks in zip(*pieces, strict=True):
+        h = place.read(rows)[0]
+        total += h[keep].double().sum(dim=0)
+        sums += torch.stack([h[mask].double().sum(dim=0) for mask in masks])
+    n_inside = inside.sum(dim=(1, 2))[:, None]
+    give_back()
+    return (sums / n_inside - (total - sums) / (read.keep.sum() - n_inside)).float()
 
 
 def feature_of(latent: int, found_on: LatentsOnText, held_out: LatentsOnText) -> Feature:
@@ -224,6 +267,7 @@ def compare_at(
 
             loss = place.model.run_with_hooks(rows, return_type="loss", fwd_hooks=[(place.hook, put)])
             losses[name] += loss.double().item() * len(rows) / len(tokens)
+    give_back()
     worth = losses["mean"] - losses["as it is"]
     return {
         name: Replaced(errors[name] / variance, losses[name], (losses["mean"] - losses[name]) / worth)
@@ -302,8 +346,9 @@ class Firing(NamedTuple):
     """What `firing_at` returns."""
 
     words: list[str]
+    """Each token as text, as `words_in_context` has it."""
     acts: Float[Tensor, "seq n_hidden_ae"]
-    """The latents on each word; 0 at sinks."""
+    """The latents on each of them; 0 at sinks."""
 
 
 @torch.no_grad()
@@ -312,7 +357,7 @@ def firing_at(place: Place, sentence: str) -> Firing:
     tokens = tokens_of(sentence, place.model)
     h, norms = place.read(tokens)
     acts = place.subject.encode(h) * (norms <= sink_limit(norms)).flatten()[:, None]
-    return Firing(token_strings(tokens[0], place.model.tokenizer), acts)
+    return Firing(words_in_context(tokens[0], place.model.tokenizer), acts)
 
 
 class Onward(NamedTuple):
@@ -320,9 +365,9 @@ class Onward(NamedTuple):
 
     blocks: list[int]
     length: Float[Tensor, "blocks"]
-    """How long the change is, in units of its length at the place."""
+    """How long the change is, in units of its length behind the first of them."""
     cosine: Float[Tensor, "blocks"]
-    """How much of it still points along the direction."""
+    """How much of it still points along what the direction adds to the residual stream."""
     favored: list[list[str]]
     """The words that the change makes likelier if it is read with the last norm and `W_U` at once."""
 
@@ -338,14 +383,15 @@ def way_onward(
     _, clean = model.run_with_cache(tokens, names_filter=names)
     with model.hooks(fwd_hooks=[(place.hook, hook)]):
         _, changed = model.run_with_cache(tokens, names_filter=names)
-    # Where the hooks of the cache and ours are at the same place, the cache may hold what stood there before.
+    # Where a hook of the cache and ours are at the same place, the cache may hold what stood there before.
     before = torch.stack([clean[name][:, -1].float() for name in names])
     after = torch.stack([changed[name][:, -1].float() for name in names])
-    after[0] = hook(clean[names[0]], hook=None)[:, -1].float()
+    if place.subject.kind in ("hook_out", "hook_resid_post"):
+        after[0] = hook(clean[names[0]], hook=None)[:, -1].float()
     change = after - before
     first = change[0].norm(dim=-1)
     length = (change.norm(dim=-1) / first).mean(dim=1)
-    cosine = F.cosine_similarity(change, direction.to(change), dim=-1).mean(dim=1)
+    cosine = F.cosine_similarity(change, place.subject.written(direction).to(change), dim=-1).mean(dim=1)
     favored = []
     for old, new in zip(before, after, strict=True):
         logits = (model.unembed(model.ln_final(new)) - model.unembed(model.ln_final(old))).float().mean(dim=0)

@@ -12,7 +12,6 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from part_utils.activations import get_activations
 from part_utils.baselines import neuron_copies
 from part_utils.interpretation import ablate_feature, feature_activations, feature_logit_effect
 from part_utils.model_with_autoencoder import ModelWithAutoencoder
@@ -25,7 +24,7 @@ def times_fired(
     """Count on how many tokens each latent fires."""
     fired = torch.zeros(subject.n_latents, dtype=torch.long, device=tokens.device)
     for rows in tokens.split(batch_rows):
-        fired += (subject.encode(get_activations(rows, subject.model)) > 0).sum(dim=0)
+        fired += (subject.acts_on(rows) > 0).sum(dim=(0, 1))
     return fired
 
 

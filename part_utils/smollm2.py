@@ -30,6 +30,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from part_utils.gguf_file import GGUFFile
+from part_utils.memory import give_back
 from part_utils.progress_bar import progress_bar
 
 if TYPE_CHECKING:
@@ -128,16 +129,29 @@ def load_smollm2(device: str = "cpu", dtype: torch.dtype = torch.float32) -> Tra
         ValueError: the package is not the one whose SHA-256 is known.
     """
     from transformer_lens.model_bridge import TransformerBridge
-    from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+    from transformers import LlamaForCausalLM
 
     folder = smollm2_folder()
     with _without_progress_bar():
         model = LlamaForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=True)
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
+    tokenizer = load_tokenizer()
     bridge: TransformerBridge = TransformerBridge.boot_transformers(
         NAME, hf_model=model.eval(), tokenizer=tokenizer, dtype=dtype
     )
+    give_back()
     return bridge.to(device, print_details=False).eval()
+
+
+def load_tokenizer() -> PreTrainedTokenizerFast:
+    """Return SmolLM2's tokenizer.
+
+    Raises:
+        FileNotFoundError: the model is not on this machine.
+        ValueError: the package is not the one whose SHA-256 is known.
+    """
+    from transformers import PreTrainedTokenizerFast
+
+    return PreTrainedTokenizerFast.from_pretrained(smollm2_folder(), local_files_only=True)
 
 
 @contextmanager

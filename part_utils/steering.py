@@ -11,9 +11,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from part_utils.activations import MLP_HOOK, get_activations
 from part_utils.model_with_autoencoder import ModelWithAutoencoder, also_in_parts
-from part_utils.token_text import text_of, token_string, token_strings
+from part_utils.token_text import text_of, token_string, words_in_context
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -25,7 +24,7 @@ class FiringLatents(NamedTuple):
     tokens: Int[Tensor, "1 seq"]
     """The sentence's tokens, with BOS at the start."""
     words: list[str]
-    """The same tokens as text."""
+    """The same tokens as text (see `words_in_context`)."""
     acts: Float[Tensor, "seq n_hidden_ae"]
     """The activation of every latent on every token; on BOS all are set to 0."""
     shares: Float[Tensor, "seq n_hidden_ae"]
@@ -57,10 +56,10 @@ def firing_latents(
     """
     model = subject.model
     tokens = _tokens_of(sentence, model)
-    acts = subject.encode(get_activations(tokens, model))
+    acts = subject.acts_on(tokens)[0]
     # The model has no text before BOS to go by, so what fires there says nothing about the sentence.
     acts[0] = 0
-    words = token_strings(tokens[0], model.tokenizer)
+    words = words_in_context(tokens[0], model.tokenizer)
     if largest is None:
         return FiringLatents(tokens, words, acts, acts)
     return FiringLatents(
@@ -110,7 +109,7 @@ def steered_next_token(
     tokens = _tokens_of(sentence, model)
     direction = strength * subject.directions[feature_idx]
     before = model(tokens, return_type="logits")[0, -1]
-    after = _steered_logits(tokens, model, direction)[0, -1]
+    after = _steered_logits(tokens, subject, direction)[0, -1]
     return NextToken(before.softmax(dim=-1), after.softmax(dim=-1))
 
 
@@ -147,7 +146,7 @@ def continue_text(
     direction = strength * subject.directions[feature_idx]
     generator = torch.Generator(device=tokens.device).manual_seed(seed)
     for _ in range(n_tokens):
-        logits = _steered_logits(tokens[:, -model.cfg.n_ctx :], model, direction)[0, -1]
+        logits = _steered_logits(tokens[:, -model.cfg.n_ctx :], subject, direction)[0, -1]
         if temperature > 0:
             probabilities = (logits / temperature).softmax(dim=-1)
             token = torch.multinomial(probabilities, 1, generator=generator)
@@ -158,14 +157,15 @@ def continue_text(
 
 
 def _steered_logits(
-    tokens: Int[Tensor, "1 seq"], model: "TransformerBridge", direction: Float[Tensor, "d_mlp"]
+    tokens: Int[Tensor, "1 seq"], subject: ModelWithAutoencoder, direction: Float[Tensor, "size"]
 ) -> Float[Tensor, "1 seq d_vocab"]:
-    """The logits with `direction` added to the activations on every token."""
+    """The logits with `direction` added to the activations on every token, but at sinks."""
+    keep = subject.read(tokens)[1] if subject.model.cfg.n_layers > 1 else torch.ones_like(tokens).bool()
 
-    def add(value: Float[Tensor, "batch seq d_mlp"], hook: Any) -> Tensor:
-        return value + direction
+    def add(value: Float[Tensor, "1 seq size"], hook: Any) -> Tensor:
+        return torch.where(keep[..., None], value + direction.to(value), value)
 
-    return model.run_with_hooks(tokens, return_type="logits", fwd_hooks=[(MLP_HOOK, add)])
+    return subject.model.run_with_hooks(tokens, return_type="logits", fwd_hooks=[(subject.hook, add)])
 
 
 def _tokens_of(sentence: str, model: "TransformerBridge") -> Int[Tensor, "1 seq"]:

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from part_utils import smollm2
 from part_utils.bundled_files import bundled_file
 from part_utils.token_text import token_strings
 
@@ -55,31 +56,39 @@ def load_tokens(split: str = "train", model: TransformerBridge | None = None) ->
         raise ValueError(f"There is no split {split!r}: choose one of {', '.join(SPLITS)}.")
     if model is not None and not _reads_bundled_tokens(model):
         text = _bundled_text_in_tokens_of(model.tokenizer, split, model.cfg.n_ctx)
-        return TokenizedText(text.tokens.clone(), text.labels.clone(), text.label_names)
+        return TokenizedText(text.tokens.long(), text.labels.long(), text.label_names)
     path = bundled_file(f"tokens_{split}.safetensors")
     with safe_open(path, "pt") as file:
         names = tuple(json.loads(file.metadata()["labels"]))
         return TokenizedText(file.get_tensor("tokens").long(), file.get_tensor("labels").long(), names)
 
 
-def load_written_text() -> TokenizedText:
-    """Return text that SmolLM2 wrote by itself, which its autoencoders were not trained on, in its own tokens.
+def load_written_text(model: TransformerBridge | None = None) -> TokenizedText:
+    """Return text that SmolLM2 wrote by itself, which its autoencoders were not trained on.
 
     Each of the 4,096 rows of 128 tokens was drawn from BOS on at a temperature of .8.
 
+    Args:
+        model: in whose tokens; in SmolLM2's own when left out.
+
     Raises:
         ValueError: the file is damaged.
+        FileNotFoundError: the model is another one, and SmolLM2, whose tokenizer has to read the text, is not here.
     """
     from safetensors.torch import load_file
 
     tokens = load_file(bundled_file("smollm2_text.safetensors"))["tokens"].long()
-    return TokenizedText(tokens, torch.zeros_like(tokens), ("SmolLM2",))
+    text = TokenizedText(tokens, torch.zeros_like(tokens), ("SmolLM2",))
+    if model is None or model.tokenizer is None or model.cfg.model_name == smollm2.NAME:
+        return text
+    return _retokenized(text, smollm2.load_tokenizer(), model.tokenizer, model.cfg.n_ctx)
 
 
 @lru_cache(maxsize=len(SPLITS))
 def _bundled_text_in_tokens_of(tokenizer: PreTrainedTokenizerFast, split: str, n_ctx: int) -> TokenizedText:
-    """Remembered, since tokenizing the training text takes seconds."""
-    return _retokenized(load_tokens(split), tokenizer, n_ctx)
+    """Remembered, since tokenizing the training text takes seconds: in half of the memory, with 32 bits a token."""
+    text = _retokenized(load_tokens(split), bundled_tokenizer(), tokenizer, n_ctx)
+    return TokenizedText(text.tokens.int(), text.labels.int(), text.label_names)
 
 
 def in_tokens_of(model: TransformerBridge, text: TokenizedText) -> TokenizedText:
@@ -93,21 +102,23 @@ def in_tokens_of(model: TransformerBridge, text: TokenizedText) -> TokenizedText
     """
     if _reads_bundled_tokens(model):
         return text
-    return _retokenized(text, model.tokenizer, model.cfg.n_ctx)
+    return _retokenized(text, bundled_tokenizer(), model.tokenizer, model.cfg.n_ctx)
 
 
 def _reads_bundled_tokens(model: TransformerBridge) -> bool:
     return model.tokenizer is None or model.tokenizer.get_vocab() == bundled_tokenizer().get_vocab()
 
 
-def _retokenized(text: TokenizedText, tokenizer: PreTrainedTokenizerFast, n_ctx: int) -> TokenizedText:
-    bundled = bundled_tokenizer()
+def _retokenized(
+    text: TokenizedText, source: PreTrainedTokenizerFast, tokenizer: PreTrainedTokenizerFast, n_ctx: int
+) -> TokenizedText:
+    """Return a text that is in the tokens of `source` in those of `tokenizer`."""
     bos = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
     # Rows follow one another at random, so each is a text of its own, and so is each document that starts inside one.
     tokens, labels = text.tokens.flatten(), text.labels.flatten()
-    cuts = (tokens == bundled.bos_token_id).nonzero().flatten()[1:]
+    cuts = (tokens == source.bos_token_id).nonzero().flatten()[1:]
     pieces = [piece.tolist() for piece in tokens.tensor_split(cuts)]
-    words = bundled.batch_decode(pieces, skip_special_tokens=True)
+    words = source.batch_decode(pieces, skip_special_tokens=True)
     encoded = tokenizer(words, add_special_tokens=False, verbose=False)["input_ids"]
     flat = torch.tensor([token for piece in encoded for token in (bos, *piece)])
     lengths = torch.tensor([1 + len(piece) for piece in encoded])

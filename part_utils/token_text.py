@@ -1,12 +1,14 @@
 """Tokens as text, one place for all that shows them.
 
 A byte-level tokenizer (Radford et al. 2019, GPT-2) may cut a character such as `ö` into two tokens. Each of them alone
-is no text, and `tokenizer.decode` gives `�` for it. Here such a token is shown as its bytes: `\\xc3`, `\\xb6`.
+is no text, and `tokenizer.decode` gives `�` for it. Here such a token is shown as its bytes: `\\xc3`, `\\xb6`. In a
+context, where both are there, the character is shown instead (`words_in_context`).
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -29,6 +31,37 @@ def token_string(token: int, tokenizer: Any) -> str:
     return token_strings([token], tokenizer)[0]
 
 
+def words_in_context(tokens: Iterable[int] | torch.Tensor, tokenizer: Any) -> list[str]:
+    """Turn tokens that follow each other into their texts, one for each, with characters whole.
+
+    A character of which several tokens hold a part stands whole in the text of the first of them, and the others are
+    empty: what is shown of these belongs to the first one. Bytes of a character that is cut off are shown as such.
+
+    Args:
+        tokens: token ids, in the order of the text.
+        tokenizer: the model's.
+    """
+    ids = tokens.tolist() if isinstance(tokens, torch.Tensor) else list(tokens)
+    words: list[str] = []
+    parts: list[bytes] = []  # tokens that end inside of a character
+    for token in ids:
+        data = _token_bytes(token, tokenizer)
+        if parts and _why_no_text(b"".join([*parts, data])) not in (None, _CUT_OFF):
+            words += map(_shown, parts)
+            parts = []
+        parts.append(data)
+        if _why_no_text(b"".join(parts)) != _CUT_OFF:
+            words += [_shown(b"".join(parts)), *[""] * (len(parts) - 1)]
+            parts = []
+    return words + [_shown(part) for part in parts]
+
+
+def spans(words: Sequence[str]) -> list[range]:
+    """Return for each text of `words_in_context` its position and those of the empty ones behind it."""
+    starts = [place for place, word in enumerate(words) if word or place == 0]
+    return [range(start, end) for start, end in pairwise([*starts, len(words)])]
+
+
 def text_of(tokens: Iterable[int] | torch.Tensor, tokenizer: Any) -> str:
     """Turn tokens that follow each other into one text.
 
@@ -41,6 +74,18 @@ def text_of(tokens: Iterable[int] | torch.Tensor, tokenizer: Any) -> str:
         if "\ufffd" not in text:
             return text
     return _shown(b"".join(_token_bytes(token, tokenizer) for token in ids))
+
+
+_CUT_OFF = "unexpected end of data"
+
+
+def _why_no_text(data: bytes) -> str | None:
+    """Say what keeps bytes from being text: `_CUT_OFF` where they end inside of a character."""
+    try:
+        data.decode()
+    except UnicodeDecodeError as error:
+        return error.reason
+    return None
 
 
 def _shown(data: bytes) -> str:

@@ -271,10 +271,11 @@ def _train_at_a_place(
     processes = Processes(device)
     if processes.rank == 0:
         autoencoder = as_autoencoder(parts)
+        autoencoder.hook = hook
         save_autoencoder(autoencoder, run_dir / "autoencoder.safetensors")
         held_out = load_tokens("held_out", model).tokens[:64]
         for instance, letter in enumerate(instances):
-            subject = ModelWithAutoencoder(model, autoencoder.to(device), instance)
+            subject = ModelWithAutoencoder(model, autoencoder.to(device), instance, hook)
             found = evaluate_place(subject, held_out.to(device), hook)
             typer.echo(
                 f"{letter} on held-out text without sinks: FVU {found.fvu:.3f}, L0 {found.l0:.1f}, dead "

@@ -10,7 +10,7 @@ from types import FunctionType
 from coursekit.catalogue import Exercise
 
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
-CHECKERS = ("check_shapes",)
+CHECKERS = ("check_shapes", "reads_first_mlp")
 
 
 def solution_source(exercise: Exercise) -> str:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from part_utils.activations import MLP_HOOK
 from part_utils.autoencoder import AutoEncoder
 from part_utils.dashboard.panels import (
     STATIC,
@@ -30,7 +29,7 @@ from part_utils.dashboard.statistics import (
 )
 from part_utils.files import write_atomically
 from part_utils.kept_latents import KeptLatents
-from part_utils.language_models import PLACES, load_autoencoder, load_language_model, load_latent_names
+from part_utils.language_models import load_autoencoder, load_language_model, load_latent_names
 from part_utils.model_with_autoencoder import ModelWithAutoencoder
 from part_utils.texts import TokenizedText, load_tokens, load_written_text
 
@@ -40,6 +39,9 @@ if TYPE_CHECKING:
 
 MANY_BLOCKS = 4
 """In a model with so many blocks a latent is taken away in its largest contexts only, which takes long enough."""
+
+
+BY_TOPIC = '<option value="concentration">by topic concentration</option>\n'
 
 
 class Dashboard:
@@ -91,7 +93,7 @@ def make_dashboard(
         model: a language model, or the name of one: `"bundled"`, `"gelu-1l"` or `"smollm2"`.
         autoencoder: an autoencoder of the model, or the name of one, such as `"smollm2-residual"`; the one on its MLP,
             if left out.
-        hook: the place that the autoencoder was trained on; if left out, that of the name.
+        hook: the place that the autoencoder was trained on; if left out, the one that it was loaded with.
         text: the text; the bundled one, if left out, in the model's own tokens.
         instance: of which instance the latents are, 0 (encoder-A) or 1 (encoder-B).
         split: which part of the bundled text; or `"written"`, text that SmolLM2 wrote, in its tokens.
@@ -118,14 +120,13 @@ def make_dashboard(
     if isinstance(autoencoder, str):
         name, autoencoder = autoencoder, load_autoencoder(autoencoder)
         given = load_latent_names(name) if instance == 0 else {}
-        hook = hook or PLACES.get(name)
     chosen = check_latents(latents, autoencoder, instance)
     if names is None:
         names = {**given, **KeptLatents(autoencoder, instance).names}
     if isinstance(model, str):
         model = load_language_model(model)
     if text is None:
-        text = load_written_text() if split == "written" else load_tokens(split, model)
+        text = load_written_text(model) if split == "written" else load_tokens(split, model)
     else:
         split = ""
     if max_rows is not None and max_rows < len(text.tokens):
@@ -134,7 +135,7 @@ def make_dashboard(
     statistics = collect_statistics(
         chosen,
         text,
-        ModelWithAutoencoder(model, autoencoder, instance, hook or MLP_HOOK),
+        ModelWithAutoencoder(model, autoencoder, instance, hook or ""),
         cfg=cfg or DashboardConfig(ablate_all=model.cfg.n_layers < MANY_BLOCKS),
         names=names,
         model_name=model_name,
@@ -161,6 +162,7 @@ def page_html(statistics: DashboardStatistics) -> str:
         about=escape(about),
         style=panel_css() + (STATIC / "page.css").read_text(encoding="utf-8"),
         items="\n".join(_item(statistics, latent) for latent in statistics.latents),
+        by_topic=BY_TOPIC if len(statistics.label_names) > 1 else "",
         n_copies=sum(its.copied_neuron is not None for its in statistics.latents.values()),
         templates="\n".join(
             f"<template id=latent-{latent}>{latent_panel_html(statistics, latent)}</template>"

@@ -15,6 +15,7 @@ from part_utils.dashboard.statistics import (
 )
 from part_utils.palette import GREEN, SKY, VERMILION, page_colors, rgb
 from part_utils.plots.text import HIDDEN
+from part_utils.token_text import spans
 
 STATIC = Path(__file__).parent / "static"
 # Effects on the loss from here on, in nats, are underlined.
@@ -70,9 +71,10 @@ def latent_panel_html(statistics: DashboardStatistics, latent: int) -> str:
         _panel("Dimensions" if statistics.unit == "dimension" else "Neurons", _neurons(statistics.unit, its)),
         _panel("Firing rate", _rate(statistics, its)),
         _panel("Activations", _activations(its)),
-        _panel("Where it fires", _labels(statistics, its), "wide"),
         _panel("Similar latents", _similar(statistics, its), "wide"),
     ]
+    if len(statistics.label_names) > 1:
+        panels.insert(-1, _panel("Where it fires", _labels(statistics, its), "wide"))
     # First what one comes for: the text and the logits. A laptop's screen holds both.
     return (
         f"<article class=latent data-latent={latent}>"
@@ -121,8 +123,9 @@ def _facts(statistics: DashboardStatistics, its: LatentStatistics) -> str:
         (percent(its.rate), f"of tokens fire ({its.n_fired:,} of {statistics.n_tokens:,})"),
         (f"{its.largest:.3g}", "largest activation"),
         (f"{its.mean:.3g}", "mean where it fires"),
-        (f"{its.concentration:.2f} bits", "topic concentration"),
     ]
+    if len(statistics.label_names) > 1:
+        facts.append((f"{its.concentration:.2f} bits", "topic concentration"))
     return (
         "<dl class=facts>"
         + "".join(f"<div><dd>{value}</dd><dt>{what}</dt></div>" for value, what in facts)
@@ -368,15 +371,16 @@ def _group(
 
 
 def _context(statistics: DashboardStatistics, its: LatentStatistics, context: Context) -> str:
-    tokens = [
-        _token(statistics.strings[token], act / its.largest, act, effect, index == context.peak)
-        for index, (token, act, effect) in enumerate(
-            zip(context.tokens, context.acts, context.loss_effects, strict=True)
-        )
-    ]
-    peak, label = context.peak, escape(statistics.label_names[context.label])
+    words = _words(statistics, context)
+    parts, tokens = spans(words), []
+    peak = next(index for index, part in enumerate(parts) if context.peak in part)
+    for index, part in enumerate(parts):
+        at = max(part, key=context.acts.__getitem__)
+        act, effect = context.acts[at], context.loss_effects[at]
+        tokens.append(_token(words[part.start], act / its.largest, act, effect, index == peak))
+    label = escape(statistics.label_names[context.label])
     return (
-        f"<div class=ctx tabindex=0><span class=act>{context.acts[peak]:.2f}</span>"
+        f"<div class=ctx tabindex=0><span class=act>{context.acts[context.peak]:.2f}</span>"
         f"<span class=text><span class=l><span>{''.join(tokens[:peak])}</span></span>{tokens[peak]}"
         f"<span class=r>{''.join(tokens[peak + 1 :])}</span></span><span class=label>{label}</span></div>"
     )
@@ -396,8 +400,21 @@ def _token(string: str, strength: float, act: float, effect: float | None, peak:
 def common_peaks(statistics: DashboardStatistics, latent: int, n: int = 3) -> list[str]:
     """Return the tokens on which a latent fires most strongly, the most frequent among its top contexts first."""
     contexts = statistics.latents[latent].top.contexts
-    counted = Counter(statistics.strings[context.tokens[context.peak]] for context in contexts)
+    counted = Counter(_in_three(statistics, context)[1] for context in contexts)
     return [string for string, _ in counted.most_common(n)]
+
+
+def _words(statistics: DashboardStatistics, context: Context) -> list[str]:
+    """Return the tokens of a context as text, as `words_in_context` does."""
+    strings = (statistics.strings[token] for token in context.tokens)
+    return [context.joined.get(place, string) for place, string in enumerate(strings)]
+
+
+def _in_three(statistics: DashboardStatistics, context: Context) -> tuple[str, str, str]:
+    """Return the text before the token that a context is about, the token, and the text behind it."""
+    words = _words(statistics, context)
+    peak = next(part for part in spans(words) if context.peak in part)
+    return "".join(words[: peak.start]), words[peak.start], "".join(words[peak.stop :])
 
 
 def plain_html(statistics: DashboardStatistics, n_latents: int = 12, n_contexts: int = 3) -> str:
@@ -405,10 +422,9 @@ def plain_html(statistics: DashboardStatistics, n_latents: int = 12, n_contexts:
     parts = []
     for latent, its in list(statistics.latents.items())[:n_latents]:
         lines = "".join(
-            f"<li>{context.acts[context.peak]:.2f}: <code>{_words(statistics, context.tokens[: context.peak])}"
-            f"<b>[{_words(statistics, context.tokens[context.peak : context.peak + 1])}]</b>"
-            f"{_words(statistics, context.tokens[context.peak + 1 :])}</code></li>"
+            f"<li>{context.acts[context.peak]:.2f}: <code>{before}<b>[{peak}]</b>{after}</code></li>"
             for context in its.top.contexts[:n_contexts]
+            for before, peak, after in [map(_in_a_line, _in_three(statistics, context))]
         )
         lists = (("Favors", its.top_logits), ("What really came next", its.followers))
         told = "<br>".join(
@@ -427,5 +443,5 @@ def plain_html(statistics: DashboardStatistics, n_latents: int = 12, n_contexts:
     return f"<p>Trust the notebook, or run this cell, to see the whole page.</p>{''.join(parts)}{more}"
 
 
-def _words(statistics: DashboardStatistics, tokens: list[int]) -> str:
-    return "".join(visible(statistics.strings[token]).replace("<br>", "") for token in tokens)
+def _in_a_line(string: str) -> str:
+    return visible(string).replace("<br>", "")

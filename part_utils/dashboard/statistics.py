@@ -17,18 +17,21 @@ from torch import Tensor
 
 from part_utils.activations import MLP_HOOK, flatten_activations
 from part_utils.autoencoder import AutoEncoder, AutoEncoderConfig
+from part_utils.correlation import RunningCorrelation
 from part_utils.dashboard.reading import RESIDUAL_HOOK, PlaceReader
-from part_utils.dashboard.streaming import N_BINS, RunningCorrelation, RunningStatistics, RunningWords
+from part_utils.dashboard.streaming import N_BINS, RunningStatistics, RunningWords
 from part_utils.evaluation import LogFrequencyHistogram, encode, log_frequency_histogram
 from part_utils.interpretation import feature_in_neuron_basis
 from part_utils.model_with_autoencoder import ModelWithAutoencoder, also_in_parts
 from part_utils.progress_bar import progress_bar
 from part_utils.texts import TokenizedText
-from part_utils.token_text import token_strings
+from part_utils.token_text import token_strings, words_in_context
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
+LOGITS_AT_ONCE = 2**23
+"""So many logits of a model of many blocks are in memory at a time: 32 MB. A large vocabulary would fill gigabytes."""
 # Concentration counts this many firings, spread like the text, on top of those that were seen. So a latent that
 # fired twice does not come out as more concentrated than one that fired a thousand times.
 PRIOR_FIRINGS = 10
@@ -80,6 +83,8 @@ class Context:
     label: int
     """Index into `DashboardStatistics.label_names`."""
     tokens: list[int]
+    joined: dict[int, str]
+    """The text of those tokens for which it is another one here than alone: characters of several tokens, whole."""
     acts: list[float]
     """The latent's activation on each of the tokens."""
     loss_effects: list[float | None]
@@ -437,10 +442,16 @@ def describe_contexts(
                 peak=place - first,
                 label=int(text.labels[row, place]),
                 tokens=tokens[index, first:end].tolist(),
+                joined=_joined(tokens[index, first:end], subject.model.tokenizer),
                 acts=its_acts[first:end],
                 loss_effects=[its_effects[i] if i < known else None for i in range(first, end)],
             )
     return result, measured / n_measured.clamp_min(1)[:, None]
+
+
+def _joined(tokens: Int[Tensor, "seq"], tokenizer: object) -> dict[int, str]:
+    both = zip(words_in_context(tokens, tokenizer), token_strings(tokens, tokenizer), strict=True)
+    return {place: word for place, (word, alone) in enumerate(both) if word != alone}
 
 
 @dataclass(frozen=True)
@@ -497,7 +508,8 @@ def ablation_effects(
     logits = torch.zeros(len(row_of), model.cfg.d_vocab, device=device)
     if not one_layer:
         for latent in some.tolist():
-            for part in (latent_of == latent).nonzero().flatten().split(len(tokens)):
+            at_once = max(1, LOGITS_AT_ONCE // (tokens.shape[1] * model.cfg.d_vocab))
+            for part in (latent_of == latent).nonzero().flatten().split(at_once):
                 part = part[shown[part.cpu()].any(dim=1).to(device)]
                 if len(part) == 0:
                     continue

@@ -162,36 +162,6 @@ def _largest(values: Float[Tensor, "n d_vocab"], k: int) -> list[list[tuple[int,
     ]
 
 
-class RunningCorrelation:
-    """Pearson's correlation of every latent of one group with every latent of another, over streamed tokens."""
-
-    def __init__(self, n_a: int, n_b: int) -> None:
-        self.n_tokens = 0
-        self.sum_a, self.squares_a = torch.zeros(2, n_a, dtype=torch.double)
-        self.sum_b, self.squares_b = torch.zeros(2, n_b, dtype=torch.double)
-        self.products = torch.zeros(n_a, n_b, dtype=torch.double)
-        self.fired_b = torch.zeros(n_b, dtype=torch.long)
-
-    def add(self, acts_a: Float[Tensor, "tokens n_a"], acts_b: Float[Tensor, "tokens n_b"]) -> None:
-        """Take in some tokens. `acts_b` is used up: a new tensor of its size would cost more than the arithmetic."""
-        self.n_tokens += len(acts_a)
-        self.sum_a += acts_a.sum(dim=0)
-        self.squares_a += acts_a.pow(2).sum(dim=0)
-        self.sum_b += acts_b.sum(dim=0)
-        self.products += acts_a.mT @ acts_b
-        self.squares_b += acts_b.square_().sum(dim=0)
-        self.fired_b += acts_b.sign_().sum(dim=0).long()
-
-    def correlation(self) -> Float[Tensor, "n_a n_b"]:
-        """Return the correlations; 0 for a latent that did not change."""
-        n = max(self.n_tokens, 1)
-        covariance = self.products / n - torch.outer(self.sum_a / n, self.sum_b / n)
-        variance_a = (self.squares_a / n - (self.sum_a / n).pow(2)).clamp_min(0)
-        variance_b = (self.squares_b / n - (self.sum_b / n).pow(2)).clamp_min(0)
-        scale = torch.outer(variance_a, variance_b).sqrt()
-        return torch.where(scale > 1e-12, covariance / scale.clamp_min(1e-12), 0.0).clamp(-1, 1).float()
-
-
 def scrambled(position: Int[Tensor, "entries"]) -> Int[Tensor, "entries"]:
     """Return a number below 2^32 that looks random but depends on the position alone (the mixing of MurmurHash3)."""
     mask = 2**32 - 1

@@ -172,7 +172,8 @@ def read(folder: Path) -> Weights:
         own: floats[name].mT if _is_linear(name) and floats[name].ndim == 2 else floats[name]
         for own, name in names.items()
     }
-    weights = Weights(architecture, **found, k=k if architecture == "topk" else None)
+    weights = Weights(architecture, **found)  # type: ignore[arg-type]
+    weights.k = k if architecture == "topk" else None
     if weights.threshold is not None and weights.threshold.ndim == 0:
         weights.threshold = weights.threshold.expand(len(weights.b_enc) if weights.b_enc.ndim else 1)
     check_sizes(weights, folder / WEIGHTS)

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,10 +40,13 @@ def save_autoencoder(autoencoder: AutoEncoder, path: str | Path, eight_bits: boo
     Raises:
         TypeError: the autoencoder is of a class of its own.
     """
+    hook = autoencoder.hook
     autoencoder = in_use(autoencoder)
     settings: dict[str, Any] = {"architecture": architecture_of(autoencoder), **asdict(autoencoder.cfg)}
     if isinstance(autoencoder, TopKAutoEncoder):
         settings["k"] = autoencoder.k
+    if hook is not None:
+        settings["hook"] = hook
     tensors = {
         name: tensor.detach().float().cpu().clone(memory_format=torch.contiguous_format)
         for name, tensor in autoencoder.state_dict().items()
@@ -57,8 +60,8 @@ def save_autoencoder(autoencoder: AutoEncoder, path: str | Path, eight_bits: boo
     write_atomically(Path(path), save(tensors, metadata))
 
 
-def load(path: Path) -> AutoEncoder:
-    """Load what `save_autoencoder` wrote.
+def load(path: Path, instance: int | None = None) -> AutoEncoder:
+    """Load what `save_autoencoder` wrote, or only one of its instances, without room for the others.
 
     Raises:
         ValueError: the file is another one, damaged or altered: every changed bit of a weight or setting is noticed.
@@ -75,12 +78,19 @@ def load(path: Path) -> AutoEncoder:
         raise ValueError(f"{path} is damaged or altered (its SHA-256 does not fit); fetch or make it again.")
     try:
         settings = json.loads(text)
-        architecture, k = settings.pop("architecture"), settings.pop("k", None)
+        architecture, k, hook = (settings.pop(name, None) for name in ("architecture", "k", "hook"))
+        if not isinstance(hook, str | None):
+            raise TypeError("A hook has a name.")
         cfg = AutoEncoderConfig(**settings)
+        if instance is not None:
+            tensors = _only(instance, cfg, tensors)
+            cfg = replace(cfg, n_instances=1)
         # Without memory: what the settings say may be larger than what is there.
         empty = (
             TopKAutoEncoder(cfg, k, "meta") if architecture == "topk" else CLASSES[architecture](cfg, "meta")
         )
+    except IndexError as error:
+        raise ValueError(str(error)) from None
     except Exception as error:
         raise ValueError(f"{path} has settings that make no autoencoder: {shown(text)}.") from error
     floats = as_floats(_unrounded(tensors, path), empty.state_dict().keys(), path)
@@ -91,6 +101,7 @@ def load(path: Path) -> AutoEncoder:
                 f" {tuple(tensor.shape)}."
             )
     empty.load_state_dict(floats, assign=True)
+    empty.hook = hook
     return empty
 
 
@@ -100,6 +111,12 @@ def _rounded(name: str, matrix: Tensor, axis: int) -> dict[str, Tensor]:
     integers = (matrix / largest * 127).round()
     lengths = integers.norm(dim=axis, keepdim=True).clamp_min(SMALLEST_NORM)
     return {name: integers.to(torch.int8), name + SCALE: matrix.norm(dim=axis, keepdim=True) / lengths}
+
+
+def _only(instance: int, cfg: AutoEncoderConfig, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    if not 0 <= instance < cfg.n_instances:
+        raise IndexError(f"There is no instance {instance}: choose one from 0 to {cfg.n_instances - 1}.")
+    return {name: tensor[instance : instance + 1].clone() for name, tensor in tensors.items()}
 
 
 def _unrounded(tensors: dict[str, Tensor], path: Path) -> dict[str, Tensor]:

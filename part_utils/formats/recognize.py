@@ -29,8 +29,8 @@ CAN_BE_LOADED = (
 )
 
 
-def load(path: Path) -> AutoEncoder:
-    """Load an autoencoder from a file or folder of any known format; see `recognize`.
+def load(path: Path, instance: int | None = None) -> AutoEncoder:
+    """Load an autoencoder from a file or folder of any known format (see `recognize`), or only one of its instances.
 
     A folder is recognized by its files, and one of these files stands for its folder. The formats of
     SAELens and sparsify have no checksum: a flipped bit of a weight cannot be noticed there, nor a setting that was
@@ -42,9 +42,10 @@ def load(path: Path) -> AutoEncoder:
     """
     name = recognize(path)
     if name == "ours":
-        return ours.load(path)
+        return ours.load(path, instance)
     folder = path if path.is_dir() else path.parent
-    return to_autoencoder(FOLDERS[name].read(folder), folder)
+    autoencoder = to_autoencoder(FOLDERS[name].read(folder), folder)
+    return autoencoder if instance is None else only_instance(autoencoder, instance)
 
 
 def recognize(path: Path) -> str:

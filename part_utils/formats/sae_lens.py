@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from safetensors.torch import save
 
+from part_utils.activations import MLP_HOOK
 from part_utils.autoencoder import AutoEncoder
 from part_utils.files import write_atomically
 from part_utils.formats.reading import (
@@ -55,7 +56,7 @@ def save_sae_lens(
     instance: int,
     folder: str | Path,
     model_name: str = "superposition-course",
-    hook_name: str = "blocks.0.mlp.hook_post",
+    hook_name: str | None = None,
     context_size: int = 128,
 ) -> None:
     """Write one instance so that `SAE.load_from_disk(folder)` of SAELens (version 6) loads it.
@@ -67,7 +68,8 @@ def save_sae_lens(
             become JumpReLU, as SAELens's own do when their training ends.
         instance: which of its instances.
         folder: made if it is not there.
-        model_name, hook_name, context_size: what the autoencoder was trained on, for the record.
+        model_name, hook_name, context_size: what the autoencoder was trained on, for the record. If no hook is named
+            it is the autoencoder's own, or that of a one-layer model's MLP.
 
     Raises:
         TypeError: the autoencoder is of another class.
@@ -90,7 +92,7 @@ def save_sae_lens(
         "metadata": {
             "sae_lens_version": FORMAT_VERSION,
             "model_name": model_name,
-            "hook_name": hook_name,
+            "hook_name": hook_name or weights.hook or MLP_HOOK,
             "context_size": context_size,
             "prepend_bos": True,
         },
@@ -154,6 +156,7 @@ def read(folder: Path) -> Weights:
     threshold = found.pop("topk_threshold", None)
     kinds = {"standard": "relu", "topk": "topk", "gated": "gated"}
     weights = Weights(kinds.get(architecture, "jumprelu"), **found)  # type: ignore[arg-type]
+    weights.hook = _hook_of(cfg)
     if architecture == "topk":
         weights.k = whole_number(cfg, "k", path)
     if threshold is not None:
@@ -171,6 +174,12 @@ def read(folder: Path) -> Weights:
         # It is compared with the latents after they were rescaled.
         weights.threshold = thresholds
     return weights
+
+
+def _hook_of(cfg: dict[str, Any]) -> str | None:
+    """Return the hook that the settings name, before version 6 outside of `metadata`, if it is in a block."""
+    named = (cfg.get("metadata") or {}).get("hook_name", cfg.get("hook_name"))
+    return named if isinstance(named, str) and re.fullmatch(r"blocks\.\d+\.[\w.]+", named) else None
 
 
 def _as_version_6(cfg: dict[str, Any], path: Path) -> dict[str, Any]:

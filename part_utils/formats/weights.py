@@ -50,6 +50,8 @@ class Weights:
     """Of "gated": logarithm of how much larger the magnitude is than the gate's pre-activation."""
     b_mag: Float[Tensor, "d_sae"] | None = None
     """Of "gated": bias of the magnitude."""
+    hook: str | None = None
+    """The place that it was trained on, where the settings name one as TransformerLens does."""
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the weights that there are, by name."""
@@ -141,6 +143,7 @@ def to_autoencoder(weights: Weights, where: Path) -> AutoEncoder:
         topk.rank_scale[0] = torch.where(lengths < SMALLEST_NORM, 1, lengths.reciprocal())
     for name, tensor in unit.tensors().items():
         getattr(autoencoder, name)[0] = tensor
+    autoencoder.hook = weights.hook
     return autoencoder
 
 
@@ -167,6 +170,7 @@ def from_autoencoder(autoencoder: AutoEncoder, instance: int) -> Weights:
         TypeError: the autoencoder is of a class of its own, which may compute anything.
         ValueError: there is no such instance.
     """
+    hook = autoencoder.hook
     autoencoder = in_use(autoencoder)
     architecture = architecture_of(autoencoder)
     n_instances = autoencoder.cfg.n_instances
@@ -182,6 +186,7 @@ def from_autoencoder(autoencoder: AutoEncoder, instance: int) -> Weights:
         taken(autoencoder.b_enc),
         taken(autoencoder.normalize_and_return_W_dec()),
         taken(autoencoder.b_dec),
+        hook=hook,
     )
     if isinstance(autoencoder, JumpReLUAutoEncoder):
         weights.threshold = taken(autoencoder.threshold)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from part_utils.palette import ORANGE, rgb
 from part_utils.texts import TokenizedText
-from part_utils.token_text import token_strings
+from part_utils.token_text import spans, words_in_context
 
 HIGHLIGHT = rgb(ORANGE)  # text of either color can be read on it
 WEAKEST, STRONGEST = 0.10, 0.60
@@ -70,20 +70,19 @@ def tokens_html(
     """Return a piece of text as HTML, each token colored by its activation.
 
     Args:
-        words: the tokens, as text.
+        words: the tokens, as text; an empty one belongs to the one before (see `words_in_context`).
         acts: the latent's activation on each of them.
         strongest: the activation that gets the strongest color.
         marked: the position of a token to frame.
     """
-    return "".join(
-        token_html(
-            word,
-            act / max(strongest, 1e-8),
-            f"{visible(word)}  {act:.2f}" if act > 0 else "",
-            marked=position == marked,
-        )
-        for position, (word, act) in enumerate(zip(words, acts.tolist(), strict=True))
-    )
+    if len(words) != len(acts):
+        raise ValueError(f"There are {len(words)} words and {len(acts)} activations; pass one for each word.")
+    parts = []
+    for span in spans(words):
+        word, act = words[span.start], float(acts[span.start : span.stop].max())
+        hover = f"{visible(word)}  {act:.2f}" if act > 0 else ""
+        parts.append(token_html(word, act / max(strongest, 1e-8), hover, marked=marked in span))
+    return "".join(parts)
 
 
 def display_top_sequences(
@@ -117,7 +116,7 @@ def display_top_sequences(
     rows = []
     for (batch, seq), value in zip(indices.tolist(), values.tolist(), strict=True):
         start, stop = max(0, seq - before), min(text.tokens.shape[1], seq + after + 1)
-        words = token_strings(text.tokens[batch, start:stop], tokenizer)
+        words = words_in_context(text.tokens[batch, start:stop], tokenizer)
         around = torch.zeros(stop - start) if acts is None else acts[batch, start:stop].clone()
         around[seq - start] = value
         source = escape(text.label_names[int(text.labels[batch, seq])]) if labels else ""

@@ -16,13 +16,14 @@ from part_utils.dashboard import (
     panel_css,
     plain_html,
 )
+from part_utils.dashboard.page import MANY_BLOCKS
 from part_utils.interpretation import top_activations
 from part_utils.kept_latents import KeptLatents
 from part_utils.model_with_autoencoder import ModelWithAutoencoder, also_in_parts
 from part_utils.plots.text import display_activations, visible
 from part_utils.steering import firing_latents
 from part_utils.texts import TokenizedText
-from part_utils.token_text import token_strings
+from part_utils.token_text import spans, token_strings
 
 N_FOUND = 30
 N_DRAWN = 6
@@ -98,7 +99,8 @@ class LatentIndex:
 
 def panels(latent: int, text: TokenizedText, subject: ModelWithAutoencoder, name: str | None = None) -> HTML:
     """Return the dashboard's panels of one latent, as an output of a cell."""
-    few = DashboardConfig(n_top=8, per_group=3, sample_rows=32)
+    ablate_all = subject.model.cfg.n_layers < MANY_BLOCKS
+    few = DashboardConfig(n_top=8, per_group=3, sample_rows=32, ablate_all=ablate_all)
     names = {latent: name} if name else None
     statistics = collect_statistics([latent], text, subject, cfg=few, names=names, progress=False)
     page = (
@@ -224,7 +226,8 @@ class _Browser:
             return
         options = []
         for latent in found:
-            word = visible(fired.words[int(places[latent])]).replace(" ", "␣")
+            at = next(span for span in spans(fired.words) if int(places[latent]) in span)
+            word = visible(fired.words[at.start]).replace(" ", "␣")
             options.append(
                 (
                     f"{shares[latent]:4.0%} of its largest, on {word}   {self._described([latent])[0][0]}",

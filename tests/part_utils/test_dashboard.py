@@ -13,8 +13,9 @@ from typer.testing import CliRunner
 from coursekit.checking import fixtures
 from coursekit.commands.cli import app
 from coursekit.commands.dashboard import parse_latents
-from part_utils.activations import get_activations
+from part_utils.activations import MLP_HOOK, get_activations
 from part_utils.autoencoder import AutoEncoder, AutoEncoderConfig
+from part_utils.correlation import RunningCorrelation
 from part_utils.dashboard import (
     Dashboard,
     DashboardConfig,
@@ -23,10 +24,10 @@ from part_utils.dashboard import (
     latent_panel_html,
     make_dashboard,
 )
-from part_utils.dashboard.panels import percent, visible
+from part_utils.dashboard.panels import percent, plain_html, visible
 from part_utils.dashboard.reading import RESIDUAL_HOOK, activations_at, reader_for
 from part_utils.dashboard.statistics import Context, concentration
-from part_utils.dashboard.streaming import N_BINS, Histograms, RunningCorrelation, RunningStatistics
+from part_utils.dashboard.streaming import N_BINS, Histograms, RunningStatistics
 from part_utils.evaluation import get_feature_probability
 from part_utils.interpretation import (
     ablate_feature,
@@ -37,8 +38,10 @@ from part_utils.interpretation import (
     match_between_autoencoders,
     top_activations,
 )
+from part_utils.language_models import load_autoencoder, load_language_model
 from part_utils.model_with_autoencoder import ModelWithAutoencoder
 from part_utils.texts import TokenizedText
+from part_utils.token_text import token_strings
 from part_utils.variants import TopKAutoEncoder
 
 LATENTS = [3, 0, 7, 11, 18]
@@ -65,7 +68,7 @@ def autoencoder() -> AutoEncoder:
 
 @pytest.fixture(scope="module")
 def encoder_b(model: TransformerBridge, autoencoder: AutoEncoder) -> ModelWithAutoencoder:
-    return ModelWithAutoencoder(model, autoencoder, instance=1)
+    return ModelWithAutoencoder(model, autoencoder, instance=1, hook=MLP_HOOK)
 
 
 @pytest.fixture(scope="module")
@@ -205,7 +208,7 @@ def test_followers_and_words(statistics, acts):
 
 def test_strongest_tokens_are_those_of_the_exercise(model, autoencoder):
     tokens = text_of().tokens
-    every = top_activations(tokens, ModelWithAutoencoder(model, autoencoder, 1), k=6, batch_rows=5)
+    every = top_activations(tokens, ModelWithAutoencoder(model, autoencoder, 1, MLP_HOOK), k=6, batch_rows=5)
     for latent in LATENTS:
         one = highest_activating_tokens(tokens, model, autoencoder, latent, 1, k=6)
         torch.testing.assert_close(every.values[latent], one.values, rtol=1e-4, atol=1e-5)
@@ -286,7 +289,7 @@ def test_variants_whose_latents_depend_on_each_other(model):
         torch.manual_seed(0)
         topk = TopKAutoEncoder(AutoEncoderConfig(1, 13, 19), k=3)
     result = collect_statistics(
-        range(19), text_of(), ModelWithAutoencoder(model, topk), cfg=CFG, progress=False
+        range(19), text_of(), ModelWithAutoencoder(model, topk, hook=MLP_HOOK), cfg=CFG, progress=False
     )
     h = get_activations(text_of().tokens, model).flatten(0, 1)[:, None]
     fired = (topk(h).acts[:, 0] > 0).sum(dim=0).tolist()
@@ -430,6 +433,24 @@ def test_a_place_in_a_model_of_many_blocks():
 
 
 # The page.
+
+
+def test_characters_of_several_tokens_are_whole_and_one_label_is_no_topic():
+    model, autoencoder = load_language_model(), load_autoencoder()
+    line = model.tokenizer("A 𓀀 is ö", add_special_tokens=False)["input_ids"]
+    tokens = torch.tensor([[model.tokenizer.bos_token_id, *line]] * 3)
+    text = TokenizedText(tokens, torch.zeros_like(tokens), ("a page",))
+    acts = feature_activations(tokens, ModelWithAutoencoder(model, autoencoder), list(range(1536)))[0]
+    inside = [token for token, string in enumerate(token_strings(line, model.tokenizer)) if "\\x" in string]
+    latent = int(acts[1:][inside].amax(dim=0).argmax())
+    dashboard = make_dashboard([latent], model=model, autoencoder=autoencoder, text=text, progress=False)
+    page = dashboard.html()
+    panel = latent_panel_html(dashboard.statistics, latent)
+    top = panel[panel.index("<h3>Largest activations") : panel.index("<h3>What comes next")]
+    assert re.sub("<[^>]*>", "", top).count("A 𓀀 is ö") == 3
+    assert "𓀀" in plain_html(dashboard.statistics)
+    assert "topic concentration" not in page
+    assert "Where it fires" not in page
 
 
 def test_text_cannot_break_out(statistics):

@@ -63,7 +63,7 @@ def test_feature_activations(
     model: TransformerBridge, tokens: torch.Tensor, autoencoder: AutoEncoder
 ) -> None:
     expected = all_acts(model, tokens, autoencoder)[:, :, 1]
-    encoder_b = ModelWithAutoencoder(model, autoencoder, instance=1)
+    encoder_b = ModelWithAutoencoder(model, autoencoder, instance=1, hook=MLP_HOOK)
     torch.testing.assert_close(feature_activations(tokens, encoder_b, 4, batch_rows=5), expected[..., 4])
     torch.testing.assert_close(feature_activations(tokens, encoder_b, [4, 11]), expected[..., [4, 11]])
 

@@ -15,6 +15,7 @@ from part_utils.places import (
     LatentsOnText,
     Place,
     compare_at,
+    differences_of_means,
     feature_of,
     latents_on,
     next_logits,
@@ -22,6 +23,7 @@ from part_utils.places import (
     way_onward,
     write_on,
 )
+from part_utils.probes import difference_of_means
 from part_utils.texts import TokenizedText
 from part_utils.variants import TopKAutoEncoder
 from tests.small_language_model import CFG
@@ -66,6 +68,17 @@ def test_f1_of_every_latent_is_that_of_its_firing(read: LatentsOnText) -> None:
         fires, kept = read.acts_of(latent)[read.keep] > 0, wanted[read.keep]
         expected = 2 * int((fires & kept).sum()) / max(int(fires.sum() + kept.sum()), 1)
         assert found == pytest.approx(expected)
+
+
+def test_means_over_some_tokens_and_over_all_others(place: Place, text: TokenizedText) -> None:
+    read = latents_on(place, text, h_rows=4)
+    read = replace(read, keep=read.keep & (text.tokens != text.tokens[2, 1]))
+    h = collect(place.model, text.tokens, HOOK)
+    torch.testing.assert_close(read.h.float(), h[: 4 * 5], atol=1e-2, rtol=1e-3)
+    kinds = [text.labels == 1, text.tokens > 20]
+    for kind, found in zip(kinds, differences_of_means(place, read, kinds, batch_rows=3), strict=True):
+        kept, inside = h[read.keep.flatten()], kind[read.keep]
+        torch.testing.assert_close(found, difference_of_means(kept, inside), atol=1e-5, rtol=1e-4)
 
 
 def test_a_rule_says_nothing_about_sinks(read: LatentsOnText) -> None:

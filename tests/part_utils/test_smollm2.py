@@ -13,6 +13,8 @@ from typer.testing import CliRunner
 from coursekit.commands import downloads
 from part_utils import smollm2
 from part_utils.language_models import load_language_model
+from part_utils.texts import load_written_text
+from part_utils.token_text import text_of
 from tests.small_gguf import BLOCKS, CONTEXT, NEURONS, TOKENS, WIDTH, write_wheel
 
 
@@ -168,6 +170,17 @@ def test_another_package_of_the_same_name_is_refused(tiny) -> None:  # type: ign
         archive.writestr("llm_tiny/more.py", "")
     with pytest.raises(ConnectionError, match="could not be downloaded"):
         smollm2.download_smollm2(progress=False)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not smollm2.cache_folder().exists(), reason="needs `course download smollm2`")
+def test_what_it_wrote_in_the_tokens_of_another_model() -> None:
+    own, model = load_written_text(), load_language_model()
+    other = load_written_text(model)
+    assert other.tokens.max() < model.cfg.d_vocab
+    begins = text_of(own.tokens[0, 1:30], smollm2.load_tokenizer())
+    assert text_of(other.tokens[0], model.tokenizer).removeprefix(smollm2.BOS).startswith(begins)
+    assert torch.equal(load_written_text(load_language_model("smollm2")).tokens, own.tokens)
 
 
 @pytest.mark.slow

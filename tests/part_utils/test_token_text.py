@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from part_utils.language_models import load_language_model
-from part_utils.token_text import text_of, token_string, token_strings
+from part_utils.plots.text import tokens_html
+from part_utils.token_text import spans, text_of, token_string, token_strings, words_in_context
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +35,34 @@ def test_a_part_of_a_character_is_its_bytes(tokenizer):
     tokens = tokenizer("Gö𓀀", add_special_tokens=False)["input_ids"]
     assert "".join(token_strings(torch.tensor(tokens), tokenizer)).endswith("\\xf0\\x93\\x80\\x80")
     assert text_of(tokens[:-1], tokenizer) == "Gö\\xf0\\x93\\x80"
+
+
+@settings(derandomize=True, max_examples=200, deadline=None)
+@given(text=TEXTS, first=st.integers(0, 40), last=st.integers(0, 40))
+def test_in_a_context_characters_are_whole(tokenizer, text, first, last):
+    tokens = tokenizer(text, add_special_tokens=False)["input_ids"]
+    words = words_in_context(tokens, tokenizer)
+    assert len(words) == len(tokens)
+    assert "".join(words) == text
+    cut = words_in_context(tokens[first:last], tokenizer)
+    assert "".join(cut) == text_of(tokens[first:last], tokenizer)
+    places = [place for span in spans(cut) for place in span]
+    assert places == list(range(len(cut)))
+    assert all(cut[place] == "" for span in spans(cut) for place in span[1:])
+
+
+def test_the_parts_of_a_character_are_colored_as_one(tokenizer):
+    tokens = tokenizer("a𓀀b", add_special_tokens=False)["input_ids"]
+    words = words_in_context(tokens, tokenizer)
+    assert words == ["a", "𓀀", "", "", "", "b"]
+    html = tokens_html(words, torch.tensor([0.0, 0.0, 2.0, 4.0, 0.0, 0.0]), strongest=4.0, marked=2)
+    assert html.startswith('a<b style="background')
+    assert html.endswith('title="𓀀  4.00">𓀀</b>b')
+    # A character that is cut off, and one that begins before the other has ended.
+    assert words_in_context(tokens[:3], tokenizer) == ["a", "\\xf0", "\\x93"]
+    assert words_in_context([tokens[1], *tokens[1:]], tokenizer) == ["\\xf0", *words[1:]]
+    with pytest.raises(ValueError, match="6 words and 5 activations"):
+        tokens_html(words, torch.zeros(5), strongest=1.0)
 
 
 def test_every_token_of_the_vocabulary(tokenizer):

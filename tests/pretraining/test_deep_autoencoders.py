@@ -100,7 +100,7 @@ def test_trained_resumed_and_measured(model, tokens, tmp_path: Path, monkeypatch
     torch.testing.assert_close(resumed.decoder, trained.decoder)
 
     autoencoder = as_autoencoder([trained])
-    found = evaluate_place(ModelWithAutoencoder(model, autoencoder), tokens, PLACE)
+    found = evaluate_place(ModelWithAutoencoder(model, autoencoder, hook=PLACE), tokens, PLACE)
     # Sinks are 71 of the 560 positions.
     assert found.kept == pytest.approx(1 - 71 / 560)
     assert found.l0 == pytest.approx(3, rel=0.15)
