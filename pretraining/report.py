@@ -13,13 +13,12 @@ from torch import Tensor
 
 from part_utils.baselines import Comparison, compare_with_baselines, neuron_copies
 from part_utils.evaluation import Evaluation, evaluate, log_frequency_histogram
-from part_utils.hypotheses import HypothesisScore, Rule
 from part_utils.language_models import load_autoencoder, load_language_model
 from part_utils.model_with_autoencoder import ModelWithAutoencoder
 from part_utils.readable import ReadLatent, candidates, random_latents, read_latents, times_fired
 from part_utils.texts import TokenizedText, load_tokens
 from part_utils.token_text import text_of, token_string
-from pretraining.latent_rules import load_rules, score_rules
+from pretraining.latent_rules import load_rules, score_rules, scores_table, summary
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -174,21 +173,6 @@ def print_candidates(split: str, instance: int, max_rows: int | None, n: int, de
     console.print(table)
 
 
-def print_scores(console: Console, rules: dict[int, Rule], scores: dict[int, HypothesisScore]) -> None:
-    """Print how well each rule predicts its latent, and how many reach an F1 of 0.5."""
-    table = Table("latent", "said to be", "precision", "recall", "F1")
-    for latent, score in scores.items():
-        said = (rules[latent].__doc__ or "").strip().partition("\n")[0]
-        numbers = (f"{value:.2f}" for value in (score.precision, score.recall, score.f1))
-        table.add_row(str(latent), escape(said), *numbers)
-    good = sum(score.f1 >= 0.5 for score in scores.values())
-    console.print(
-        f"Rules for encoder-A on held-out text, at a quarter of the largest activation: {good} of {len(scores)} have "
-        "an F1 of 0.5 or more.",
-        table,
-    )
-
-
 def print_report(
     split: str,
     max_rows: int | None,
@@ -250,7 +234,12 @@ def print_report(
         )
     if named:
         subject = ModelWithAutoencoder(model, autoencoder)
-        print_scores(console, named, score_rules(named, subject, rows=min(400, max_rows or 400)))
+        scores = score_rules(named, subject, rows=min(400, max_rows or 400))
+        console.print(
+            "Rules for encoder-A on held-out text, at a quarter of the largest activation: "
+            + summary(named, scores),
+            scores_table(named, scores),
+        )
     console.print("Firing rates of encoder-A:")
     for line in bars(result.firing_rates[0]):
         console.print(line, highlight=False)

@@ -8,7 +8,8 @@ balanced accuracy of telling contexts in which it fires from others (`detection_
 Measured: of 40 random latents of encoder-A that fire on 30 held-out tokens and copy no neuron, 15 have a rule with an
 F1 of 0.5 or more, and 18 that or a detection score of 0.75 or more. Of 50 of SmolLM2's residual stream
 (`--model smollm2 --autoencoder smollm2-residual --latents 50 --rows 2048`) it is 30 and 31. The search is greedy and
-knows these few things only, so these are lower bounds of what can be named.
+knows these few things only, so these are lower bounds of what can be named. `--rules` scores a file of rules instead:
+those that were written by hand are in `pretraining/rules`.
 """
 
 import textwrap
@@ -24,14 +25,14 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from part_utils.baselines import neuron_copies
-from part_utils.detection import contexts_of, detection_score
 from part_utils.files import write_atomically
-from part_utils.hypotheses import Feature, HypothesisScore, line_so_far, score_hypothesis
+from part_utils.hypotheses import Feature, Rule, line_so_far
 from part_utils.language_models import PLACES, load_autoencoder, load_language_model
 from part_utils.model_with_autoencoder import ModelWithAutoencoder
 from part_utils.places import LatentsOnText, Place, latents_on
 from part_utils.readable import random_latents
 from part_utils.texts import TokenizedText, first_rows, load_tokens, load_written_text
+from pretraining.latent_rules import THRESHOLD, RuleScore, load_rules, name_of, score_rule, summary
 from pretraining.report import MIN_FIRED
 from pretraining.run import fastest_dtype
 
@@ -43,10 +44,6 @@ WORTH = 0.02
 """Another part must raise F1 by as much on the text that is studied."""
 HELD_OUT_ROWS = 400
 """Rules are scored on so many rows, as `course evaluate --rules` does."""
-NAMED = {"F1": 0.5, "detection": 0.75}
-"""A latent counts as named from these scores on."""
-THRESHOLD = 0.25
-"""A latent counts as firing above this share of its largest activation, as in `score_hypothesis`."""
 
 
 def first_word(context: list[str]) -> str:
@@ -173,34 +170,23 @@ def sentence(rule: FoundRule) -> str:
     return text.encode("unicode_escape").decode()
 
 
-@dataclass(frozen=True)
-class ScoredRule:
-    """A rule for a latent, and how well it predicts it on text that the search did not see."""
-
-    rule: FoundRule
-    score: HypothesisScore
-    detection: float
-    """Balanced accuracy on contexts in which the latent fires and others."""
-
-    @property
-    def named(self) -> bool:
-        """Whether one of the scores is good enough."""
-        return self.score.f1 >= NAMED["F1"] or self.detection >= NAMED["detection"]
+def as_rule(parts: FoundRule) -> Rule:
+    """Return what was found as a rule of exercise 5.7, with its sentence as docstring."""
+    rule = partial(holds, parts)
+    rule.__doc__ = f"Fire on {sentence(parts)}."
+    return rule
 
 
-def search_rules(
-    latents: list[int], instance: int, found_on: LatentsOnText, held_out: LatentsOnText
-) -> Iterator[tuple[int, ScoredRule]]:
-    """Find a rule for each latent on one text, and score it on the other."""
+def search_rules(latents: list[int], found_on: LatentsOnText) -> Iterator[tuple[int, FoundRule]]:
+    """Find a rule for each latent on a text."""
     studied = study(found_on.words, found_on.labels)
     for latent in latents:
-        feature = Feature(latent, instance, found_on.activated(latent), held_out.activated(latent))
-        acts = feature.found_on.acts
+        acts = found_on.acts_of(latent)
         parts = find_rule(studied, (acts > THRESHOLD * acts.max()).flatten())
-        rule = {name: [studied.names[number] for number in named.tolist()] for name, named in parts.items()}
-        expects = partial(holds, rule)
-        score = score_hypothesis(expects, feature, THRESHOLD)
-        yield latent, ScoredRule(rule, score, detection_score(expects, *contexts_of(feature.held_out)))
+        yield (
+            latent,
+            {name: [studied.names[number] for number in named.tolist()] for name, named in parts.items()},
+        )
 
 
 def as_python(rules: dict[int, FoundRule]) -> str:
@@ -230,6 +216,12 @@ def main(
     only: Annotated[
         list[int] | None, typer.Option(help="This latent in place of random ones; may be repeated.")
     ] = None,
+    rules: Annotated[
+        Path | None,
+        typer.Option(
+            help="Score the rules of this Python file, functions latent_NUMBER(context, label); no search."
+        ),
+    ] = None,
     output: Annotated[Path | None, typer.Option(help="Write the rules to this Python file.")] = None,
 ) -> None:
     """Find rules for random latents that copy no neuron, as `course evaluate` draws them.
@@ -237,6 +229,7 @@ def main(
     Drawn twice: from all that fire on 30 held-out tokens, and from those that fire on one in a thousand. With SmolLM2
     the text is what it wrote itself, the first rows to search in and all others to score on.
     """
+    written = load_rules(rules) if rules is not None else {}
     name = autoencoder or model
     dtype = torch.float32 if model == "bundled" else fastest_dtype("cpu")
     subject = ModelWithAutoencoder(
@@ -262,24 +255,31 @@ def main(
         kind: random_latents(eligible, latents, seed).tolist() for kind, eligible in kinds.items() if not only
     }
     wanted = only or sorted({latent for some in drawn.values() for latent in some})
-    found: dict[int, ScoredRule] = {}
-    for latent, one in search_rules(wanted, subject.instance, found_in, scored_in):
-        found[latent] = one
-        score = one.score
+    found: dict[int, FoundRule] = {}
+
+    def searched() -> Iterator[tuple[int, Rule]]:
+        for latent, parts in search_rules(wanted, found_in):
+            found[latent] = parts
+            yield latent, as_rule(parts)
+
+    said: dict[int, Rule] = {}
+    scores: dict[int, RuleScore] = {}
+    for latent, rule in sorted(written.items()) if written else searched():
+        feature = Feature(latent, subject.instance, found_in.activated(latent), scored_in.activated(latent))
+        said[latent] = rule
+        score, detection = scores[latent] = score_rule(rule, feature)
         typer.echo(
-            f"{latent:5d}  F1 {score.f1:.2f}  precision {score.precision:.2f}  recall {score.recall:.2f}"
-            f"  detection {one.detection:.2f}  {sentence(one.rule)}"
+            f"{latent:5d}  F1 {score.f1:.2f}  precision {score.precision:.2f}  recall {score.recall:.2f}  "
+            f"always yes {score.baseline_f1:.2f}  detection {detection:.2f}  {name_of(rule)}"
         )
     for kind, some in drawn.items():
-        good = sum(found[latent].score.f1 >= NAMED["F1"] for latent in some)
-        either = sum(found[latent].named for latent in some)
-        typer.echo(
-            f"Of {len(some)} random latents of the {int(kinds[kind].sum())} that fire on {kind}, {good} have a rule "
-            f"with an F1 of {NAMED['F1']} or more on {n_tokens:,} held-out tokens, and {either} one with that or a "
-            f"detection score of {NAMED['detection']} or more."
-        )
+        if said.keys() >= set(some):
+            typer.echo(
+                f"Random latents of the {int(kinds[kind].sum())} that fire on {kind}, on {n_tokens:,} held-out "
+                f"tokens: {summary(said, {latent: scores[latent] for latent in some})}"
+            )
     if output is not None:
-        write_atomically(output, as_python({latent: one.rule for latent, one in found.items()}))
+        write_atomically(output, as_python(found))
 
 
 if __name__ == "__main__":

@@ -587,6 +587,7 @@ def test_files_that_hold_no_rules(tmp_path: Path, source: str, said: str) -> Non
 
 
 def test_rules_are_scored_by_the_definition() -> None:
+    from part_utils.detection import contexts_of, detection_score
     from part_utils.hypotheses import record_feature, score_hypothesis
     from part_utils.language_models import load_autoencoder, load_language_model
     from part_utils.model_with_autoencoder import ModelWithAutoencoder
@@ -597,9 +598,11 @@ def test_rules_are_scored_by_the_definition() -> None:
     def rule(context: list[str], label: str) -> bool:
         return context[-1].strip() == ">>>"
 
-    found = score_rules({803: rule}, encoder_a, rows=20)
+    found = score_rules({803: rule, 12: rule}, encoder_a, rows=20)
     feature = record_feature(803, encoder_a, rows=20)
-    assert found == {803: score_hypothesis(rule, feature)}
+    detection = detection_score(rule, *contexts_of(feature.held_out))
+    assert list(found) == [12, 803]
+    assert found[803] == (score_hypothesis(rule, feature), detection)
     with pytest.raises(ValueError, match="There is no latent 1536"):
         score_rules({1536: rule}, encoder_a, rows=1)
 
