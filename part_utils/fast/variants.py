@@ -273,15 +273,18 @@ def jumprelu_step(autoencoder: JumpReLUAutoEncoder, h: Float[Tensor, "batch n_in
         acts = torch.relu(part.pre_acts * above)
         error = part.decode(acts) - part.centered
         slope = error * (2 / h.numel())
-        grad_acts = part.grad_values(slope) * acts.sign()
+        grad_values = part.grad_values(slope)
+        grad_acts = grad_values * acts.sign()
         near = positive(bandwidth / 2 - (part.pre_acts - threshold).abs()) / bandwidth
+        # What the jump adds is that of a positive latent; the count has no such condition.
+        grad_jump = threshold * grad_values * positive(part.pre_acts)
         weights.add_gradients(
             part,
             acts,
             slope,
             grad_acts,
             b_enc=part.by_latent(grad_acts),
-            threshold=-part.by_latent(near * (threshold * grad_acts + penalty)),
+            threshold=-part.by_latent(near * (grad_jump + penalty)),
         )
         loss += error.pow(2).sum() / h.numel() + penalty * above.sum()
     weights.fill_gradients()

@@ -108,7 +108,8 @@ class JumpReLUAutoEncoder(AutoEncoder):
         self, pre_acts: Float[Tensor, "batch n_instances n_hidden_ae"]
     ) -> Float[Tensor, "batch n_instances n_hidden_ae"]:
         """Return the pre-activations that are positive and above their threshold, zero elsewhere."""
-        return torch.relu(jumprelu(pre_acts, self.threshold, self.bandwidth))
+        # A ReLU around it would have no gradient at 0, and so cut off the half of the kernel below the threshold.
+        return jumprelu(pre_acts, self.threshold, self.bandwidth) * (pre_acts > 0)
 
     def forward(self, h: Float[Tensor, "batch n_instances n_input_ae"]) -> AutoEncoderOutput:
         """Encode and decode, with the count of the latents that fire as the penalty (see the class).
