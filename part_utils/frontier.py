@@ -30,7 +30,7 @@ FRONTIER = DATA / "frontier.json"
 
 @dataclass(frozen=True)
 class FrontierPoint:
-    """One autoencoder on held-out text."""
+    """One kind of autoencoder at one setting, on held-out text: means over the seeds it was trained with."""
 
     kind: str
     """Its architecture, or what was done without one."""
@@ -44,6 +44,8 @@ class FrontierPoint:
     """Share of the cross-entropy recovered; 0 is every neuron at its mean."""
     dead: float
     """Share of the latents that fired on no held-out token."""
+    fvu_spread: float = 0.0
+    """How far apart the FVU of the seeds lie."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,8 @@ class TrainingOfOnePoint:
     batch_size: int = 1024
     lr: float = 3e-3
     seed: int = 0
+    encoder_scale: float = 0.1
+    """How large the encoder starts, beside the decoder's transpose."""
 
 
 def _nested(cfg: AutoEncoderConfig, k: float) -> AutoEncoder:
@@ -65,13 +69,13 @@ KINDS: dict[str, Callable[[AutoEncoderConfig, float], AutoEncoder]] = {
     "ReLU + L1": lambda cfg, _: AutoEncoder(cfg),
     "TopK": lambda cfg, k: TopKAutoEncoder(cfg, int(k)),
     "BatchTopK": BatchTopKAutoEncoder,
-    "JumpReLU": lambda cfg, start: JumpReLUAutoEncoder(cfg, bandwidth=1.0, first_threshold=start),
+    "JumpReLU": lambda cfg, start: JumpReLUAutoEncoder(cfg, first_threshold=start),
     "gated": lambda cfg, _: GatedAutoEncoder(cfg),
     "Matryoshka": _nested,
 }
 """What each kind is made from: the sizes, and the setting (k, or where thresholds start) if it is no penalty."""
 # The weight of the penalty of a JumpReLU autoencoder. In so few steps thresholds move little; where they start decides.
-L0_COEFF = 0.003
+L0_COEFF = 0.006
 
 
 def train_one_point(
@@ -83,8 +87,8 @@ def train_one_point(
 ) -> AutoEncoder:
     """Train one autoencoder on the MLP of a language model, with the budget that all kinds get.
 
-    All start alike: `b_dec` is the mean activation and `W_enc` the decoder's transpose. They are trained on activations
-    of mean square 1, and give back what fits the model's own.
+    All start alike: `b_dec` is the mean activation and `W_enc` the decoder's transpose, made smaller. They are trained on
+    activations of mean square 1, and give back what fits the model's own.
 
     Args:
         kind: one of `KINDS`.
@@ -113,7 +117,13 @@ def train_on_batches(
         torch.manual_seed(training.seed)
         autoencoder = KINDS[kind](cfg, setting)
     return train_at_unit_scale(
-        autoencoder, lambda: next(batches), first, training.steps, training.lr, training.seed
+        autoencoder,
+        lambda: next(batches),
+        first,
+        training.steps,
+        training.lr,
+        training.seed,
+        training.encoder_scale,
     )
 
 

@@ -1,15 +1,16 @@
 """How well each kind of autoencoder rebuilds the bundled model's MLP, at each number of latents that fire.
 
 `course frontier` trains every kind at several settings, each with the same width, tokens, batches, learning rate and
-start, and measures all of them on held-out text, beside two ways to do without an autoencoder: the k neurons farthest
-from their mean, and the k principal components of a token that are largest. A run that was stopped goes on where it
-was. With `--ship` it writes the points to `part_utils/data/frontier.json`, from which chapter 6 draws its picture.
+start, with two seeds, and measures all of them on held-out text, beside two ways to do without an autoencoder: the k
+neurons farthest from their mean, and the k principal components of a token that are largest. A run that was stopped
+goes on where it was. With `--ship` it writes the points to `part_utils/data/frontier.json`, from which chapter 6 draws its picture.
 """
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
+from statistics import fmean
 
 import torch
 from jaxtyping import Float
@@ -26,9 +27,10 @@ from part_utils.texts import load_tokens
 from pretraining.shipping import write_manifest
 
 L0S = (4, 8, 16, 32)
-L1_COEFFS = (0.01, 0.02, 0.04, 0.08, 0.15)
-GATE_COEFFS = (0.012, 0.025, 0.05, 0.1, 0.2)
-THRESHOLDS = (0.3, 0.45, 0.6, 1.0, 1.4)
+L1_COEFFS = (0.015, 0.025, 0.04, 0.06, 0.1)
+GATE_COEFFS = (0.025, 0.04, 0.07, 0.1, 0.18)
+THRESHOLDS = (0.03, 0.15, 0.3, 0.7, 1.5)
+SEEDS = (0, 1)
 SETTINGS: dict[str, tuple[float, ...]] = {
     "TopK": L0S,
     "BatchTopK": L0S,
@@ -73,6 +75,15 @@ def measure(autoencoder: AutoEncoder, kind: str, setting: float, model, tokens) 
     )
 
 
+def mean_of(found: list[FrontierPoint]) -> FrontierPoint:
+    """Return the mean of what the seeds of one setting gave, with how far apart they lie."""
+    fvu = [point.fvu for point in found]
+    means = {
+        name: fmean(getattr(point, name) for point in found) for name in ("l0", "fvu", "recovered", "dead")
+    }
+    return FrontierPoint(found[0].kind, found[0].setting, **means, fvu_spread=max(fvu) - min(fvu))
+
+
 def points(training: TrainingOfOnePoint, rows: int) -> Iterator[tuple[str, Callable[[], FrontierPoint]]]:
     """Yield each point's name and what computes it."""
     model = load_language_model()
@@ -81,8 +92,18 @@ def points(training: TrainingOfOnePoint, rows: int) -> Iterator[tuple[str, Calla
         for setting in settings:
 
             def trained(kind: str = kind, setting: float = setting) -> FrontierPoint:
-                autoencoder = train_one_point(kind, setting, tokens, model, training)
-                return measure(autoencoder, kind, setting, model, held_out)
+                return mean_of(
+                    [
+                        measure(
+                            train_one_point(kind, setting, tokens, model, replace(training, seed=seed)),
+                            kind,
+                            setting,
+                            model,
+                            held_out,
+                        )
+                        for seed in SEEDS
+                    ]
+                )
 
             yield f"{kind} {setting}", trained
     sample = flatten_activations(get_activations(tokens[:256], model))

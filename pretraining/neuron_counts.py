@@ -49,7 +49,7 @@ def trained_model(n_neurons: int, steps: int, run_dir: Path) -> TransformerBridg
 
 def measure(model: TransformerBridge, seed: int, sae_steps: int) -> NeuronCount:
     """Train one autoencoder on a model's MLP, and measure it on held-out text beside as many neurons."""
-    training = TrainingOfOnePoint(steps=sae_steps, seed=seed)
+    training = TrainingOfOnePoint(steps=sae_steps, seed=seed, encoder_scale=1.0)
     autoencoder = train_one_point("TopK", K, load_tokens("train").tokens, model, training)
     held_out = load_tokens("held_out").tokens[:HELD_OUT_ROWS]
     result = evaluate(held_out, model, autoencoder)

@@ -7,6 +7,7 @@ import torch
 
 from part_utils.absorption import RECIPE, Absorption, train_on_hierarchy
 from part_utils.autoencoder import AutoEncoder, AutoEncoderConfig
+from part_utils.hidden_states import hidden_states
 from part_utils.l0_sweep import sweep_l0, true_l0
 from part_utils.shrinkage import predicted_shortfall, shrinkage_on
 from part_utils.toy_hierarchy import ToyHierarchy
@@ -48,7 +49,7 @@ def test_shrinkage_is_the_formula_and_what_b_dec_adds(l1_coeff: float) -> None:
     ("make", "l1_coeff"),
     [
         (lambda cfg: BatchTopKAutoEncoder(cfg, 1.5), 0.0),
-        (lambda cfg: JumpReLUAutoEncoder(cfg, first_threshold=0.1), 0.002),
+        (lambda cfg: JumpReLUAutoEncoder(cfg, first_threshold=0.3), 0.01),
         (GatedAutoEncoder, 0.05),
     ],
     ids=["batch_topk", "jumprelu", "gated"],
@@ -57,6 +58,19 @@ def test_the_cures_give_the_strength_back(make: Make, l1_coeff: float) -> None:
     kept, found = given_back(make, l1_coeff)
     assert found > 0.95
     torch.testing.assert_close(kept.mean(), torch.tensor(1.0), atol=0.02, rtol=0)
+
+
+def test_a_count_that_costs_too_little_spreads_features_over_latents() -> None:
+    world = loners()
+    torch.manual_seed(0)
+    autoencoder = JumpReLUAutoEncoder(AutoEncoderConfig(8, 10, 10, 0.002), first_threshold=0.3)
+    autoencoder.optimize(world, **RECIPE)
+    torch.manual_seed(1)
+    _, found = shrinkage_on(world, autoencoder)
+    acts = autoencoder(hidden_states(world, world.generate_batch(2000))).acts
+    assert found.float().mean() < 0.9
+    assert autoencoder.threshold.median() < 0.2
+    assert (acts > 0).float().sum(dim=-1).mean() > 1.7
 
 
 def absorbed(result: Absorption) -> int:
