@@ -87,8 +87,8 @@ def train_one_point(
 ) -> AutoEncoder:
     """Train one autoencoder on the MLP of a language model, with the budget that all kinds get.
 
-    All start alike: `b_dec` is the mean activation and `W_enc` the decoder's transpose, made smaller. They are trained on
-    activations of mean square 1, and give back what fits the model's own.
+    All start alike: `b_dec` is the mean activation and `W_enc` the decoder's transpose, made smaller. They are trained
+    on activations of mean square 1, and give back what fits the model's own.
 
     Args:
         kind: one of `KINDS`.

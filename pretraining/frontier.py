@@ -3,7 +3,8 @@
 `course frontier` trains every kind at several settings, each with the same width, tokens, batches, learning rate and
 start, with two seeds, and measures all of them on held-out text, beside two ways to do without an autoencoder: the k
 neurons farthest from their mean, and the k principal components of a token that are largest. A run that was stopped
-goes on where it was. With `--ship` it writes the points to `part_utils/data/frontier.json`, from which chapter 6 draws its picture.
+goes on where it was. With `--ship` it writes the points to `part_utils/data/frontier.json`, from which chapter 6 draws
+its picture.
 """
 
 import json
@@ -29,7 +30,7 @@ from pretraining.shipping import write_manifest
 L0S = (4, 8, 16, 32)
 L1_COEFFS = (0.015, 0.025, 0.04, 0.06, 0.1)
 GATE_COEFFS = (0.025, 0.04, 0.07, 0.1, 0.18)
-THRESHOLDS = (0.03, 0.15, 0.3, 0.7, 1.5)
+THRESHOLDS = (0.03, 0.15, 0.3, 0.5, 0.8)
 SEEDS = (0, 1)
 SETTINGS: dict[str, tuple[float, ...]] = {
     "TopK": L0S,
