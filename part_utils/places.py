@@ -160,9 +160,9 @@ def latents_on(
         for name, piece in pieces.items():
             written[name].write(piece.to(types[name]).numpy().tobytes())
         before, size = before + rows.numel(), h.shape[-1]
-    read = {
-        name: torch.frombuffer(written.pop(name).getbuffer(), dtype=dtype) for name, dtype in types.items()
-    }
+        if len(keep) % 8 == 0:
+            give_back()
+    read = {name: _as_tensor(written.pop(name), dtype) for name, dtype in types.items()}
     order = read["latents"].argsort(stable=True)
     words, labels = words_of(text, place.model.tokenizer)
     give_back()
@@ -208,6 +208,12 @@ def differences_of_means(
     n_inside = inside.sum(dim=(1, 2))[:, None]
     give_back()
     return (sums / n_inside - (total - sums) / (read.keep.sum() - n_inside)).float()
+
+
+def _as_tensor(written: BytesIO, dtype: torch.dtype) -> Tensor:
+    """Return what was written as a tensor with one axis, without a copy."""
+    data = written.getbuffer()
+    return torch.frombuffer(data, dtype=dtype) if len(data) else torch.zeros(0, dtype=dtype)
 
 
 def feature_of(latent: int, found_on: LatentsOnText, held_out: LatentsOnText) -> Feature:

@@ -25,7 +25,7 @@ from part_utils.places import (
 )
 from part_utils.probes import difference_of_means
 from part_utils.texts import TokenizedText
-from part_utils.variants import TopKAutoEncoder
+from part_utils.variants import JumpReLUAutoEncoder, TopKAutoEncoder
 from tests.small_language_model import CFG
 
 HOOK = "blocks.1.hook_out"
@@ -60,6 +60,12 @@ def test_every_latent_is_where_it_fires(place: Place, text: TokenizedText, read:
     torch.testing.assert_close(read.h.float(), h[read.keep.flatten()], atol=1e-2, rtol=1e-3)
     torch.testing.assert_close(read.largest(), acts.amax(dim=0))
     torch.testing.assert_close(read.rates(), (acts > 0).sum(0) / read.keep.sum())
+
+
+def test_a_text_on_which_nothing_fires(place: Place, text: TokenizedText) -> None:
+    silent = JumpReLUAutoEncoder(AutoEncoderConfig(1, CFG["d_model"], 17), first_threshold=1e9)
+    read = latents_on(Place(ModelWithAutoencoder(place.model, silent, hook=HOOK)), text, h_rows=0)
+    assert read.rates().sum() == read.largest().sum() == read.acts_of(4).sum() == len(read.h) == 0
 
 
 def test_f1_of_every_latent_is_that_of_its_firing(read: LatentsOnText) -> None:
