@@ -264,7 +264,9 @@ def plot_frontier(
             )
         )
     styled(fig, title=title, width=900, height=480)
-    fig.update_xaxes(title_text="L0 (latents that fire, or coordinates kept)", type="log", tickvals=[4, 8, 16, 32, 64])
+    fig.update_xaxes(
+        title_text="L0 (latents that fire, or coordinates kept)", type="log", tickvals=[4, 8, 16, 32, 64]
+    )
     fig.update_yaxes(title_text=names[value])
     said = "; ".join(
         f"{kind} {min(getattr(p, value) for p in points if p.kind == kind):.2f} to "
