@@ -30,6 +30,7 @@ from coursekit.checking.differences import (
 from coursekit.checking.door import Handle, Learner, LearnerError, Target
 from coursekit.checking.general_mistakes import (
     arguments_by_name,
+    axis_names,
     mistakes_in_inputs,
     mistakes_in_result,
 )
@@ -93,6 +94,7 @@ class Check:
     last: str = ""
     _scene: Callable[[], str] | None = None
     _called: tuple[str, tuple[Any, ...], dict[str, Any]] | None = None
+    _last_call: tuple[Target, tuple[Any, ...], dict[str, Any]] | None = None
 
     # Pictures
 
@@ -195,7 +197,39 @@ class Check:
             result = self.learner.call(target, *args, **kwargs)
         self.last = described(result)
         self._called = (target, args, kwargs) if isinstance(target, str) else None
+        self._last_call = (target, args, kwargs)
         return result
+
+    def _is_random(self, actual: Tensor) -> bool:
+        """Whether the last call, made once more, gives another result. It was one that returns a single tensor."""
+        with contextlib.suppress(Exception):
+            if self._last_call is not None and self.last == described(actual):
+                target, args, kwargs = self._last_call
+                again = self.learner.call(target, *args, **kwargs)
+                return isinstance(again, Tensor) and again.shape == actual.shape and not agree(again, actual)
+        return False
+
+    def _other_size(self, actual: Tensor, expected: Tensor, axes: str) -> str:
+        """Say where another axis stands than should, or a size that fitted other inputs; "" if that cannot be told."""
+        differ = [
+            place
+            for place, sizes in enumerate(zip(actual.shape, expected.shape, strict=False))
+            if len(set(sizes)) > 1
+        ]
+        if actual.ndim != expected.ndim or len(differ) != 1:
+            return ""
+        name, size = axis_names(axes, expected.ndim)[differ[0]], actual.shape[differ[0]]
+        with contextlib.suppress(Exception):
+            assert self._called is not None
+            assert self.reference is not None
+            target, args, kwargs = self._called
+            function = self.reference(*target.split()[1:])
+            others = names_of_sizes(function, args, kwargs).get(size)
+            if others:
+                return f" Where `{name}` should be is the size of {' or '.join(f'`{other}`' for other in others)}."
+        if self.claims and size < expected.shape[differ[0]]:
+            return f" Is the {size} written into your code as a number? Sizes are read off what comes in (`.shape`)."
+        return ""
 
     def _misread_inputs(self, expected: Tensor) -> Mistakes:
         """What comes out when an argument of the last call is misread, if that call gives what is expected."""
@@ -304,11 +338,17 @@ class Check:
             if tensor.shape != expected.shape:
                 raise Mistake(
                     f"{_capital(what)} has the wrong shape: expected {shape_text(expected, axes)}, "
-                    f"got {shape_text(tensor)}."
+                    f"got {shape_text(tensor)}.{self._other_size(tensor, expected, axes)}"
                 )
             if not torch.isfinite(tensor).all():
                 kind = "NaN" if torch.isnan(tensor).any() else "infinite"
                 raise Mistake(f"{_capital(what)} contains {kind} values.", compare(tensor, expected, axes))
+            if self._is_random(tensor):
+                raise Mistake(
+                    f"{_capital(what)} is another one each time, for the very same inputs: there is something random "
+                    "in it, or something is kept from one call to the next.",
+                    compare(tensor, expected, axes),
+                )
             raise Mistake(
                 f"{_capital(what)} {how_wrong(tensor, expected, axes, rtol, atol)}",
                 compare(tensor, expected, axes),

@@ -221,6 +221,10 @@ def _misread(name: str, x: Tensor, axes: Sequence[str]) -> Iterator[tuple[str, C
     yield f"`{name}` is squared", x.square
     yield f"the root of `{name}` is taken", x.sqrt
     yield f"`{name}` counts as 1 wherever it is not 0", lambda: (x != 0).to(x.dtype)
+    if (x < 0).any():
+        yield f"`{name}` counts as 1 wherever it is above 0, and as 0 elsewhere", lambda: (x > 0).to(x.dtype)
+    if (x > 1).any():
+        yield f"`{name}` is cut down to 1 where it is larger", lambda: x.clamp(max=1)
     yield f"`{name}` is rounded to whole numbers", x.round
     yield f"`{name}` is divided by the length of all of it", lambda: x / x.norm()
     yield f"one mean of all of `{name}` is used", lambda: x.mean().expand_as(x)
@@ -251,6 +255,9 @@ def _misread_axis(name: str, x: Tensor, axis: int, along: str) -> Iterator[tuple
         kept[index] = 0
         return x * kept.reshape([-1 if place == axis else 1 for place in range(x.ndim)])
 
+    def last_alone() -> Tensor:
+        return x - without(-1)
+
     yield from _moved(name, x, axis, along)
     yield f"the mean of `{name}` over `{along}` is used for all", mean
     yield f"the sum of `{name}` over `{along}` is used for all", lambda: size * mean()
@@ -272,6 +279,11 @@ def _misread_axis(name: str, x: Tensor, axis: int, along: str) -> Iterator[tuple
         yield f"only the {count} largest `{name}` along `{along}` count", partial(_largest, x, axis, count)
     yield f"the first of `{along}` is left out of `{name}`", lambda: without(0)
     yield f"the last of `{along}` is left out of `{name}`", lambda: without(-1)
+    if size > 2:
+        yield (
+            f"only the last of `{along}` counts in `{name}` (a loop that overwrites what it should add up?)",
+            last_alone,
+        )
 
 
 def _moved(name: str, x: Tensor, axis: int, along: str) -> Iterator[tuple[str, Callable[[], Tensor]]]:

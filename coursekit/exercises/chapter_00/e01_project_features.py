@@ -17,14 +17,18 @@ from coursekit.checking.claims import Check
     points=1,
 )
 def project_features(check: Check) -> None:
-    for batch, instances, hidden, features in ((7, 3, 2, 5), (1, 5, 11, 3)):
+    for batch, instances, hidden, features in ((7, 3, 2, 5), (1, 5, 11, 3), (130, 9, 3, 12), (5, 1, 3, 4)):
         x, W = check.normal(batch, instances, features), check.normal(instances, hidden, features)
+        swapped = x.reshape(instances, batch, features)
         check.equal(
             check.call(x, W),
             torch.einsum("bif,ihf->bih", x, W),
             "batch instances hidden",
             "right for several instances, and for a batch of one",
             {
+                "batch and instances are exchanged with `reshape`, there and back; `transpose` moves axes": (
+                    (swapped @ W.mT).reshape(batch, instances, hidden)
+                ),
                 "the matrix of instance 0 is used for every instance": torch.einsum("bif,hf->bih", x, W[0]),
                 "the instances are added up instead of kept apart": torch.einsum("bif,ihf->bh", x, W),
                 "the instances are mixed: every vector is multiplied by the sum of all matrices": torch.einsum(

@@ -17,11 +17,12 @@ from coursekit.checking.claims import Check
     points=1,
 )
 def reconstruct(check: Check) -> None:
-    for batch, instances, latents, inputs in ((7, 3, 5, 2), (1, 2, 3, 11)):
-        acts, W_dec = (
-            check.sparse(batch, instances, latents, probability=0.7),
-            check.normal(instances, latents, inputs),
-        )
+    for batch, instances, latents, inputs in ((7, 3, 5, 2), (1, 2, 3, 11), (130, 9, 12, 3), (5, 1, 4, 3)):
+        acts = 2.5 * check.sparse(batch, instances, latents, probability=0.7)
+        if batch != 7:
+            # In most autoencoders no latent is below 0, but a decoder is linear.
+            acts = acts * check.normal(batch, instances, latents).sign()
+        W_dec = check.normal(instances, latents, inputs)
         expected = torch.einsum("bil,ilx->bix", acts, W_dec)
         check.equal(
             check.call(acts, W_dec),
@@ -43,7 +44,18 @@ def reconstruct(check: Check) -> None:
                     "bil,ixl->bix", acts, W_dec.reshape(instances, inputs, latents)
                 ),
                 "the directions are weighted with 1 instead of the activations": torch.einsum(
+                    "bil,ilx->bix", (acts != 0).float(), W_dec
+                ),
+                "the directions of latents above 0 are weighted with 1 instead of the activations": torch.einsum(
                     "bil,ilx->bix", (acts > 0).float(), W_dec
+                ),
+                "batch and instances are exchanged with `reshape`, there and back; `transpose` moves axes": (
+                    (acts.reshape(instances, batch, latents) @ W_dec).reshape(batch, instances, inputs)
+                ),
+                "the sum is divided by how many latents are active": expected
+                / (acts != 0).sum(2, keepdim=True).clamp(min=1),
+                "the activations go through the pseudo-inverse of the decoder, which is no decoder": torch.einsum(
+                    "bil,ixl->bix", acts, torch.linalg.pinv(W_dec)
                 ),
                 "the activations are ignored: every direction counts once": W_dec.sum(1).expand_as(expected),
                 "the sum is divided by the number of latents": expected / latents,

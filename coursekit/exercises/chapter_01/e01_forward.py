@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from coursekit.catalogue import exercise
 from coursekit.checking.claims import Check
-from coursekit.exercises.chapter_01.toy_models import check_output, check_output_gradients, make_model
+from coursekit.exercises.chapter_01.toy_models import (
+    check_output,
+    check_output_gradients,
+    inputs,
+    make_model,
+)
 from part_utils.toy_model import ToyModelConfig
 
 
@@ -21,6 +26,9 @@ def toy_model_forward(check: Check) -> None:
         cfg = ToyModelConfig(instances, features, hidden)
         W, b = 0.8 * check.normal(instances, hidden, features), check.normal(instances, features)
         model = make_model(check, cfg, W=W, b_final=b)
-        for x in (check.uniform(batch, instances, features), check.sparse(batch, instances, features)):
+        for x in inputs(check, batch, instances, features):
             check_output(check, model, x, W, W.mT, b, hidden_relu=False)
+        W = W.flip(2)
+        check.learner.set(model, W=W)
+        check_output(check, model, x, W, W.mT, b, hidden_relu=False)
     check_output_gradients(check, hidden_relu=False)

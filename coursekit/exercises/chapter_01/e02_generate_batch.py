@@ -11,10 +11,13 @@ from coursekit.exercises.chapter_01.independence import (
     check_counts_vary,
     check_no_value_twice,
     check_rows_are_independent,
+    check_values_say_nothing_of_presence,
 )
 from coursekit.exercises.chapter_01.samples import (
     DRAWS,
     check_batch_is_not_repeated,
+    check_batch_of_one,
+    check_counts_in_rows,
     check_independence,
     check_repeated_values,
     check_second_batch,
@@ -42,13 +45,15 @@ def toy_model_generate_batch(check: Check) -> None:
     # All probabilities differ, so that none can stand in for another.
     p = torch.linspace(0.1, 0.8, instances * features)[check.permutation(instances * features)]
     p = p.reshape(instances, features)
-    model = make_model(check, cfg, p)
+    importance = torch.linspace(0.5, 0.9, instances * features).reshape(instances, features)
+    model = make_model(check, cfg, p, importance)
     full = make_model(check, cfg, torch.ones(instances, features))
 
     x = drawn_batch(check, model, "generate_batch", (DRAWS, instances, features), DRAWS)
     present = x != 0
     check_values_are_plausible(check, x)
     check_batch_is_not_repeated(check, x)
+    check_counts_in_rows(present, p)
     check.shares(
         present,
         p,
@@ -58,6 +63,7 @@ def toy_model_generate_batch(check: Check) -> None:
     )
     check_independence(check, present, "presence", "features come and go independently of one another")
     check_values_are_even(check, x, p)
+    check_values_say_nothing_of_presence(check, x)
     everything = drawn_batch(check, full, "generate_batch", (DRAWS // 5, instances, features), DRAWS // 5)
     check_rows_are_independent(check, present, "presence")
     check_counts_vary(check, present, p)
@@ -66,6 +72,7 @@ def toy_model_generate_batch(check: Check) -> None:
     check_rows_are_independent(check, everything, "value")
     check_independence(check, everything, "value", "their values are independent of one another")
     _check_extreme(check, everything, 1)
+    check_batch_of_one(check, full, "generate_batch", features)
     nothing = make_model(check, cfg, torch.zeros(instances, features))
     _check_extreme(check, drawn_batch(check, nothing, "generate_batch", (101, instances, features), 101), 0)
     check_second_batch(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from coursekit.catalogue import exercise
 from coursekit.checking.claims import Check
-from coursekit.exercises.chapter_01.toy_models import AXES, make_model, weighted_loss, wrong_losses
+from coursekit.exercises.chapter_01.toy_models import AXES, check_loss, make_model
 from part_utils.toy_model import ToyModelConfig
 
 
@@ -22,15 +22,14 @@ def toy_model_calculate_loss(check: Check) -> None:
         model = make_model(check, ToyModelConfig(instances, features), importance=importance)
         # Errors above 1 as well.
         out, x = 2.5 * check.uniform(batch, instances, features), check.sparse(batch, instances, features)
-        check.equal(
-            check.method(model, "calculate_loss", out, x),
-            weighted_loss(out, x, importance),
-            "",
+        check_loss(
+            check,
+            model,
+            out,
+            x,
+            x,
+            importance,
             f"right for {instances} instances and {features} features of different importance",
-            wrong_losses(out, x, importance),
-            rtol=2e-5,
-            atol=1e-6,
-            what="the loss",
         )
         expected = 2 * importance * (out - x) / (batch * features)
         check.gradient(

@@ -29,13 +29,18 @@ def cosine_similarities(check: Check) -> None:
             _wrong_similarities(W),
         )
     W = random_columns(check, 2, 3, 5)
-    clamped = 5e-4 * W / (5e-4 * W).norm(dim=1, keepdim=True).clamp(min=1e-2)
+    short = 5e-4 * W
     check.equal(
-        check.call(5e-4 * W),
+        check.call(short),
         gram_matrix(W / W.norm(dim=1, keepdim=True)),
         "instances features features",
         "right for columns that are short",
-        {"what keeps the length from being 0 is too large, and changes short columns": gram_matrix(clamped)},
+        {
+            "what keeps the length from being 0 is too large, and changes short columns": [
+                gram_matrix(short / short.norm(dim=1, keepdim=True).clamp(min=smallest))
+                for smallest in (1.0, 0.1, 1e-2, 1e-3)
+            ]
+        },
         rtol=2e-2,
         atol=1e-2,
     )
@@ -110,6 +115,28 @@ def _wrong_similarities(W: Tensor) -> dict:
             gram_matrix(unit).triu(1),
             gram_matrix(unit).tril(-1),
         ],
+        "only columns longer than 1 are brought to length one": gram_matrix(W / lengths.clamp(min=1)),
+        "the columns are divided by their largest entry": gram_matrix(W / W.abs().amax(1, keepdim=True)),
+        "`W^T W` is divided by its own largest value": gram_matrix(W)
+        / gram_matrix(W).abs().amax((1, 2), True),
+        "the dot product is divided by the length of the same feature twice": [
+            gram_matrix(W) / lengths.mT**2,
+            gram_matrix(W) / lengths**2,
+        ],
+        "the dot product is divided by the sum of the two lengths, not by their product": [
+            gram_matrix(W) / (lengths + lengths.mT),
+            2 * gram_matrix(W) / (lengths + lengths.mT),
+        ],
+        "the features of every instance are compared with those of all instances": torch.einsum(
+            "ihf,jhg->ifg", unit, unit
+        ),
+        "a feature whose column is shorter than 0.5 counts as ignored; only a column of zeros is": gram_matrix(
+            unit * (lengths >= 0.5)
+        ),
+        "each feature is compared with itself only; all pairs are wanted": (unit * unit).sum(1),
+        "the correlation of the columns is taken: their mean is subtracted first": gram_matrix(
+            torch.nn.functional.normalize(W - W.mean(1, keepdim=True), dim=1)
+        ),
         "the diagonal is set to 0": gram_matrix(unit) - torch.diag_embed(torch.ones(W.shape[0], W.shape[2])),
         "the columns are divided by the sum of their absolute values": gram_matrix(
             W / W.abs().sum(1, keepdim=True)

@@ -10,9 +10,11 @@ from coursekit.exercises.chapter_01.independence import (
     check_counts_vary,
     check_no_value_twice,
     check_rows_are_independent,
+    check_values_say_nothing_of_presence,
 )
 from coursekit.exercises.chapter_01.samples import (
     check_batch_is_not_repeated,
+    check_counts_in_rows,
     check_independence,
     check_pair_shares,
     check_repeated_values,
@@ -61,10 +63,12 @@ def generate_correlated_features(check: Check) -> None:
         )
     check.holds(True, "the features of a pair, side by side, are always present together", "")
     spread = p[:, None].expand(-1, 2 * pairs)
+    check_counts_in_rows(first, spread[:, ::2])
     either = {"the pair is present where either feature is drawn (p + p - p²)": 2 * spread - spread**2}
     check_pair_shares(check, present, spread, either)
     check_independence(check, first, "presence", "different pairs are independent of each other", pairs=True)
     check_values_are_even(check, x, spread)
+    check_values_say_nothing_of_presence(check, x)
     check_rows_are_independent(check, present, "presence")
     check_counts_vary(check, present, spread)
     check_repeated_values(check, everything)

@@ -14,6 +14,7 @@ from coursekit.exercises.chapter_01.independence import (
     check_counts_vary,
     check_no_value_twice,
     check_rows_are_independent,
+    check_values_say_nothing_of_presence,
 )
 from coursekit.exercises.chapter_01.samples import (
     check_batch_is_not_repeated,
@@ -75,17 +76,32 @@ def generate_anticorrelated_features(check: Check) -> None:
         "one of the two is always present, and a coin decides which": torch.full_like(spread, 0.5),
         "the second feature of a pair is always absent": torch.where(first_in_pair, spread, 0.0),
         "the first feature of a pair is always absent": torch.where(first_in_pair, 0.0, spread),
+        "the features are drawn independently, and of two that come together one is dropped": spread
+        - spread**2 / 2,
+        "the second feature's stretch is twice as long as the first's": torch.where(
+            first_in_pair, spread, (2 * spread).clamp(max=1 - spread)
+        ),
+        "both features' stretches are twice as long as they should be": (2 * spread).clamp(max=1),
+        "one coin, tossed once for the whole batch, decides which of the two it is": torch.where(
+            present.double().mean(0) > 1e-3, 2 * spread, 0
+        ),
     }
     check_pair_shares(check, present, spread, mistakes)
     check_independence(check, first, "presence", "different pairs are independent of each other", pairs=True)
     check_rows_are_independent(check, present, "presence")
     check_counts_vary(check, present, spread)
     check_values_are_even(check, x, spread)
+    check_values_say_nothing_of_presence(check, x)
     check_no_value_twice(check, everything)
     check_rows_are_independent(check, everything, "value")
     check_second_batch(check, x, again)
+    for above in (0.7, 0.52):
+        _check_refused(check, cfg, pairs, above)
+
+
+def _check_refused(check: Check, cfg: ToyModelConfig, pairs: int, above: float) -> None:
     # Only one instance asks for the impossible.
-    impossible = make_model(check, cfg, torch.tensor([[0.2], [0.7], [0.1]]))
+    impossible = make_model(check, cfg, torch.tensor([[0.2], [above], [0.1]]))
     wanted = "expected a ValueError that says that the probability may be 0.5 at most"
     try:
         check.method(impossible, "generate_anticorrelated_features", 101, pairs)
@@ -93,16 +109,16 @@ def generate_anticorrelated_features(check: Check) -> None:
         check.holds(
             error.kind == "ValueError",
             "a probability above 0.5 raises a ValueError",
-            f"With a probability of 0.7 your code raises a {error.kind}; {wanted}.",
+            f"With a probability of {above} your code raises a {error.kind}; {wanted}.",
         )
         check.holds(
             error.said != "",
             "which says what is wrong",
-            f"With a probability of 0.7 your code raises a {error.kind} without a message; {wanted}.",
+            f"With a probability of {above} your code raises a {error.kind} without a message; {wanted}.",
         )
     else:
         raise Mistake(
-            f"With a probability of 0.7 in one instance your code draws something all the same; {wanted}.",
+            f"With a probability of {above} in one instance your code draws something all the same; {wanted}.",
             ["two features that are never together cannot each be there more than half of the time"],
         )
 
@@ -116,7 +132,13 @@ def _one_half_is_possible(check: Check, cfg: ToyModelConfig, pairs: int) -> Iter
         if error.kind != "ValueError":
             raise
         possible = make_model(check, cfg, torch.full((cfg.n_instances, 1), 0.3))
-        check.method(possible, "generate_anticorrelated_features", 11, pairs)
+        try:
+            check.method(possible, "generate_anticorrelated_features", 11, pairs)
+        except LearnerError:
+            raise Mistake(
+                "With a probability of 0.3 your code raises a ValueError. Only a probability above 0.5 is impossible.",
+                str(error).splitlines(),
+            ) from None
         raise Mistake(
             "With a probability of exactly 0.5 your code raises a ValueError. One half is just possible: then one of "
             "the two is always present. Only more than that is refused (`>`, not `>=`).",

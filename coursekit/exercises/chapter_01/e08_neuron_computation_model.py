@@ -8,10 +8,15 @@ from torch import Tensor
 from coursekit.catalogue import exercise
 from coursekit.checking.claims import Check, Mistake
 from coursekit.checking.door import Handle
-from coursekit.exercises.chapter_01.independence import check_no_value_twice, check_rows_are_independent
+from coursekit.exercises.chapter_01.independence import (
+    check_no_value_twice,
+    check_rows_are_independent,
+    check_values_say_nothing_of_presence,
+)
 from coursekit.exercises.chapter_01.samples import (
     DRAWS,
     check_batch_is_not_repeated,
+    check_batch_of_one,
     check_independence,
     check_repeated_values,
     check_second_batch,
@@ -23,11 +28,11 @@ from coursekit.exercises.chapter_01.samples import (
 )
 from coursekit.exercises.chapter_01.toy_models import (
     AXES,
+    check_loss,
     check_output,
     make_model,
     output_gradients,
     weighted_loss,
-    wrong_losses,
 )
 from part_utils.toy_model import ToyModelConfig
 
@@ -55,9 +60,12 @@ def neuron_computation_model(check: Check) -> None:
         )
         for x in (
             check.uniform(batch, instances, features, low=-1),
-            2 * check.sparse(batch, instances, features) - 1,
+            check.sparse(batch, instances, features) * check.normal(batch, instances, features).sign(),
         ):
             _check_computation(check, model, x, W1, W2, b)
+        W1, W2 = W1.flip(2), W2.flip(1)
+        check.learner.set(model, W1=W1, W2=W2)
+        _check_computation(check, model, x, W1, W2, b)
     _check_computation_gradients(check)
     _check_signed_batch(check)
     _check_loss_of_absolute_values(check)
@@ -71,6 +79,7 @@ def _check_computation(check: Check, model: Handle, x: Tensor, W1: Tensor, W2: T
         return torch.relu(torch.einsum("bih,ifh->bif", h, second) + b)
 
     untied = {
+        "the answer itself is returned, the absolute value of the input, without the weights": x.abs(),
         "`W1` is used on the way out as well (tied weights); the way out is `W2`": with_matrices(W1, W1.mT),
         "`W2` is used on the way in as well (tied weights); the way in is `W1`": with_matrices(W2.mT, W2),
         "`W1` and `W2` are exchanged": with_matrices(W2.mT, W1.mT),
@@ -113,6 +122,8 @@ def _check_signed_batch(check: Check) -> None:
         raise Mistake(
             "An absent feature is -1 instead of 0: stretch the values before you set absent ones to 0."
         )
+    if not (x > 0).any() and (x < 0).any():
+        raise Mistake("No value is positive: present features should lie evenly between -1 and 1.")
     check_values_are_plausible(check, x, lowest=-1)
     check_batch_is_not_repeated(check, x)
     check.shares(
@@ -129,6 +140,8 @@ def _check_signed_batch(check: Check) -> None:
     check_rows_are_independent(check, present, "presence")
     check_rows_are_independent(check, everything > 0, "sign")
     check_values_are_even(check, x, p, lowest=-1)
+    check_values_say_nothing_of_presence(check, x, lowest=-1)
+    check_batch_of_one(check, full, "generate_batch", features)
     check_repeated_values(check, everything)
     check_no_value_twice(check, everything)
     check_independence(check, everything.abs(), "value", "`generate_batch`: and a value of its own")
@@ -157,16 +170,15 @@ def _check_loss_of_absolute_values(check: Check) -> None:
             ),
             "the absolute value is taken of the error, and then squared": weighted_loss(out, x, importance),
         }
-        wrong |= wrong_losses(out, x.abs(), importance)
-        check.equal(
-            check.method(model, "calculate_loss", out, x),
-            weighted_loss(out, x.abs(), importance),
-            "",
+        check_loss(
+            check,
+            model,
+            out,
+            x,
+            x.abs(),
+            importance,
             "`calculate_loss`: compares with the absolute value of the input, weighted by importance",
             wrong,
-            rtol=2e-5,
-            atol=1e-6,
-            what="the loss",
         )
         check.gradient(
             (model, "calculate_loss"),

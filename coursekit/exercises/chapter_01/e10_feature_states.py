@@ -129,6 +129,10 @@ def _wrong_states(W: Tensor) -> dict:
             "the length is compared with 1 instead of 0.5": lengths / 2,
             "it is not asked whether the feature is represented: the length is left out": lengths + 1,
             "the length is the sum of the absolute values": W.abs().sum(1),
+            "the length is compared with half of the mean length, not with 0.5": lengths
+            / lengths.mean(1, keepdim=True).clamp(min=1e-12),
+            "the length is compared with half of the largest length, not with 0.5": lengths
+            / lengths.amax(1, keepdim=True).clamp(min=1e-12),
         },
         {
             "": (overlaps - own).sum(2),
@@ -156,6 +160,14 @@ def _wrong_states(W: Tensor) -> dict:
             ).sum(2),
             "the sum is compared with 0.5 instead of 0.25": (overlaps - own).sum(2) / 2,
             "the root of the sum is taken": (overlaps - own).sum(2).clamp(min=0).sqrt(),
+            "the overlaps are summed before they are squared": (plain.sum(2) - lengths) ** 2,
+            "overlaps below 0 are left out of the sum": plain.relu().square().sum(2) - lengths**2,
+            "only the feature before it is looked at": (overlaps - own).roll(1, 2).diagonal(dim1=1, dim2=2),
+            "only the feature after it is looked at": (overlaps - own).roll(-1, 2).diagonal(dim1=1, dim2=2),
+            "only the features after it are summed": (overlaps - own).triu().sum(2),
+            "only the features before it are summed": (overlaps - own).tril().sum(2),
+            "only one's own share of the direction is asked for: a dimensionality below 3/4": 1
+            - lengths**2 / overlaps.sum(2).clamp(min=1e-12),
             "1 is subtracted for the feature itself, but its part of the sum is $|W_f|^2$": overlaps.sum(2)
             - 1,
         },

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from coursekit.catalogue import exercise
-from coursekit.checking.claims import Alternative, Check, Mistake, Mistakes
+from coursekit.checking.claims import Check, Mistake, Mistakes
 
 
 @exercise(
@@ -18,7 +18,7 @@ from coursekit.checking.claims import Alternative, Check, Mistake, Mistakes
     points=2,
 )
 def sweep_settings(check: Check) -> None:
-    for rows, columns, features in ((3, 5, 2), (5, 3, 7), (2, 2, 4), (3, 2, 1), (1, 1, 3)):
+    for rows, columns, features in ((3, 5, 4), (5, 3, 7), (2, 2, 2), (3, 2, 1), (1, 1, 3), (13, 11, 6)):
         probabilities = check.uniform(rows, low=0.05, high=0.95)
         importances = check.uniform(columns, low=1.5, high=9.0)
         returned = check.call(probabilities, importances, features)
@@ -75,12 +75,24 @@ def _wrong_probabilities(probabilities: Tensor, importances: Tensor, features: i
             .expand(-1, features)
             for down in (False, True)
         ],
-        "the pairs have two axes; the instances need a single one": outer.view(len(probabilities), -1),
+        "the pairs have two axes; the instances need a single one": [
+            outer.view(len(probabilities), -1),
+            outer.view(len(probabilities), -1, 1).expand(-1, -1, features),
+        ],
+        "there are always 2 features: `n_features` is not used": outer[:, None].expand(-1, 2),
+        "there are always 5 features: `n_features` is not used": outer[:, None].expand(-1, 5),
+        "the probability is shared out: it is divided by the number of features": outer[:, None].expand(
+            -1, features
+        )
+        / features,
+        "the lists are gone through side by side: the first with the first, the second with the second": (
+            probabilities[: len(outer) // len(probabilities), None].expand(-1, features)
+        ),
         "sparsity is given ($1 - p$) instead of probability": 1 - outer[:, None].expand(-1, features),
     }
 
 
-def _wrong_importances(probabilities: Tensor, importances: Tensor, features: int) -> dict[str, Alternative]:
+def _wrong_importances(probabilities: Tensor, importances: Tensor, features: int) -> Mistakes:
     outer, inner = _layout(probabilities, importances)
     other, _ = _layout(importances, probabilities)
 
@@ -107,4 +119,27 @@ def _wrong_importances(probabilities: Tensor, importances: Tensor, features: int
         "there is one column only: the importance of the others is missing": inner[:, None],
         "the probabilities are put into the importance": with_column(outer, -1),
         "the importance is divided by the probability": with_column(inner / outer, -1),
+        "the importance of feature 1 is varied, not that of the last": lambda: with_column(inner, 1),
+        "the last *two* features get the importance that only the last should have": lambda: torch.cat(
+            [with_column(inner, -1)[:, 1:], inner[:, None]], dim=1
+        ),
+        "the last *instance* is set (`importance[-1]`) instead of the last feature (`importance[:, -1]`)": [
+            torch.cat([torch.ones(len(inner) - 1, features), value.expand(1, features)])
+            for value in (importances[-1], importances[0])
+        ],
+        "the importance is brought to a sum of 1 over the features": [
+            made / made.sum(1, keepdim=True) for made in (with_column(inner, -1), with_column(inner, 0))
+        ],
+        "the importances are brought to a mean of 1 over the features": with_column(inner, -1)
+        / with_column(inner, -1).mean(1, keepdim=True),
+        "each further feature counts less, as in a model of the text: powers of the importance": [
+            inner[:, None] ** torch.arange(features),
+            inner[:, None] ** torch.arange(features).flip(0),
+        ],
+        "the importances are fitted in evenly between 1 and that of the last feature": torch.stack(
+            [torch.linspace(1, value, features) for value in inner.tolist()]
+        ),
+        "the reciprocal is given to the other features, and 1 to the last": torch.cat(
+            [1 / inner[:, None].expand(-1, features - 1), torch.ones(len(inner), 1)], dim=1
+        ),
     }

@@ -94,6 +94,45 @@ def check_counts_vary(check: Check, present: Tensor, p: Tensor) -> None:
     )
 
 
+def check_values_say_nothing_of_presence(check: Check, x: Tensor, lowest: int = 0) -> None:
+    """Check that how large a feature is goes with the presence of no other feature, and of none in a row nearby."""
+    present = (x != 0).double()
+    value = (x - (1 + lowest) / 2).double() * present
+    apart = present - present.mean(dim=0)
+    flat_value, flat_apart = value.flatten(1), apart.flatten(1)
+    # Sums of independent numbers, in units of what they vary by.
+    same_row = (
+        flat_value.T @ flat_apart / (flat_value.square().T @ flat_apart.square()).sqrt().clamp_min(1e-9)
+    )
+    nearby = [
+        (left * right).sum() / (left * right).square().sum().sqrt().clamp_min(1e-9)
+        for lag in NEAR
+        for left, right in ((value[lag:], apart[:-lag]), (value[:-lag], apart[lag:]))
+    ]
+    wrapped = (value * apart.flip(0)).sum() / (value * apart.flip(0)).square().sum().sqrt().clamp_min(1e-9)
+    check.holds(
+        bool((same_row.abs() <= DEVIATIONS).all())
+        and all(one.abs() <= DEVIATIONS for one in (*nearby, wrapped)),
+        "how large a feature is says nothing of what else is present",
+        "How large a feature is tells whether another one is present, or whether one is in a row nearby: the same "
+        "random numbers are used for the values and for the presence. Draw for each of the two.",
+    )
+
+
+def check_batches_are_independent(check: Check, first: Tensor, second: Tensor, what: str) -> None:
+    """Check that what two calls decide in the same place has nothing in common: nothing is kept between them."""
+    left, right = (x.double() - x.double().mean(dim=0) for x in (first, second))
+    power = (left.square().mean() * right.square().mean()).sqrt()
+    if power > 0:
+        linked = ((left * right).mean() / power).item()
+        check.holds(
+            abs(linked) <= DEVIATIONS / len(first) ** 0.5,
+            "",
+            f"Two calls share their {what}: something is drawn once and kept. Draw anew at each call.",
+            [f"a correlation of {linked:.2f} between two batches, expected 0"],
+        )
+
+
 def _shared(what: str, where: str, correlation: float) -> None:
     raise Mistake(
         f"Rows of the batch share their {what}: one draw is used for more than one row. Draw anew for each.",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -9,6 +11,7 @@ from coursekit.catalogue import get_exercise
 from coursekit.checking.claims import Check, Mistake
 from coursekit.checking.door import Handle
 from coursekit.checking.pictures import side_by_side
+from coursekit.exercises.chapter_01.independence import check_batches_are_independent
 from coursekit.exercises.chapter_01.toy_models import make_model
 from part_utils.toy_model import ToyModelConfig
 
@@ -27,6 +30,7 @@ def drawn_pairs(
     highest = 1.0 if cfg.n_correlated_pairs else 0.5
     full = make_model(check, cfg, torch.full((cfg.n_instances, 1), highest))
     everything = drawn_batch(check, full, method, (DRAWS // 5, *shape[1:]), DRAWS // 5, pairs)
+    check_batch_of_one(check, full, method, 2 * pairs, pairs, pairs=True)
     return x, everything, drawn_batch(check, model, method, shape, DRAWS, pairs)
 
 
@@ -45,6 +49,8 @@ def drawn_batch(check: Check, model: Handle, method: str, shape: tuple[int, int,
     x = check.tensor(check.method(model, method, *args))
     batch, instances, features = shape
     if x.shape != shape:
+        if (x.shape[1:], x.shape[0]) == (shape[1:], 1024):
+            raise Mistake("The batch always has 1024 elements: `batch_size` is not used.")
         known = {
             (batch, features, instances): "The axes of instances and features are exchanged.",
             (instances, batch, features): "The axes of batch and instances are exchanged.",
@@ -130,9 +136,19 @@ def check_values_are_plausible(check: Check, x: Tensor, lowest: int = 0) -> None
 def check_batch_is_not_repeated(check: Check, x: Tensor) -> None:
     if (x == x[:1]).all():
         raise Mistake("Every element of the batch is the same: the draw needs an axis for the batch.")
+    present = x != 0
+    if len(x) > 2 and not (present[1:] & ~present[:-1]).any() and share_of(present) not in (0.0, 1.0):
+        raise Mistake(
+            "The rows in which a feature is present all come first. Whether it is present is decided anew for each row."
+        )
+    everywhere = torch.where(present, x, x.amax(0))
+    if len(x) > 2 and (everywhere == x.amax(0)).all() and (x.amax(0) < 1).all():
+        raise Mistake(
+            "A feature has the same value in every element of the batch: the draw for values needs an axis for the "
+            "batch."
+        )
     if len(x) > 2 and ((x[1:] >= x[:-1]).all() or (x[1:] <= x[:-1]).all()):
         raise Mistake("The batch is sorted by value. Its elements should come as they are drawn.")
-    present = x != 0
     if rarely(present != present[:1]) and share_of(present) not in (0.0, 1.0):
         raise Mistake(
             "The same features are present in every element of the batch: the draw for presence needs an axis for the "
@@ -188,16 +204,96 @@ def check_values_are_even(check: Check, x: Tensor, p: Tensor, lowest: int = 0) -
         )
     for v in values:
         check.uniform_on_unit_interval(
-            v, f"present values lie {spread}", f"Present values do not lie {spread}.", low=lowest
+            v,
+            f"present values lie {spread}",
+            f"Present values do not lie {spread}{_how_values_lie(x, torch.cat(values), lowest)}.",
+            low=lowest,
         )
+
+
+# Distribution functions of values that somebody may draw who wants them between 0 and 1.
+CURVES: dict[str, Callable[[Tensor], Tensor]] = {
+    "between a half and 1 only": lambda v: 2 * v - 1,
+    "between 0 and a half only": lambda v: 2 * v,
+    "as a product of two draws": lambda v: v * (1 - v.clamp_min(1e-12).log()),
+    "as the square of a draw": lambda v: v.sqrt(),
+    "as the root of a draw, or the larger of two": lambda v: v**2,
+    "as the smaller of two draws": lambda v: 1 - (1 - v) ** 2,
+    "as the mean of two draws": lambda v: torch.where(v < 0.5, 2 * v**2, 1 - 2 * (1 - v) ** 2),
+}
+
+
+def _how_values_lie(x: Tensor, values: Tensor, lowest: int) -> str:
+    """Say how present values lie that should lie evenly: ": they lie as the square of a draw", or "" if unclear."""
+    lengths = x.norm(dim=2)[(x != 0).any(dim=2)]
+    if ((lengths - 1).abs() < 1e-4).all():
+        return ": every row is brought to length 1"
+    if lowest == -1:
+        if ((x >= 0).all(0) | (x <= 0).all(0)).all():
+            return ": a feature has the same sign in the whole batch"
+        negative = share_of(values < 0)
+        if not 0.45 < negative < 0.55:
+            return f": {negative:.0%} of them are negative, and half should be"
+        if values.abs().max() <= 0.5:
+            return ": they lie between -0.5 and 0.5 only"
+        small = values.abs() < 0.5
+        if abs(share_of(values[small] > 0) - share_of(values[~small] > 0)) > 0.9:
+            return ": how large a value is decides about its sign"
+        values = values.abs()
+    ordered = values.double().sort().values
+    ranks = torch.arange(1, len(ordered) + 1) / max(len(ordered), 1)
+    for phrase, curve in CURVES.items():
+        if (curve(ordered).clamp(0, 1) - ranks).abs().max() < 0.02:
+            return f": they lie {phrase}"
+    return ""
+
+
+def check_counts_in_rows(present: Tensor, p: Tensor) -> None:
+    """Raise a mistake if the rows have too much in common: none empty, none with two, or all with the same count."""
+    counts = present.sum(dim=2)
+    empty = (1 - p).prod(dim=1)
+    for instance, (count, expected) in enumerate(zip(counts.T, empty, strict=True)):
+        if share_of(present[:, instance]) in (0.0, 1.0) or present.shape[2] < 2:
+            continue
+        if (count == count[0]).all():
+            raise Mistake(
+                f"Each row of an instance has exactly {int(count[0])} features. How many there are is left to chance: "
+                "each feature is present or not whatever the others are."
+            )
+        if (count <= 1).all():
+            raise Mistake(
+                "No row has more than one feature. Features come independently, so that some come together."
+            )
+        if (count > 0).all() and expected * len(present) > 40:
+            raise Mistake("No row is empty. Where no feature happens to be present a row is all 0.")
+
+
+def check_batch_of_one(
+    check: Check, full: Handle, method: str, features: int, *args: int, pairs: bool = False
+) -> None:
+    """Check a single element, for a model whose features (or one of each pair) are always present."""
+    for _ in range(3):
+        instances = len(check.tensor(check.learner.get(full, "feature_probability")))
+        x = drawn_batch(check, full, method, (1, instances, features), 1, *args)
+        present = (x != 0).unflatten(-1, (-1, 2)).any(-1) if pairs else x != 0
+        if present.all():
+            break
+    check.holds(
+        bool(present.all()),
+        "right for a batch of one",
+        "In a batch of one a feature is missing that is always present. Is an element of the batch left empty?",
+    )
 
 
 def check_second_batch(check: Check, first: Tensor, second: Tensor) -> None:
     check.holds(
         not torch.equal(first, second),
         "a new batch is drawn at each call",
-        "Two calls return the very same batch. Is a seed set inside your function?",
+        "Two calls return the very same batch. Is a seed set inside your function, or a batch kept?",
     )
+    check_batches_are_independent(check, first != 0, second != 0, "presence")
+    check_batches_are_independent(check, first > 0, second > 0, "signs")
+    check_batches_are_independent(check, first, second, "values")
 
 
 def wrong_shares(p: Tensor) -> dict[str, Tensor]:
@@ -215,6 +311,7 @@ def wrong_shares(p: Tensor) -> dict[str, Tensor]:
         "the probability is applied twice (p times p)": p**2,
         "the root of the probability is used": p.sqrt(),
         "the probability is halved": p / 2,
+        "they are drawn twice, and present where either draw says so": 2 * p - p**2,
     }
 
 

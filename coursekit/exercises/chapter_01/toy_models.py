@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from coursekit.checking.claims import Check, agree, variations
+from coursekit.checking.claims import Check, Mistakes, agree, variations
 from coursekit.checking.door import Handle
 from coursekit.checking.general_mistakes import mistakes_in_inputs
 from part_utils.toy_model import ToyModelConfig
@@ -64,6 +64,15 @@ HIDDEN = {
     "a SiLU is applied on the hidden layer instead of a ReLU": torch.nn.functional.silu,
     "the hidden layer is squared after its ReLU": lambda h: h.relu() ** 2,
     "the ReLU on the hidden layer has the wrong sign: it keeps what is negative": lambda h: (-h).relu(),
+    "the ReLU on the hidden layer has the wrong side: it keeps what is negative, with its sign": lambda h: (
+        -(-h).relu()
+    ),
+    "it only counts which neurons fire (0 or 1), not how much": lambda h: (h > 0).to(h.dtype),
+    "only the neuron that fires most is kept": lambda h: h.relu() * (h == h.amax(-1, keepdim=True)),
+    "a softmax is taken over the hidden layer instead of a ReLU": lambda h: h.softmax(-1),
+    "the hidden layer is brought to unit length after its ReLU": lambda h: (
+        h.relu() / h.relu().norm(dim=-1, keepdim=True).clamp_min(1e-12)
+    ),
     "a ReLU6 is applied on the hidden layer, which cuts off what is above 6": torch.nn.functional.relu6,
     "the hidden layer is cut down to lie between 0 and 1; a ReLU has no upper limit": lambda h: h.clamp(0, 1),
 }
@@ -77,6 +86,12 @@ LINEAR = {
     "the hidden layer is divided by its size": lambda h: h / h.shape[-1],
     "the hidden layer is brought to unit length": lambda h: h / h.norm(dim=-1, keepdim=True).clamp_min(1e-12),
 }
+
+
+def inputs(check: Check, batch: int, instances: int, features: int) -> tuple[Tensor, ...]:
+    """Return inputs as a toy model meets them, and others of both signs, as in "Computing in superposition"."""
+    shape = (batch, instances, features)
+    return check.normal(*shape), check.uniform(*shape), check.sparse(*shape)
 
 
 def check_output(
@@ -104,15 +119,32 @@ def check_output(
     expected = output(WEIGHTS[""], "added", torch.relu, middle[""])
     h = torch.einsum("bif,ihf->bih", x, W_in)
 
-    def from_inputs(features: Tensor, W_in: Tensor, W_out: Tensor, b_final: Tensor) -> Tensor:
+    def from_inputs(features, W_in, W_out, b_final, inside=middle[""]) -> Tensor:  # type: ignore[no-untyped-def]
         hidden = torch.einsum("bif,ihf->bih", features, W_in)
-        out = torch.einsum("bih,ifh->bif", hidden.relu() if hidden_relu else hidden, W_out)
-        return (out + b_final).relu()
+        return (torch.einsum("bih,ifh->bif", inside(hidden), W_out) + b_final).relu()
 
     mistakes = known or {}
     mistakes |= variations(output, WEIGHTS, BIAS, LAST_ACTIVATION, middle)
     mistakes |= {
         "`b_final` is added to the input as well": lambda: from_inputs(x + b, W_in, W_out, b),
+        "`b_final` is added to the input instead of the output": lambda: from_inputs(
+            x + b, W_in, W_out, 0 * b
+        ),
+        "`b_final` is subtracted from the input as well, as the bias of an autoencoder is": lambda: (
+            from_inputs(x - b, W_in, W_out, b)
+        ),
+        "`b_final` is subtracted from the input": lambda: from_inputs(x - b, W_in, W_out, 0 * b),
+        "a ReLU is applied before `b_final` is added, and another one after it": lambda: (
+            from_inputs(x, W_in, W_out, 0 * b) + b
+        ).relu(),
+        "the input goes through the bottleneck twice": lambda: from_inputs(
+            torch.einsum("bif,ihf,igh->big", x, W_in, W_out), W_in, W_out, b
+        ),
+        "the hidden layers of all instances are added up": lambda: torch.relu(
+            torch.einsum("bih,ifh->bif", middle[""](h).sum(1, keepdim=True).expand_as(h), W_out) + b
+        ),
+        "an output is kept only where the feature is present in the input": lambda: expected * (x > 0),
+        "an output is set to 0 where the feature is absent from the input": lambda: expected * (x != 0),
         "the input is added to the output (a skip connection)": lambda: from_inputs(x, W_in, W_out, b + x),
         "`b_final` is multiplied instead of added": lambda: (
             output(WEIGHTS[""], "omitted", LAST_ACTIVATION["the ReLU at the end is missing"], middle[""]) * b
@@ -123,12 +155,21 @@ def check_output(
         "only a feature's own direction counts: what it gets from other features is lost": lambda: torch.relu(
             x * (W_in * W_out.mT).sum(1) + b
         ),
-        "the ReLU is applied to the matrix instead of the hidden layer": (
-            lambda: torch.relu(
-                torch.einsum("bih,ifh->bif", torch.einsum("bif,ihf->bih", x, W_in.relu()), W_out) + b
-            )
-        ),
     }
+    if hidden_relu:
+        mistakes |= {
+            "the ReLU is applied to the input instead of the hidden layer": lambda: from_inputs(
+                x.relu(), W_in, W_out, b, lambda h: h
+            ),
+            "the ReLU is applied to the products with the matrix, before they are added up": lambda: (
+                torch.relu(torch.einsum("bih,ifh->bif", (x[:, :, None] * W_in).relu().sum(-1), W_out) + b)
+            ),
+            "the ReLU is applied to the matrix instead of the hidden layer": (
+                lambda: torch.relu(
+                    torch.einsum("bih,ifh->bif", torch.einsum("bif,ihf->bih", x, W_in.relu()), W_out) + b
+                )
+            ),
+        }
     inputs = {"features": (x, AXES), "b_final": (b, "instances features")}
     misread = mistakes_in_inputs(lambda **changed: from_inputs(W_in=W_in, W_out=W_out, **changed), inputs)
     if agree(W_out, W_in.mT):
@@ -153,6 +194,8 @@ def check_output(
         )
     if len(x) == 1:
         claim = "right for a batch of one, and for other sizes"
+    elif (x < 0).any():
+        claim = "right for inputs of both signs"
     elif (x != 0).all():
         claim = "right where every feature is present, with a bias and two or more instances"
     else:
@@ -168,6 +211,7 @@ def check_output_gradients(check: Check, hidden_relu: bool) -> None:
     model = make_model(check, ToyModelConfig(n_instances=3, n_features=5, n_hidden=2), W=W, b_final=b)
     cotangent = check.normal(7, 3, 5)
     of_W, of_b, of_x = output_gradients(cotangent, x, W, W.mT, b, hidden_relu, tied=True)
+    of_in, of_out, *_ = output_gradients(cotangent, x, W, W.mT, b, hidden_relu, tied=False)
     check.gradient(
         (model, "forward"),
         x,
@@ -175,6 +219,10 @@ def check_output_gradients(check: Check, hidden_relu: bool) -> None:
         axes="",
         claim="it can be trained: gradients reach `W`, `b_final` and the input",
         cotangent=cotangent,
+        mistakes={
+            "`W` is detached on the way in, or the hidden layer is": of_out.mT,
+            "`W` is detached on the way out": of_in,
+        },
     )
 
 
@@ -205,7 +253,7 @@ def wrong_losses(out: Tensor, target: Tensor, importance: Tensor) -> dict:
     def loss(weights, error, over_batch, over_features, over_instances) -> Tensor:  # type: ignore[no-untyped-def]
         return (weights * error(out, target)).sum() / over_batch / over_features / over_instances
 
-    wrong = variations(
+    wrong: dict = variations(
         loss,
         {
             "": importance,
@@ -266,11 +314,88 @@ def wrong_losses(out: Tensor, target: Tensor, importance: Tensor) -> dict:
         "only the last instance counts": weighted[:, -1].mean(),
         "only the first input of the batch counts": weighted[0].mean(dim=1).sum(),
         "only the largest error of the features counts": weighted.amax(dim=2).mean(dim=0).sum(),
+        "the errors are averaged over the batch before they are squared": (
+            (importance * (out - target).mean(dim=0) ** 2).mean(dim=1).sum()
+        ),
+        "the errors of a row are added up before they are squared": [
+            error.sum(dim=2).pow(2).mean(dim=0).sum() / divisor
+            for error in (importance * (out - target), out - target)
+            for divisor in (1, features)
+        ],
+        "the variance of the error is taken: its mean over the batch is subtracted first": [
+            (importance * (out - target).var(dim=0, unbiased=unbiased)).mean(dim=1).sum()
+            for unbiased in (False, True)
+        ],
+        "only errors where `out` is too large count": (
+            (importance * (out - target).relu() ** 2).mean(dim=(0, 2)).sum()
+        ),
+        "only errors where `out` is too small count": (
+            (importance * (target - out).relu() ** 2).mean(dim=(0, 2)).sum()
+        ),
+        "it is divided by the mean square of the inputs: a relative error": (
+            weighted.mean(dim=(0, 2)).sum() / target.square().mean()
+        ),
+        "it is divided by the variance of the inputs: a relative error": [
+            weighted.mean(dim=(0, 2)).sum() / target.var(),
+            weighted.sum() / target.var(),
+        ],
+        "it is divided by a batch size of 1024, whatever the batch": weighted.sum() / 1024 / features,
         "it is divided by the sum of the importances": (
             weighted.mean(dim=(0, 2)) / importance.mean(dim=1)
         ).sum(),
     }
     return wrong
+
+
+def check_loss(
+    check: Check,
+    model: Handle,
+    out: Tensor,
+    x: Tensor,
+    target: Tensor,
+    importance: Tensor,
+    claim: str,
+    known: Mistakes | None = None,
+) -> None:
+    """Check the loss of an output, for a model whose output should have been `target` for the input x."""
+    perfect = check.tensor(check.method(model, "calculate_loss", target, x), "the loss")
+    loss = check.method(model, "calculate_loss", out, x)
+
+    def mistakes() -> Mistakes:
+        of_the_model = check.method(model, "forward", x)
+        rest = {
+            "`out` is not used: the model is run once more": lambda: weighted_loss(
+                of_the_model, target, importance
+            )
+        }
+        if perfect.numel() == 1:
+            rest["something else is added to it: it is not 0 even for an output that is exactly right"] = (
+                lambda: perfect.reshape(()) + weighted_loss(out, target, importance)
+            )
+        return {**(known or {}), **wrong_losses(out, target, importance), **rest}
+
+    misread = mistakes_in_inputs(
+        lambda **changed: weighted_loss(**{"target": target} | changed),
+        {"out": (out, AXES), "importance": (importance, "instances features")},
+    )
+    # The loss is proportional to the importance: a factor is no mistake in that alone.
+    for phrase in (
+        "`importance` counts twice",
+        "`importance` is halved",
+        "the sign of `importance` is turned round",
+    ):
+        misread.pop(phrase)
+    check.equal(
+        loss,
+        weighted_loss(out, target, importance),
+        "",
+        claim,
+        mistakes,
+        rtol=2e-5,
+        atol=1e-6,
+        what="the loss",
+        misread=misread,
+    )
 
 
 def gram_matrix(W: Tensor) -> Tensor:

@@ -45,7 +45,15 @@ def autoencoder_init(check: Check) -> None:
             )
         # Another one, for it is changed by that.
         other = check.create(cfg)
+        before = {name: check.learner.get(made, name) for name in shapes_of(cfg)}
         trainable = moved(check, held_parameters(check, other), other, cfg)
+        for name, value in before.items():
+            after = check.learner.get(made, name)
+            if isinstance(value, Tensor) and isinstance(after, Tensor) and not torch.equal(value, after):
+                raise Mistake(
+                    f"Two autoencoders share `{name}`: training one changes the other. Make new parameters in "
+                    "`__init__`, and keep none outside of it."
+                )
         for name, shape in shapes_of(cfg).items():
             _check_parameter(check, made, name, shape, trainable, cfg.tied_weights)
         if cfg.tied_weights:
@@ -65,6 +73,12 @@ def autoencoder_init(check: Check) -> None:
                 "needs numbers of its own.",
             )
 
+    _check_seed(check)
+    for cfg in (SMALL, TIED):
+        _check_device(check, cfg)
+
+
+def _check_seed(check: Check) -> None:
     drawn = []
     for _ in range(2):
         check.create(SMALL)
@@ -75,8 +89,6 @@ def autoencoder_init(check: Check) -> None:
         "`__init__` sets torch's seed (`torch.manual_seed`). Every autoencoder then starts the same, and whatever is "
         "drawn after it repeats itself. Draw the weights without setting a seed.",
     )
-    for cfg in (SMALL, TIED):
-        _check_device(check, cfg)
 
 
 def _check_device(check: Check, cfg: AutoEncoderConfig) -> None:
@@ -152,6 +164,12 @@ def _check_parameter(
             f"`{name}` is the same in every instance, so that all of them would learn the same. Draw each "
             "instance's numbers on their own."
         )
+    whole = torch.nn.functional.normalize(value.double().flatten(1), dim=1)
+    if bool(((whole @ whole[0]).abs() > 0.9999).all()):
+        raise Mistake(
+            f"In `{name}` the instances differ only by a factor: all have the same directions. Draw each instance's "
+            "numbers on their own."
+        )
     columns = value if name == "W_dec" else value.mT
     if bool((columns == columns[:, :1]).all()):
         raise Mistake(f"`{name}` is the same for every latent, so that all of them would learn the same.")
@@ -165,6 +183,11 @@ def _check_parameter(
         raise Mistake(
             f"Every number in `{name}` has the same sign, so the directions all point the same way. Draw numbers "
             "that can be negative, for instance with `torch.randn`."
+        )
+    if columns.shape[-1] > 4 and bool(((columns >= 0).all(-1) | (columns <= 0).all(-1)).all()):
+        raise Mistake(
+            f"All numbers of a direction in `{name}` have the same sign, so that the directions do not go every way. "
+            "Draw each number on its own, for instance with `torch.randn`."
         )
     length = columns.double().norm(dim=-1).mean().item()
     check.holds(

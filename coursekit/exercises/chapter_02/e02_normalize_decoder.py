@@ -60,6 +60,15 @@ LENGTHS: dict[str, Callable[[Tensor], Tensor]] = {
         W / (W.norm(dim=-1, keepdim=True) + 0.001)
     ),
     "the mean is subtracted too (that is LayerNorm)": lambda W: unit_rows(W - W.mean(-1, keepdim=True)),
+    "LayerNorm is taken, which subtracts the mean and brings the mean *square* to 1": lambda W: (
+        torch.nn.functional.layer_norm(W, W.shape[-1:])
+    ),
+    "the mean square of each row is brought to 1 (RMSNorm), not its length": lambda W: (
+        unit_rows(W) * W.shape[-1] ** 0.5
+    ),
+    "the lengths of instance 0's rows are used for every instance": lambda W: (
+        W / W[:1].norm(dim=-1, keepdim=True).clamp_min(1e-8)
+    ),
     "all rows are divided by the *mean* length of the rows": lambda W: (
         W / W.norm(dim=-1, keepdim=True).mean(dim=1, keepdim=True)
     ),
@@ -83,6 +92,7 @@ def normalize_decoder(check: Check) -> None:
     _check_decoder_gradient(check, TIED)
     for cfg in (SMALL, WIDE):
         _check_projected_decoder(check, cfg)
+    _check_tiny_rows(check)
     _check_rows_of_zeros(check)
     _check_gradient_at_zero(check)
     weights = random_weights(check, TIED)
@@ -146,6 +156,15 @@ def _check_returned_decoder(check: Check, cfg: AutoEncoderConfig) -> None:
         else "the decoder that `normalize_and_return_W_dec` returns",
     )
     changed = changed_weights(check, autoencoder, cfg, weights)
+    other = random_weights(check, cfg)
+    check.learner.set(autoencoder, **other)
+    again = check.method(autoencoder, "normalize_and_return_W_dec")
+    check.holds(
+        changed != [] or not torch.equal(again, returned),
+        "it is worked out anew at each call",
+        "`normalize_and_return_W_dec` returns the same decoder when the weights have changed: something is kept from "
+        "an earlier call.",
+    )
     check.holds(
         not changed,
         "`normalize_and_return_W_dec` changes no parameter",
@@ -239,6 +258,27 @@ def _check_projected_decoder(check: Check, cfg: AutoEncoderConfig) -> None:
         "`normalize_decoder` leaves the other parameters alone",
         f"`normalize_decoder` changed {' and '.join(f'`{name}`' for name in others)} too. Only `W_dec` is projected.",
     )
+
+
+def _check_tiny_rows(check: Check) -> None:
+    """Rows shorter than any number that is needed to keep a division from 0 / 0 get unit length too."""
+    for cfg in (SMALL, TIED):
+        weights = random_weights(check, cfg)
+        name = "W_enc" if cfg.tied_weights else "W_dec"
+        expected = unit_rows(decoder_of(weights))
+        weights[name] *= 3e-4
+        autoencoder = make_autoencoder(check, cfg, weights, target=None)
+        found = {"`normalize_and_return_W_dec`": check.method(autoencoder, "normalize_and_return_W_dec")}
+        if not cfg.tied_weights:
+            check.method(autoencoder, "normalize_decoder")
+            found["`normalize_decoder`"] = check.learner.get(autoencoder, "W_dec")
+        for what, rows in found.items():
+            check.holds(
+                agree(rows, expected, 1e-2, 1e-2),
+                "however short the rows are",
+                f"Rows that are shorter than 0.001 do not get unit length in {what}. What keeps the length away from 0 "
+                "is too large; 1e-8 is enough.",
+            )
 
 
 def _check_rows_of_zeros(check: Check) -> None:

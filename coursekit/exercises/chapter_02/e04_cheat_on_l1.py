@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -36,7 +37,7 @@ from part_utils.autoencoder import AutoEncoderConfig
     points=3,
 )
 def cheat_on_l1(check: Check) -> None:
-    for cfg, factor in ((SMALL, 10.0), (WIDE, 0.25), (TIED, 3)):
+    for cfg, factor in ((SMALL, 2.5), (WIDE, 0.25), (TIED, 3)):
         weights = random_weights(check, cfg)
         autoencoder = make_autoencoder(check, cfg, weights)
         with explained(
@@ -95,6 +96,12 @@ def _check_measurement(check: Check, cfg: AutoEncoderConfig) -> None:
             "the latents that fire are counted, not summed": (acts > 0).float().sum(-1).mean(0),
             "the two are exchanged": (error**2).mean((0, 2)),
             "the instances are averaged": acts.sum(-1).mean(),
+            "the mean is taken over the inputs on which something fires": (
+                acts.sum((0, 2)) / (acts > 0).any(-1).sum(0).clamp(min=1)
+            ),
+            "the mean is taken over the latents that fire": acts.sum((0, 2))
+            / (acts > 0).sum((0, 2)).clamp(min=1),
+            "the batch is left: each input has its own number": acts.sum(-1),
             "the latents are multiplied by the length of their decoder rows": (acts * W_dec.norm(dim=-1))
             .sum(-1)
             .mean(0),
@@ -116,9 +123,31 @@ def _check_measurement(check: Check, cfg: AutoEncoderConfig) -> None:
             "the error is not squared": error.mean((0, 2)),
             "the absolute error is taken instead of the squared one": error.abs().mean((0, 2)),
             "the instances are averaged": (error**2).mean(),
+            "the error is divided by the variance of the inputs": [
+                (error**2).mean((0, 2)) / h.var(0, unbiased=unbiased).mean(-1) for unbiased in (False, True)
+            ],
+            "the error is divided by the mean square of the inputs": (error**2).mean((0, 2))
+            / (h**2).mean((0, 2)),
+            "the error is averaged over the batch before it is squared": error.mean(0).pow(2).mean(-1),
+            "the error is averaged over the dimensions before it is squared": error.mean(-1).pow(2).mean(0),
+            "the error is halved": (error**2).mean((0, 2)) / 2,
         },
         what="`l2`",
     )
+
+
+def _refuse_another_factor(factor: float, ratio: Tensor, details: list[str]) -> None:
+    """Raise a mistake if the encoder is divided by a number that somebody may have in the place of `factor`."""
+    others = {
+        "is taken as 1 where it is below 1": max(factor, 1.0),
+        "is cut down to a whole number (`int` or `//`)": float(int(factor)),
+        "is replaced by its logarithm": math.log(factor),
+        "is replaced by its logarithm, that of `factor + 1`": math.log1p(factor),
+        **{f"is not used: everything is divided by {fixed}": float(fixed) for fixed in (2, 5, 10, 100, 1000)},
+    }
+    for phrase, other in others.items():
+        if other not in (0.0, factor) and agree(ratio, torch.full_like(ratio, 1 / other)):
+            raise Mistake(f"`factor` {phrase}.", details)
 
 
 def _check_cheat(
@@ -142,6 +171,7 @@ def _check_cheat(
                 f"{shape_text(tensor)}. The order is `(W_enc, b_enc, W_dec)`."
             )
     details = [f"factor {factor}" + (", tied weights" if cfg.tied_weights else "")]
+    _refuse_another_factor(factor, W_enc / weights["W_enc"], details)
     if agree(W_enc, weights["W_enc"] * factor) and not agree(W_enc, weights["W_enc"] / factor):
         raise Mistake("The encoder was made larger and the decoder smaller: the L1 penalty grows.", details)
     if agree(W_enc, weights["W_enc"] / factor) and agree(b_enc, weights["b_enc"]):
@@ -162,12 +192,30 @@ def _check_cheat(
             "was divided by `factor`; it has to grow": unit_rows(stored) / factor,
             "was multiplied with the square of `factor`": unit_rows(stored) * factor**2,
             "was multiplied with the root of `factor`": unit_rows(stored) * factor**0.5,
+            "of instance 0 was used for every instance": unit_rows(stored)[:1].expand_as(stored) * factor,
+            "is the transpose of the encoder, although the weights are not tied": unit_rows(
+                weights["W_enc"].mT
+            )
+            * factor,
+            "was made from the encoder's transpose as it is, although the weights are not tied": weights[
+                "W_enc"
+            ].mT
+            * factor,
         }.items():
             if agree(W_dec, wrong) and not agree(wrong, unit_rows(stored) * factor):
                 raise Mistake(f"The encoder is right, but the decoder {phrase}.", details)
     for name, tensor in (("W_enc", W_enc), ("b_enc", b_enc)):
         if agree(tensor, weights[name] // factor) and not agree(tensor, weights[name] / factor):
             raise Mistake(f"`{name}` is rounded down to whole numbers: `//` does that, `/` divides.", details)
+        if agree(tensor, weights[name] - factor):
+            raise Mistake(
+                f"`factor` is subtracted from `{name}`; everything inside the ReLU is divided.", details
+            )
+    if agree(W_enc, unit_rows(weights["W_enc"], 1) / factor):
+        raise Mistake(
+            "The columns of the encoder are brought to unit length; they are only divided by `factor`.",
+            details,
+        )
     if agree(W_enc, weights["W_enc"] / factor) and not agree(b_enc, weights["b_enc"] / factor):
         raise Mistake(
             "`W_enc` is right, but `b_enc` is not: it has to become `factor` times smaller too, no more and no less.",

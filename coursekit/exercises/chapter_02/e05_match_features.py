@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from coursekit.catalogue import exercise
-from coursekit.checking.claims import Alternative, Check, agree
+from coursekit.checking.claims import Alternative, Check, Mistake, Mistakes, agree
 from coursekit.checking.phrases import explained, unit_rows
 
 
@@ -44,6 +45,7 @@ def match_features(check: Check) -> None:
         "With directions of a length of about 0.01 the similarities are not the same as with long ones. What keeps "
         "the length away from 0 is too large (`eps`): a cosine does not depend on lengths.",
     )
+    _check_without_direction(check)
     W_toy, W_dec = _features_and_latents(check, 5, 3, 3, conflict=True)
     with explained(
         {"": "With fewer latents than features your code raised an error; a feature without a latent is 0."}
@@ -54,6 +56,35 @@ def match_features(check: Check) -> None:
         W_dec = (W_toy[:, :, 1] + 0.1 * check.normal(3, 2)).unsqueeze(1)
         W_toy[:, :, 1] *= 2
         _check_matches(check, W_toy, W_dec, "right for a single latent")
+
+
+def _check_without_direction(check: Check) -> None:
+    """The rows of dead latents are set to zero before anything is compared, and a feature may be ignored."""
+    W_toy, W_dec = _features_and_latents(check, 5, 3, 7, conflict=False)
+    rest = _matched(_cosines(W_toy[..., 1:], W_dec))
+    W_toy[..., 0] = 0.0
+    # One latent that is dead in an instance, and all of another.
+    W_dec[0, int(_cosines(W_toy, W_dec)[0, 1].argmax())] = 0.0
+    W_dec[1] = 0.0
+    nan = "A row of zeros in `W_dec` (a dead latent), or a column of zeros in `W_toy`, makes NaN. It has no direction: "
+    with explained({"": nan + "its similarity is 0. Keep the length away from zero before you divide."}):
+        found = check.tensor(check.call(W_toy, W_dec))
+    if torch.isnan(found).any():
+        raise Mistake(nan + "its similarity is 0. Keep the length away from zero before you divide.")
+    expected = _matched(_cosines(W_toy, W_dec))
+    expected[2, 1:] = rest[2]
+    check.equal(
+        found,
+        expected,
+        "n_instances n_features",
+        "a direction of zeros has the similarity 0",
+        {
+            f"a direction of zeros has the similarity {value} instead of 0": torch.where(
+                expected == 0, value, expected
+            )
+            for value in (-2.0, -1.0, 1.0)
+        },
+    )
 
 
 def _check_matches(check: Check, W_toy: Tensor, W_dec: Tensor, claim: str) -> None:
@@ -119,7 +150,22 @@ def _one_after_the_other(table: Tensor) -> Tensor:
     return result
 
 
-def _match_mistakes(W_toy: Tensor, W_dec: Tensor) -> dict[str, Alternative]:
+def _in_order_of_latents(table: Tensor, length: int) -> Tensor:
+    """The similarities of the best pairs, in the order of their latents."""
+    ways = _assignments(*table.shape[1:])
+    best = ways[_values(table, ways).sum(-1).argmax(dim=-1)]
+    found = torch.stack([row[way.argsort()] for row, way in zip(_matched(table), best, strict=True)])
+    return found[:, :length]
+
+
+def _with_scipy(table: Tensor) -> Tensor:
+    """The best assignment where there are too many to try them all."""
+    from scipy.optimize import linear_sum_assignment
+
+    return torch.stack([one[linear_sum_assignment(one.numpy(), maximize=True)] for one in table])
+
+
+def _match_mistakes(W_toy: Tensor, W_dec: Tensor) -> Mistakes:
     cosines = _cosines(W_toy, W_dec)
     dots = torch.einsum("ihf,ilh->ifl", W_toy, W_dec)
     with_dec = torch.einsum("ihf,ilh->ifl", W_toy, unit_rows(W_dec))
@@ -129,7 +175,14 @@ def _match_mistakes(W_toy: Tensor, W_dec: Tensor) -> dict[str, Alternative]:
     wrong_toy_axis = torch.einsum("ihf,ilh->ifl", unit_rows(W_toy, 2), unit_rows(W_dec))
     wrong_dec_axis = torch.einsum("ihf,ilh->ifl", unit_rows(W_toy, 1), unit_rows(W_dec, 1))
     features, latents = cosines.shape[1:]
-    mistakes: dict[str, Alternative] = {
+
+    def first_come() -> Tensor:
+        """Each feature's best latent; 0 if an earlier feature has it."""
+        best, places = cosines.max(-1)
+        earlier = (places[:, :, None] == places[:, None, :]).tril(-1).any(-1)
+        return torch.where(earlier, 0.0, best)
+
+    mistakes: dict[str, Alternative | Sequence[Alternative]] = {
         "negative similarities are set to 0": lambda: _matched(cosines).clamp(min=0),
         "each feature takes its best latent, even if another feature has it already (not one to one)": cosines.amax(
             -1
@@ -169,7 +222,22 @@ def _match_mistakes(W_toy: Tensor, W_dec: Tensor) -> dict[str, Alternative]:
         "the instances are averaged before the pairs are chosen": lambda: _matched(
             cosines.mean(0, keepdim=True).expand_as(cosines), cosines
         ),
-        "each *latent's* best feature is returned": cosines.amax(1),
+        "each *latent's* best feature is returned": [cosines.amax(1), cosines.amax(1)[:, :features]],
+        "a feature whose best latent has been taken gets 0, where another latent is left": first_come,
+        "negative similarities count as 0 when the pairs are chosen": [
+            lambda: _matched(cosines.clamp(min=0)),
+            lambda: _matched(cosines.clamp(min=0), cosines),
+        ],
+        "what is not above 0.95 counts as not found, and is set to 0": lambda: torch.where(
+            _matched(cosines) > 0.95, _matched(cosines), 0.0
+        ),
+        "the similarities are in the order of the latents, not in order of the features": [
+            lambda: _in_order_of_latents(cosines, features),
+            lambda: _in_order_of_latents(cosines, min(features, latents)),
+        ],
+        "the latents of all instances are asked; every instance has its own": lambda: _with_scipy(
+            torch.einsum("ihf,jlh->ifjl", unit_rows(W_toy, 1), unit_rows(W_dec)).flatten(2)
+        ),
         "the squared similarities are returned": lambda: _matched(cosines, cosines.square()),
         "axes of length 1 are dropped (`squeeze`); every axis stays": lambda: _matched(cosines).squeeze(),
         "not the similarity but its sum is returned": lambda: _matched(cosines).sum(-1),
@@ -196,6 +264,18 @@ def _match_mistakes(W_toy: Tensor, W_dec: Tensor) -> dict[str, Alternative]:
     else:
         padded = torch.cat([cosines, cosines.new_full((*cosines.shape[:2], features - latents), -1.0)], -1)
         mistakes["a feature without a latent gets -1 instead of 0"] = lambda: _matched(padded)
+        matched = _matched(cosines)
+        mistakes["a feature without a latent gets NaN instead of 0"] = torch.where(
+            matched == 0, torch.nan, matched
+        )
+        mistakes["a feature without a latent gets the best similarity that there is (not one to one)"] = (
+            torch.where(matched == 0, cosines.amax(-1), matched)
+        )
+        packed = torch.stack([row[row != 0] for row in matched])
+        mistakes["features without a latent are left out: the others close ranks"] = [
+            packed,
+            torch.cat([packed, packed.new_zeros(len(packed), features - latents)], dim=1),
+        ]
     return mistakes
 
 

@@ -113,7 +113,7 @@ def _check_similarity(
         "the decoder's length is taken over its whole matrix": unit_rows(stored, (1, 2)),
         "the decoder of instance 0 is used for every instance": writes[:1].expand_as(writes),
     }
-    mistakes = variations(similarity, encoders, decoders)
+    mistakes: dict = variations(similarity, encoders, decoders)
     expected = similarity(reads, writes)
     pairs = torch.einsum("ixl,imx->ilm", reads, writes)
     mistakes |= {
@@ -137,6 +137,22 @@ def _check_similarity(
         "the instances are added up": expected.sum(0),
         "it is 1 for every latent, which holds only for tied weights": torch.ones_like(expected),
         "the distance of the two unit vectors is returned": (reads.mT - writes).norm(dim=-1),
+        "the *angle* is returned instead of its cosine, in degrees": torch.acos(
+            expected.clamp(-1, 1)
+        ).rad2deg(),
+        "the mean over the input dimensions is taken instead of the sum": expected / W_enc.shape[1],
+        "the encoder's length is kept from being below 1: shorter columns stay as they are": torch.einsum(
+            "ixl,ilx->il", W_enc / W_enc.norm(dim=1, keepdim=True).clamp(min=1), writes
+        ),
+        "the encoder's length is taken over all instances": torch.einsum(
+            "ixl,ilx->il", W_enc / W_enc.norm(dim=(0, 1)).clamp_min(1e-8), writes
+        ),
+        "`b_dec` is subtracted from the decoder's rows": [
+            (reads.mT * unit_rows(decoder - weights["b_dec"][:, None])).sum(-1)
+            for decoder in (writes, stored)
+        ],
+        "a latent counts only where `b_enc` is above 0": expected * (weights["b_enc"] > 0),
+        "`b_enc` is added": expected + weights["b_enc"],
         "it is 1 for a direction without length too": lambda: torch.where(expected == 0, 1.0, expected),
         "the encoder is compared with the decoder row that fits it best, not with its own": pairs.amax(-1),
         "the mean of every direction is subtracted first (a correlation)": torch.einsum(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from coursekit.checking.claims import Check, variations
@@ -12,6 +14,7 @@ from coursekit.exercises.chapter_02.autoencoders import (
     CENTERED,
     ENCODER,
     FIELDS,
+    decoder_of,
     encoded_by,
     right_acts,
     right_reconstruction,
@@ -58,6 +61,9 @@ def check_losses(
                 before.sum(-1),
             ],
             "it is halved": l1 / 2,
+            "each latent is multiplied by the length of its decoder row as it is stored": (
+                acts * decoder_of(weights).norm(dim=-1)
+            ).sum(-1),
         },
         what="`l1_loss`",
     )
@@ -105,14 +111,13 @@ def _check_loss(check: Check, loss: Any, l1: Tensor, l2: Tensor, l1_coeff: float
         value = getattr(terms(), over_batch)(dim=0) if over_batch else terms()
         return getattr(value, over_instances)(dim=-1) if over_instances else value
 
-    terms = {
+    terms: dict[str, Callable[[], Tensor]] = {
         "": lambda: l2 + l1_coeff * l1,
         "`l1_coeff` is ignored": lambda: l2 + l1,
         "the L1 term is missing": lambda: l2,
         "the L2 term is missing": lambda: l1_coeff * l1,
         "`l1_coeff` is multiplied with the L2 term instead of the L1 term": lambda: l1_coeff * l2 + l1,
         "`l1_coeff` is multiplied with both terms": lambda: l1_coeff * (l1 + l2),
-        "`l1_coeff` is a fixed 0.5 instead of `self.cfg.l1_coeff`": lambda: l2 + 0.5 * l1,
         "`l1_coeff` is added instead of multiplied with the L1 term": lambda: l2 + l1_coeff + 0 * l1,
         "`l1_coeff` and the L1 term are added up": lambda: l2 + l1_coeff + l1,
         "`l1_coeff` is multiplied twice": lambda: l2 + l1_coeff**2 * l1,
@@ -120,6 +125,9 @@ def _check_loss(check: Check, loss: Any, l1: Tensor, l2: Tensor, l1_coeff: float
         "the L1 term is divided by `l1_coeff`": lambda: l2 + l1 / l1_coeff,
         "the weights are `1 - l1_coeff` and `l1_coeff`": lambda: (1 - l1_coeff) * l2 + l1_coeff * l1,
     }
+    for fixed in (0.5, 0.25, 0.1, 0.05, 0.01, 0.005, 0.001, 0.0003, 0.0001):
+        phrase = f"`l1_coeff` is a fixed {fixed:g} instead of `self.cfg.l1_coeff`"
+        terms[phrase] = partial(torch.add, l2, l1, alpha=fixed)
     over_batch = {
         "": "mean",
         "the batch is summed over instead of averaged": "sum",
@@ -137,6 +145,11 @@ def _check_loss(check: Check, loss: Any, l1: Tensor, l2: Tensor, l1_coeff: float
         f"`loss` is right{suffix}",
         variations(total, terms, over_batch, over_instances)
         | {
+            **{
+                f"it is multiplied by {size}, as if there were always {size} instances": size
+                * (l2 + l1_coeff * l1).mean()
+                for size in (4, 8, 16)
+            },
             "the L2 term is averaged over the instances, and only the L1 term is summed": (
                 l2.mean() + l1_coeff * l1.mean(0).sum()
             ),

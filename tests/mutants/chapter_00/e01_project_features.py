@@ -235,3 +235,38 @@ def with_tensordot(features, W):
 @variant("0.1")
 def numpy_einsum(features, W):
     return torch.from_numpy(np.einsum("bif,ihf->bih", features.numpy(), W.numpy()))
+
+
+@mutant("0.1", says="exchanged with `reshape`, there and back")
+def reshaped_there_and_back(features, W):
+    batch, instances, n_features = features.shape
+    return (features.reshape(instances, batch, n_features) @ W.mT).reshape(batch, instances, -1)
+
+
+@mutant("0.1", says="only the last of `features` counts in")
+def loop_overwrites(features, W):
+    for f in range(W.shape[2]):
+        h = features[..., f, None] * W[..., f]
+    return h
+
+
+@mutant("0.1", says="only the first 5 of `features` are looked at")
+def five_features(features, W):
+    return torch.einsum("bif,ihf->bih", features[..., :5], W[..., :5])
+
+
+@mutant("0.1", says="only the first 100 of `batch` are looked at")
+def batch_of_100(features, W):
+    h = torch.zeros(len(features), *W.shape[:2])
+    h[:100] = torch.einsum("bif,ihf->bih", features[:100], W)
+    return h
+
+
+@mutant("0.1", says="Is the 2 written into your code as a number?")
+def two_hidden_dimensions(features, W):
+    return torch.stack([(features * W[:, 0]).sum(-1), (features * W[:, 1]).sum(-1)], dim=-1)
+
+
+@mutant("0.1", says="counts as 1 wherever it is above 0")
+def only_presence(features, W):
+    return torch.einsum("bif,ihf->bih", (features > 0).float(), W)

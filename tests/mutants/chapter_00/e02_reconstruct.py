@@ -208,3 +208,34 @@ def sparse_like(acts, W_dec):
 @variant("0.2")
 def transposed_bmm(acts, W_dec):
     return torch.bmm(W_dec.mT, acts.permute(1, 2, 0)).permute(2, 0, 1)
+
+
+@mutant("0.2", says="negative values of `acts` are set to 0")
+def latents_through_a_relu(acts, W_dec):
+    return torch.einsum("bil,ild->bid", acts.relu(), W_dec)
+
+
+@mutant("0.2", says="`acts` is cut down to 1 where it is larger")
+def latents_of_one_at_most(acts, W_dec):
+    return torch.einsum("bil,ild->bid", acts.clamp(max=1), W_dec)
+
+
+@mutant("0.2", says="an axis of size 1 is lost")
+def squeezed_instances(acts, W_dec):
+    return torch.einsum("bil,ild->bid", acts, W_dec).squeeze(1)
+
+
+@mutant("0.2", says="divided by how many latents are active")
+def mean_of_the_active(acts, W_dec):
+    total = torch.einsum("bil,ild->bid", acts, W_dec)
+    return total / (acts != 0).sum(-1, keepdim=True).clamp(min=1)
+
+
+@mutant("0.2", says="pseudo-inverse of the decoder")
+def pseudo_inverse(acts, W_dec):
+    return torch.einsum("bil,idl->bid", acts, torch.linalg.pinv(W_dec))
+
+
+@mutant("0.2", says="Where `n_input_ae` should be is the size of `n_hidden_ae`")
+def summed_over_the_inputs(acts, W_dec):
+    return torch.einsum("bil,ild->bil", acts, W_dec)

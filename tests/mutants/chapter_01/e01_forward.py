@@ -302,3 +302,57 @@ def with_linear(self, features):
 def maximum_of_zero(self, features):
     h = (self.W * features[:, :, None, :]).sum(-1)
     return torch.maximum((h[..., None] * self.W).sum(2) + self.b_final, torch.zeros(1))
+
+
+@mutant("1.1", says="subtracted from the input as well, as the bias of an autoencoder is")
+def centered_as_in_an_autoencoder(self, features):
+    return torch.relu(back(self, hidden_of(self, features - self.b_final)) + self.b_final)
+
+
+@mutant("1.1", says="`b_final` is added to the input instead of the output")
+def bias_at_the_input(self, features):
+    return torch.relu(back(self, hidden_of(self, features + self.b_final)))
+
+
+@mutant("1.1", says="through the bottleneck twice")
+def twice_through(self, features):
+    once = back(self, hidden_of(self, features))
+    return torch.relu(back(self, hidden_of(self, once)) + self.b_final)
+
+
+@mutant("1.1", says="hidden layers of all instances are added up")
+def one_hidden_layer_for_all(self, features):
+    hidden = hidden_of(self, features)
+    return torch.relu(back(self, hidden.sum(1, keepdim=True).expand_as(hidden)) + self.b_final)
+
+
+@mutant("1.1", says="another one each time")
+def with_dropout(self, features):
+    return torch.relu(back(self, F.dropout(hidden_of(self, features), 0.3)) + self.b_final)
+
+
+@mutant("1.1", says="before `b_final` is added, and another one after it")
+def two_relus(self, features):
+    return torch.relu(torch.relu(back(self, hidden_of(self, features))) + self.b_final)
+
+
+@mutant("1.1", says="kept only where the feature is present")
+def masked_by_the_input(self, features):
+    return torch.relu(back(self, hidden_of(self, features)) + self.b_final) * (features > 0)
+
+
+@mutant("1.1", says="negative values of `features` are set to 0")
+def input_through_a_relu(self, features):
+    return torch.relu(back(self, hidden_of(self, features.relu())) + self.b_final)
+
+
+@mutant("1.1", says="`W` is detached on the way in, or the hidden layer is")
+def hidden_layer_detached(self, features):
+    return torch.relu(back(self, hidden_of(self, features).detach()) + self.b_final)
+
+
+@mutant("1.1", says="Your result")
+def gram_kept_from_the_first_call(self, features):
+    if not hasattr(self, "gram"):
+        self.gram = self.W.mT @ self.W
+    return torch.relu(torch.einsum("bif,ifg->big", features, self.gram) + self.b_final)

@@ -397,3 +397,88 @@ def relu_of_one_draw(self, batch_size):
     p = self.feature_probability
     u = torch.rand(batch_size, *p.shape, dtype=torch.float64)
     return (1 - u / p).clamp(min=0).nan_to_num(0).float()
+
+
+def _with_draws(self, batch_size, presence, values):
+    return torch.where(presence < self.feature_probability, values, 0.0)
+
+
+@mutant("1.2", says="the same random numbers are used for the values and for the presence")
+def value_of_the_row_before(self, batch_size):
+    draw = torch.rand(shape_of(self, batch_size))
+    return _with_draws(self, batch_size, draw, draw.roll(1, 0))
+
+
+@mutant("1.2", says="the same random numbers are used for the values and for the presence")
+def value_of_the_feature_before(self, batch_size):
+    draw = torch.rand(shape_of(self, batch_size))
+    return _with_draws(self, batch_size, draw, draw.roll(1, 2))
+
+
+@mutant("1.2", says="Present values do not lie evenly between 0 and 1")
+def weighted_with_importance(self, batch_size):
+    shape = shape_of(self, batch_size)
+    return self.importance * _with_draws(self, batch_size, torch.rand(shape), torch.rand(shape))
+
+
+@mutant("1.2", says="In a batch of one a feature is missing")
+def first_row_is_empty(self, batch_size):
+    shape = shape_of(self, batch_size)
+    x = _with_draws(self, batch_size, torch.rand(shape), torch.rand(shape))
+    x[0] = 0
+    return x
+
+
+@mutant("1.2", says="No row is empty")
+def never_an_empty_row(self, batch_size):
+    shape = shape_of(self, batch_size)
+    present = torch.rand(shape) < self.feature_probability
+    one = torch.nn.functional.one_hot(torch.randint(shape[2], shape[:2]), shape[2]).bool()
+    return torch.where(present | (one & ~present.any(-1, keepdim=True)), torch.rand(shape), 0.0)
+
+
+@mutant("1.2", says="exactly 2 features")
+def two_features_in_each_row(self, batch_size):
+    shape = shape_of(self, batch_size)
+    return (torch.rand(shape).argsort(-1).argsort(-1) < 2) * torch.rand(shape)
+
+
+@mutant("1.2", says="No row has more than one feature")
+def one_feature_at_most(self, batch_size):
+    shape = shape_of(self, batch_size)
+    x = _with_draws(self, batch_size, torch.rand(shape), torch.rand(shape))
+    return x * torch.nn.functional.one_hot(x.argmax(-1), shape[2])
+
+
+@mutant("1.2", says="all come first")
+def present_rows_first(self, batch_size):
+    shape = shape_of(self, batch_size)
+    place = torch.arange(batch_size)[:, None, None] / batch_size
+    return _with_draws(self, batch_size, place.expand(shape), torch.rand(shape))
+
+
+@mutant("1.2", says="Two calls share their presence")
+def presence_is_kept(self, batch_size):
+    shape = shape_of(self, batch_size)
+    if getattr(self, "draw", torch.zeros(0)).shape != shape:
+        self.draw = torch.rand(shape)
+    return _with_draws(self, batch_size, self.draw, torch.rand(shape))
+
+
+@mutant("1.2", says="they lie as a product of two draws")
+def product_of_two(self, batch_size):
+    shape = shape_of(self, batch_size)
+    return _with_draws(self, batch_size, torch.rand(shape), torch.rand(shape) * torch.rand(shape))
+
+
+@mutant("1.2", says="the draw for values needs an axis for the batch")
+def one_value_for_the_batch(self, batch_size):
+    shape = shape_of(self, batch_size)
+    return _with_draws(self, batch_size, torch.rand(shape), torch.rand(shape[1:]).expand(shape))
+
+
+@variant("1.2")
+def draw_used_again(self, batch_size):
+    draw = torch.rand(shape_of(self, batch_size))
+    p = self.feature_probability.expand_as(draw)
+    return torch.where(draw < p, draw / p, torch.zeros_like(draw))

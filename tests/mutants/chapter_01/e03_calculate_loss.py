@@ -242,3 +242,48 @@ def vector_dot(self, out, batch):
 @variant("1.3")
 def mse_times(self, out, batch):
     return out.shape[1] * F.mse_loss(out * self.importance.sqrt(), batch * self.importance.sqrt())
+
+
+@mutant("1.3", says="the model is run once more")
+def runs_the_model(self, out, batch):
+    return (self.importance * (self(batch) - batch) ** 2).mean((0, 2)).sum()
+
+
+@mutant("1.3", says="something else is added to it")
+def with_weight_decay(self, out, batch):
+    return (self.importance * (out - batch) ** 2).mean((0, 2)).sum() + 1e-3 * self.W.pow(2).sum()
+
+
+@mutant("1.3", says="the variance of the error is taken")
+def variance_of_the_error(self, out, batch):
+    return (self.importance * (out - batch).var(0, unbiased=False)).mean(-1).sum()
+
+
+@mutant("1.3", says="averaged over the batch before they are squared")
+def square_of_the_mean(self, out, batch):
+    return (self.importance * (out - batch).mean(0) ** 2).mean(-1).sum()
+
+
+@mutant("1.3", says="`features` is reversed in `importance`")
+def importance_reversed(self, out, batch):
+    return (self.importance.flip(1) * (out - batch) ** 2).mean((0, 2)).sum()
+
+
+@mutant("1.3", says="a relative error")
+def relative_error(self, out, batch):
+    return (self.importance * (out - batch) ** 2).mean((0, 2)).sum() / batch.pow(2).mean()
+
+
+@mutant("1.3", says="only errors where `out` is too large count")
+def only_too_large(self, out, batch):
+    return (self.importance * (out - batch).relu() ** 2).mean((0, 2)).sum()
+
+
+@mutant("1.3", says="added up before they are squared")
+def sum_then_square(self, out, batch):
+    return (self.importance * (out - batch)).sum(-1).pow(2).mean(0).sum()
+
+
+@mutant("1.3", says="a batch size of 1024")
+def fixed_batch_size(self, out, batch):
+    return (self.importance * (out - batch) ** 2).sum() / (1024 * self.cfg.n_features)

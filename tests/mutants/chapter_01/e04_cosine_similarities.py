@@ -154,7 +154,7 @@ equivalent(
 )
 
 
-@mutant("1.4", says="the mean of `W` over `hidden` is subtracted first")
+@mutant("1.4", says="the correlation of the columns is taken")
 def correlation_coefficients(W):
     return torch.stack([torch.corrcoef(w.T) for w in W]).nan_to_num()
 
@@ -282,3 +282,49 @@ def double_division(W):
     g = torch.einsum("ihf,ihg->ifg", W, W)
     s = torch.where(n > 0, 1 / n.clamp(min=1e-20), 0)
     return s[:, :, None] * g * s[:, None]
+
+
+@mutant("1.4", says="only columns longer than 1 are brought to length one")
+def only_long_columns(W):
+    n = W / W.norm(dim=1, keepdim=True).clamp(min=1)
+    return n.mT @ n
+
+
+@mutant("1.4", says="is too large, and changes short columns")
+def thousandth_at_least(W):
+    n = W / W.norm(dim=1, keepdim=True).clamp(min=1e-3)
+    return n.mT @ n
+
+
+@mutant("1.4", says="divided by their largest entry")
+def largest_entry(W):
+    n = W / W.abs().amax(1, keepdim=True).clamp(min=1e-8)
+    return n.mT @ n
+
+
+@mutant("1.4", says="the length of the same feature twice")
+def same_length_twice(W):
+    return (W.mT @ W) / W.norm(dim=1).clamp(min=1e-8)[:, :, None] ** 2
+
+
+@mutant("1.4", says="compared with those of all instances")
+def across_instances(W):
+    n = F.normalize(W, dim=1)
+    return torch.einsum("ihf,jhg->ifg", n, n)
+
+
+@mutant("1.4", says="divided by its own largest value")
+def divided_by_the_maximum(W):
+    C = W.mT @ W
+    return C / C.abs().amax((1, 2), keepdim=True).clamp(min=1e-8)
+
+
+@mutant("1.4", says="shorter than 0.5 counts as ignored")
+def short_ones_ignored(W):
+    n = F.normalize(W, dim=1) * (W.norm(dim=1, keepdim=True) > 0.5)
+    return n.mT @ n
+
+
+@mutant("1.4", says="compared with itself only")
+def each_with_itself(W):
+    return F.cosine_similarity(W, W, dim=1)

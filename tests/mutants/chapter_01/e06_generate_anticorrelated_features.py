@@ -391,3 +391,43 @@ def reuse_of_the_draw(self, batch_size, n_anticorrelated_pairs):
     first = torch.where(u < p, u / p, 0)
     second = torch.where((u >= p) & (u < 2 * p), (u - p) / p, 0)
     return einops.rearrange(torch.stack([first, second], -1), "b i n two -> b i (n two)").float()
+
+
+@mutant("1.6", says="With a probability of 0.52")
+def refuses_only_far_above(self, batch_size, n_anticorrelated_pairs):
+    p = self.feature_probability[:, :1]
+    if (p > 0.6).any():
+        raise ValueError("The probability must be 0.5 at most.")
+    draw = torch.rand(pairs_shape(self, batch_size, n_anticorrelated_pairs))
+    return _with_values(draw < p, draw > 1 - p)
+
+
+@mutant("1.6", says="Only a probability above 0.5 is impossible")
+def refuses_a_quarter(self, batch_size, n_anticorrelated_pairs):
+    p = self.feature_probability[:, :1]
+    if (2 * p > 0.5).any():
+        raise ValueError("The probability must be 0.5 at most.")
+    draw = torch.rand(pairs_shape(self, batch_size, n_anticorrelated_pairs))
+    return _with_values(draw < p, draw > 1 - p)
+
+
+@mutant("1.6", says="of two that come together one is dropped")
+def coin_decides_collisions(self, batch_size, n_anticorrelated_pairs):
+    p, shape = _checked(self), pairs_shape(self, batch_size, n_anticorrelated_pairs)
+    first, second, coin = torch.rand(shape) < p, torch.rand(shape) < p, torch.rand(shape) < 0.5
+    return _with_values(first & (~second | coin), second & (~first | ~coin))
+
+
+@mutant("1.6", says="tossed once for the whole batch")
+def one_coin_for_the_batch(self, batch_size, n_anticorrelated_pairs):
+    p, shape = _checked(self), pairs_shape(self, batch_size, n_anticorrelated_pairs)
+    present, coin = torch.rand(shape) < 2 * p, torch.rand(shape[1:]) < 0.5
+    return _with_values(present & coin, present & ~coin)
+
+
+@mutant("1.6", says="the larger of two")
+def the_larger_wins(self, batch_size, n_anticorrelated_pairs):
+    p, shape = _checked(self), pairs_shape(self, batch_size, n_anticorrelated_pairs)
+    values = torch.rand(*shape, 2)
+    largest = values == values.amax(-1, keepdim=True)
+    return (values * largest * (torch.rand(shape) < 2 * p)[..., None]).flatten(-2)

@@ -118,7 +118,7 @@ def relu_of_the_weights(self, features):
     return torch.relu(torch.einsum("bih,ihf->bif", hidden, self.W) + self.b_final)
 
 
-@mutant("1.7", says="the ReLU on the hidden layer is missing")
+@mutant("1.7", says="applied to the input instead of the hidden layer")
 def relu_of_the_features(self, features):
     return ToyModel.forward(self, torch.relu(features))
 
@@ -172,3 +172,29 @@ def loops(self, features):
         h = torch.threshold(features[:, i] @ self.W[i].T, 0.0, 0.0)
         out.append(torch.threshold(h @ self.W[i] + self.b_final[i], 0.0, 0.0))
     return torch.stack(out, 1)
+
+
+@mutant("1.7", says="applied to the products with the matrix")
+def relu_of_the_products(self, features):
+    return torch.relu(back(self, (features[:, :, None] * self.W).relu().sum(-1)) + self.b_final)
+
+
+@mutant("1.7", says="keeps what is negative, with its sign")
+def keeps_the_negative(self, features):
+    return torch.relu(back(self, -torch.relu(-hidden_of(self, features))) + self.b_final)
+
+
+@mutant("1.7", says="only counts which neurons fire")
+def fires_or_not(self, features):
+    return torch.relu(back(self, (hidden_of(self, features) > 0).float()) + self.b_final)
+
+
+@mutant("1.7", says="only the neuron that fires most is kept")
+def winner_takes_all(self, features):
+    hidden = hidden_of(self, features).relu()
+    return torch.relu(back(self, hidden * (hidden == hidden.amax(-1, keepdim=True))) + self.b_final)
+
+
+@mutant("1.7", says="a softmax is taken over the hidden layer")
+def softmax_neurons(self, features):
+    return torch.relu(back(self, hidden_of(self, features).softmax(-1)) + self.b_final)

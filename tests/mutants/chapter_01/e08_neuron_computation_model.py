@@ -324,3 +324,51 @@ class UniformAndMask(NeuronComputationModel):
 
     def calculate_loss(self, out, batch):
         return ToyModel.calculate_loss(self, out, torch.sqrt(batch**2))
+
+
+@mutant("1.8", says="No value is positive")
+class OnlyNegative(_Computation):
+    def generate_batch(self, batch_size):
+        return -ToyModel.generate_batch(self, batch_size)
+
+
+@mutant("1.8", says="the same sign in the whole batch")
+class EachFeatureHasItsSign(_Computation):
+    def generate_batch(self, batch_size):
+        x = ToyModel.generate_batch(self, batch_size)
+        return x * torch.randn(x.shape[1:]).sign()
+
+
+@mutant("1.8", says="how large a value is decides about its sign")
+class SignOfTheSize(_Computation):
+    def generate_batch(self, batch_size):
+        x = ToyModel.generate_batch(self, batch_size)
+        return torch.where(x > 0.5, x, -x)
+
+
+@mutant("1.8", says="between -0.5 and 0.5 only")
+class HalfTheRange(_Computation):
+    def generate_batch(self, batch_size):
+        x = ToyModel.generate_batch(self, batch_size)
+        return torch.where(x != 0, x - 0.5, 0)
+
+
+@mutant("1.8", says="they are drawn twice, and present where either draw says so")
+class DifferenceOfTwo(_Computation):
+    def generate_batch(self, batch_size):
+        return ToyModel.generate_batch(self, batch_size) - ToyModel.generate_batch(self, batch_size)
+
+
+@mutant("1.8", says="Two calls share their signs")
+class SignsAreKept(_Computation):
+    def generate_batch(self, batch_size):
+        x = ToyModel.generate_batch(self, batch_size)
+        if getattr(self, "signs", torch.zeros(0)).shape != x.shape:
+            self.signs = torch.randn_like(x).sign()
+        return x * self.signs
+
+
+@mutant("1.8", says="the answer itself is returned")
+class ReturnsTheAnswer(_Computation):
+    def forward(self, features):
+        return features.abs() + 0 * super().forward(features)

@@ -132,7 +132,7 @@ def nan_overwritten(W):
     return result
 
 
-@mutant("1.9", says="right shape but the wrong values")
+@mutant("1.9", says="what keeps a division from 0 / 0 is too large")
 def clamp_that_changes_short_columns(W):
     unit = W / W.norm(dim=1, keepdim=True).clamp(min=1e-8)
     overlaps = torch.einsum("ihf,ihg->ifg", unit, W)
@@ -232,7 +232,7 @@ def first_half_features(W):
     return W.square().sum(1) / o[..., : W.shape[-1] // 2 + 1].sum(-1).clamp(min=1e-09)
 
 
-@mutant("1.9", says="Your result is right wherever it should not be 0, but not 0 where it")
+@mutant("1.9", says="the dimensionality 1 instead of 0")
 def zero_features_one(W):
     d = F.normalize(W, dim=1)
     return (W.square().sum(1) / (d.mT @ W).square().sum(-1)).nan_to_num(nan=1.0)
@@ -265,3 +265,56 @@ def with_cosines(W):
     n2 = W.square().sum(1)
     den = (c.square() * n2[:, None]).sum(-1)
     return n2 / den.clamp(min=1e-20) * (n2 > 0)
+
+
+def _unit_overlaps(W):
+    return F.normalize(W, dim=1).mT @ W
+
+
+@mutant("1.9", says="only the largest overlap is taken")
+def largest_overlap(W):
+    return W.norm(dim=1) ** 2 / _unit_overlaps(W).pow(2).amax(-1).clamp(min=1e-16)
+
+
+@mutant("1.9", says="overlaps below 0 are left out")
+def positive_overlaps(W):
+    return W.norm(dim=1) ** 2 / _unit_overlaps(W).relu().pow(2).sum(-1).clamp(min=1e-16)
+
+
+@mutant("1.9", says="only features after $f$")
+def upper_half_only(W):
+    return W.norm(dim=1) ** 2 / _unit_overlaps(W).pow(2).triu().sum(-1).clamp(min=1e-16)
+
+
+@mutant("1.9", says="a leverage")
+def leverage(W):
+    return torch.einsum("ihf,ihk,ikf->if", W, torch.linalg.pinv(W @ W.mT), W)
+
+
+@mutant("1.9", says="brought to a sum of the number of hidden dimensions")
+def brought_to_a_sum(W):
+    D = W.norm(dim=1) ** 2 / _unit_overlaps(W).pow(2).sum(-1).clamp(min=1e-16)
+    return D / D.sum(-1, keepdim=True) * W.shape[1]
+
+
+@mutant("1.9", says="no dimensionality is above one half")
+def one_half_at_most(W):
+    D = W.norm(dim=1) ** 2 / _unit_overlaps(W).pow(2).sum(-1).clamp(min=1e-16)
+    return D.clamp(max=0.5)
+
+
+@mutant("1.9", says="shorter than 0.5 counts as not represented")
+def short_is_nothing(W):
+    D = W.norm(dim=1) ** 2 / _unit_overlaps(W).pow(2).sum(-1).clamp(min=1e-16)
+    return D * (W.norm(dim=1) > 0.5)
+
+
+@mutant("1.9", says="has the dimensionality 1 instead of 0")
+def one_for_nothing(W):
+    D = W.norm(dim=1) ** 2 / _unit_overlaps(W).pow(2).sum(-1).clamp(min=1e-16)
+    return torch.where(W.norm(dim=1) > 0, D, 1.0)
+
+
+@mutant("1.9", says="what keeps a division from 0 / 0 is too large")
+def hundredth_at_least(W):
+    return W.norm(dim=1) ** 2 / _unit_overlaps(W).pow(2).sum(-1).clamp(min=1e-2)

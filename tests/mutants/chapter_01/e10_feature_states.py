@@ -218,7 +218,7 @@ def threshold_quarter_for_length(W):
     return torch.where(W.norm(dim=1) < 0.25, 0, torch.where(others > 0.25, 1, 2))
 
 
-@mutant("1.10", says="Your result has the right shape but the wrong values")
+@mutant("1.10", says="a dimensionality below 3/4")
 def dimensionality_half(W):
     d = F.normalize(W, dim=1)
     D = (W.square().sum(1) / (d.mT @ W).square().sum(-1)).nan_to_num()
@@ -255,3 +255,29 @@ def bool_arithmetic(W):
     s[o > 0.25] = 1
     s[n < 0.5] = 0
     return s
+
+
+@mutant("1.10", says="summed before they are squared")
+def square_of_the_sum(W):
+    plain = (F.normalize(W, dim=1).mT @ W).sum(-1) - W.norm(dim=1)
+    return torch.where(W.norm(dim=1) < 0.5, 0, torch.where(plain**2 > 0.25, 1, 2))
+
+
+@mutant("1.10", says="overlaps below 0 are left out of the sum")
+def negative_overlaps_are_free(W):
+    others = (F.normalize(W, dim=1).mT @ W).relu().square().sum(-1) - W.square().sum(1)
+    return torch.where(W.norm(dim=1) < 0.5, 0, torch.where(others > 0.25, 1, 2))
+
+
+@mutant("1.10", says="half of the mean length")
+def half_of_the_mean_length(W):
+    n = W.norm(dim=1)
+    others = (F.normalize(W, dim=1).mT @ W).square().sum(-1) - n**2
+    return torch.where(n < n.mean(-1, keepdim=True) / 2, 0, torch.where(others > 0.25, 1, 2))
+
+
+@mutant("1.10", says="only the feature before it is looked at")
+def only_the_one_before(W):
+    squared = (F.normalize(W, dim=1).mT @ W).square()
+    others = torch.stack([squared[:, f, f - 1] for f in range(W.shape[2])], -1)
+    return torch.where(W.norm(dim=1) < 0.5, 0, torch.where(others > 0.25, 1, 2))

@@ -124,7 +124,7 @@ def probability_of_the_last_feature(probabilities, importances, n_features):
     return p, importance
 
 
-@mutant("1.11", says="`feature_probability` has the wrong shape")
+@mutant("1.11", says="the pairs have two axes")
 def a_grid_that_is_not_flat(probabilities, importances, n_features):
     p = probabilities[:, None, None].expand(-1, len(importances), n_features)
     importance = torch.ones(p.shape)
@@ -192,3 +192,48 @@ def itertools_product(p, i, n):
 
     rows = list(itertools.product(p.tolist(), i.tolist()))
     return (torch.tensor([[a] * n for a, _ in rows]), torch.tensor([[1.0] * (n - 1) + [b] for _, b in rows]))
+
+
+@mutant("1.11", says="brought to a sum of 1")
+def importances_as_weights(probabilities, importances, n_features):
+    p, importance = _pair(probabilities, importances, n_features)
+    return p, importance / importance.sum(1, keepdim=True)
+
+
+@mutant("1.11", says="powers of the importance")
+def falling_importances(probabilities, importances, n_features):
+    p, importance = _pair(probabilities, importances, n_features)
+    return p, importance[:, -1:] ** torch.arange(n_features)
+
+
+@mutant("1.11", says="(`importance[-1]`)")
+def last_row(probabilities, importances, n_features):
+    p, _ = _pair(probabilities, importances, n_features)
+    importance = torch.ones_like(p)
+    importance[-1] = importances[-1]
+    return p, importance
+
+
+@mutant("1.11", says="the importance of feature 1 is varied")
+def second_feature(probabilities, importances, n_features):
+    p, _ = _pair(probabilities, importances, n_features)
+    importance = torch.ones_like(p)
+    importance[:, 1] = importances.repeat(len(probabilities))
+    return p, importance
+
+
+@mutant("1.11", says="divided by the number of features")
+def probability_shared_out(probabilities, importances, n_features):
+    p, importance = _pair(probabilities, importances, n_features)
+    return p / n_features, importance
+
+
+@mutant("1.11", says="`n_features` is not used")
+def always_two_features(probabilities, importances, n_features):
+    return _pair(probabilities, importances, 2)
+
+
+@mutant("1.11", says="the reciprocal is given to the other features")
+def relative_importance(probabilities, importances, n_features):
+    p, importance = _pair(probabilities, importances, n_features)
+    return p, importance / importance[:, -1:]

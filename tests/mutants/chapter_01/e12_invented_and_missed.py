@@ -187,3 +187,47 @@ def as_a_list(out, batch):
         torch.stack([(e[:, i] * ~m[:, i]).sum(1).mean() for i in range(e.shape[1])]),
         torch.stack([(e[:, i] * m[:, i]).sum(1).mean() for i in range(e.shape[1])]),
     ]
+
+
+@mutant("1.12", says="how many of its features were counted")
+def mean_of_each_input(out, batch):
+    squared, absent = (out - batch) ** 2, batch == 0
+    return tuple(((squared * m).sum(2) / m.sum(2).clamp(min=1)).mean(0) for m in (absent, ~absent))
+
+
+@mutant("1.12", says="what is below 0.1 counts as absent")
+def a_tenth_is_absent(out, batch):
+    return _parts(out, batch, batch < 0.1)
+
+
+@mutant("1.12", says="only if no input of the batch has it")
+def absent_from_the_whole_batch(out, batch):
+    return _parts(out, batch, (batch == 0).all(0).expand_as(batch))
+
+
+@mutant("1.12", says="the mask of instance 0 is used")
+def mask_of_instance_0(out, batch):
+    return _parts(out, batch, (batch[:, :1] == 0).expand_as(batch))
+
+
+@mutant("1.12", says="added up before they are squared")
+def square_of_the_sum(out, batch):
+    error, absent = out - batch, batch == 0
+    return tuple((error * m).sum(2).square().mean(0) for m in (absent, ~absent))
+
+
+@mutant("1.12", says="only features where `out` is 0 are counted")
+def missed_where_silent(out, batch):
+    invented, _ = _parts(out, batch, batch == 0)
+    return invented, (batch**2 * (out == 0)).sum(2).mean(0)
+
+
+@mutant("1.12", says="only what is too large counts")
+def invented_above_zero(out, batch):
+    _, missed = _parts(out, batch, batch == 0)
+    return (out.relu() ** 2 * (batch == 0)).sum(2).mean(0), missed
+
+
+@mutant("1.12", says="where `batch` or `out` is 0")
+def absent_from_either(out, batch):
+    return _parts(out, batch, (batch == 0) | (out == 0))

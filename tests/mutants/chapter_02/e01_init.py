@@ -543,3 +543,29 @@ class ToAtTheEnd(nn.Module):
             value = torch.zeros(shape) if name[0] == "b" else F.normalize(torch.randn(shape), dim=-1)
             setattr(self, name, nn.Parameter(value))
         self.to(device)
+
+
+@mutant("2.1", says="the instances differ only by a factor")
+class InstancesDifferByAFactor(_Right):
+    def __init__(self, cfg, device=None):
+        super().__init__(cfg, device)
+        factors = 1 + torch.arange(cfg.n_instances, device=device)[:, None, None]
+        self.W_enc = nn.Parameter(self.W_enc.data[:1] * factors)
+
+
+_MADE: dict = {}
+
+
+@mutant("2.1", says="Two autoencoders share `W_enc`")
+class MadeOnce(_Right):
+    def __init__(self, cfg, device=None):
+        super().__init__(cfg, device)
+        self.W_enc = _MADE.setdefault((self.W_enc.shape, str(device)), self.W_enc)
+
+
+@mutant("2.1", says="All numbers of a direction in `W_enc` have the same sign")
+class OneSignForEachDirection(_Right):
+    def __init__(self, cfg, device=None):
+        super().__init__(cfg, device)
+        signs = torch.randn(cfg.n_instances, 1, cfg.n_hidden_ae, device=device).sign()
+        self.W_enc = nn.Parameter(self.W_enc.data.abs() * signs)

@@ -486,3 +486,39 @@ class SquaresAndRsqrt(AutoEncoder):
             return
         for i in range(self.cfg.n_instances):
             self.W_dec[i] = self.normalize_and_return_W_dec()[i]
+
+
+@mutant("2.2", says="Rows that are shorter than 0.001")
+class ReturnedWithALargeClamp(_Both):
+    def normalize_and_return_W_dec(self):
+        W_dec = self.W_enc.mT if self.cfg.tied_weights else self.W_dec
+        return W_dec / W_dec.norm(dim=-1, keepdim=True).clamp_min(1e-3)
+
+
+@mutant("2.2", says="Rows that are shorter than 0.001 do not get unit length in `normalize_decoder`")
+class ProjectedWithALargeClamp(_Both):
+    @torch.no_grad()
+    def normalize_decoder(self):
+        if not self.cfg.tied_weights:
+            self.W_dec /= self.W_dec.norm(dim=-1, keepdim=True).clamp_min(1e-3)
+
+
+@mutant("2.2", says="something is kept from an earlier call")
+class WorkedOutOnce(_Both):
+    def normalize_and_return_W_dec(self):
+        if not hasattr(self, "kept"):
+            self.kept = super().normalize_and_return_W_dec()
+        return self.kept
+
+
+@mutant("2.2", says="LayerNorm is taken")
+class LayerNormed(_Both):
+    def normalize_and_return_W_dec(self):
+        W_dec = self.W_enc.mT if self.cfg.tied_weights else self.W_dec
+        return F.layer_norm(W_dec, W_dec.shape[-1:])
+
+
+@mutant("2.2", says="(RMSNorm)")
+class MeanSquareOfOne(_Both):
+    def normalize_and_return_W_dec(self):
+        return super().normalize_and_return_W_dec() * self.cfg.n_input_ae**0.5

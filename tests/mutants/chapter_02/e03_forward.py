@@ -717,3 +717,35 @@ class MeasuresWithTorch(_Three):
         l1 = torch.linalg.vector_norm(acts, ord=1, dim=-1)
         loss = sum(l2[:, i].mean() + self.cfg.l1_coeff * l1[:, i].mean() for i in range(h.shape[1]))
         return AutoEncoderOutput(l1, l2, loss, acts, rebuilt)
+
+
+@mutant("2.3", says="negative values of `acts` are set to 0")
+class DecodeThroughARelu(_Three):
+    def decode(self, acts):
+        return _decode(self, acts.relu())
+
+
+@mutant("2.3", says="the length of its decoder row as it is stored")
+class PenaltyTimesLength(_Three):
+    def forward(self, h):
+        acts = self.encode(h)
+        stored = self.W_enc.mT if self.cfg.tied_weights else self.W_dec
+        right = AutoEncoderOutput(*_output(self, h, acts, self.decode(acts)))
+        l1 = (acts * stored.norm(dim=-1)).sum(-1)
+        return right._replace(l1_loss=l1, loss=(right.l2_loss + self.cfg.l1_coeff * l1).mean(0).sum())
+
+
+@mutant("2.3", says="`l1_coeff` is a fixed 0.25")
+class FixedCoefficient(_Three):
+    def forward(self, h):
+        acts = self.encode(h)
+        right = AutoEncoderOutput(*_output(self, h, acts, self.decode(acts)))
+        return right._replace(loss=(right.l2_loss + 0.25 * right.l1_loss).mean(0).sum())
+
+
+@mutant("2.3", says="as if there were always 16 instances")
+class SixteenInstances(_Three):
+    def forward(self, h):
+        acts = self.encode(h)
+        right = AutoEncoderOutput(*_output(self, h, acts, self.decode(acts)))
+        return right._replace(loss=16 * (right.l2_loss + self.cfg.l1_coeff * right.l1_loss).mean())

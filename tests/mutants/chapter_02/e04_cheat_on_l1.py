@@ -207,7 +207,7 @@ def factor_squared_in_the_decoder(autoencoder, factor):
     return autoencoder.W_enc / factor, autoencoder.b_enc / factor, W_dec * factor**2
 
 
-@mutant("2.4", says="`W_enc` is unchanged, so the latents do not become smaller")
+@mutant("2.4", says="`factor` is taken as 1 where it is below 1")
 def only_factors_above_one(autoencoder, factor):
     factor = max(factor, 1)
     W_dec = autoencoder.normalize_and_return_W_dec()
@@ -305,7 +305,7 @@ def returned_in_other_order(a, factor):
     return (a.W_enc / factor, a.normalize_and_return_W_dec() * factor, a.b_enc / factor)
 
 
-@mutant("2.4", says="The result for `acts` with your weights is everywhere 4.17 times what")
+@mutant("2.4", says="replaced by its logarithm")
 @torch.no_grad()
 def log_factor(a, factor):
     import math
@@ -333,3 +333,57 @@ def inverse(a, factor):
     k = 1.0 / factor
     W_enc, b_enc = (torch.mul(a.W_enc, k), torch.mul(a.b_enc, k))
     return [W_enc, b_enc, torch.div(a.normalize_and_return_W_dec(), k)]
+
+
+def _divided(autoencoder, factor):
+    return (
+        autoencoder.W_enc / factor,
+        autoencoder.b_enc / factor,
+        autoencoder.normalize_and_return_W_dec() * factor,
+    )
+
+
+@mutant("2.4", says="is cut down to a whole number")
+@torch.no_grad()
+def whole_factor(autoencoder, factor):
+    return _divided(autoencoder, max(int(factor), 1))
+
+
+@mutant("2.4", says="everything is divided by 10")
+@torch.no_grad()
+def ten_for_any_factor(autoencoder, factor):
+    return _divided(autoencoder, 10)
+
+
+@mutant("2.4", says="`factor` is subtracted from `W_enc`")
+@torch.no_grad()
+def subtracted(autoencoder, factor):
+    W_dec = autoencoder.normalize_and_return_W_dec()
+    return autoencoder.W_enc - factor, autoencoder.b_enc - factor, W_dec + factor
+
+
+@mutant("2.4", says="columns of the encoder are brought to unit length")
+@torch.no_grad()
+def unit_encoder(autoencoder, factor):
+    _, b_enc, W_dec = _divided(autoencoder, factor)
+    return F.normalize(autoencoder.W_enc, dim=1) / factor, b_enc, W_dec
+
+
+@mutant("2.4", says="of instance 0 was used for every instance")
+@torch.no_grad()
+def decoder_of_instance_0(autoencoder, factor):
+    W_enc, b_enc, W_dec = _divided(autoencoder, factor)
+    return W_enc, b_enc, W_dec[:1].expand_as(W_dec)
+
+
+@mutant("2.4", says="divided by the variance of the inputs", function="l1_and_l2")
+def unexplained_variance(h, W_enc, b_enc, W_dec, b_dec):
+    acts, rebuilt = _through(h, W_enc, b_enc, W_dec, b_dec)
+    return acts.sum(-1).mean(0), (h - rebuilt).pow(2).mean((0, 2)) / h.var(0).mean(-1)
+
+
+@mutant("2.4", says="the inputs on which something fires", function="l1_and_l2")
+def mean_where_something_fires(h, W_enc, b_enc, W_dec, b_dec):
+    acts, rebuilt = _through(h, W_enc, b_enc, W_dec, b_dec)
+    firing = (acts > 0).any(-1).sum(0).clamp(min=1)
+    return acts.sum((0, 2)) / firing, (h - rebuilt).pow(2).mean((0, 2))

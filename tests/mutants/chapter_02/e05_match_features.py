@@ -412,3 +412,68 @@ def brute_force(W_toy, W_dec):
         best = max(itertools.permutations(range(m.shape[1]), f), key=lambda p: m[range(f), p].sum().item())
         out[i] = torch.tensor([m[k, p].item() if p < j else 0.0 for k, p in enumerate(best)])
     return out
+
+
+@mutant("2.5", says="makes NaN")
+def nan_for_dead_latents(W_toy, W_dec):
+    table = torch.einsum(
+        "ihf,ilh->ifl", W_toy / W_toy.norm(dim=1, keepdim=True), W_dec / W_dec.norm(dim=2, keepdim=True)
+    )
+    return _assign(table, table)
+
+
+@mutant("2.5", says="a direction of zeros has the similarity -1.0")
+def minus_one_for_dead_latents(W_toy, W_dec):
+    table = torch.einsum(
+        "ihf,ilh->ifl", W_toy / W_toy.norm(dim=1, keepdim=True), W_dec / W_dec.norm(dim=2, keepdim=True)
+    ).nan_to_num(-1.0)
+    return _assign(table, table)
+
+
+@mutant("2.5", says="negative similarities count as 0 when the pairs are chosen")
+def only_positive_pairs(W_toy, W_dec):
+    table = _table(W_toy, W_dec).clamp(min=0)
+    return _assign(table, table)
+
+
+@mutant("2.5", says="in the order of the latents")
+def in_order_of_the_latents(W_toy, W_dec):
+    table = _table(W_toy, W_dec)
+    result = torch.zeros(table.shape[:2])
+    for i, one in enumerate(table):
+        latents, features = linear_sum_assignment(one.T.numpy(), maximize=True)
+        result[i, : len(latents)] = one[features, latents]
+    return result
+
+
+@mutant("2.5", says="the others close ranks")
+def without_gaps(W_toy, W_dec):
+    return torch.stack(
+        [one[linear_sum_assignment(one.numpy(), maximize=True)] for one in _table(W_toy, W_dec)]
+    )
+
+
+@mutant("2.5", says="gets NaN instead of 0")
+def nan_without_a_latent(W_toy, W_dec):
+    table = _table(W_toy, W_dec)
+    result = torch.full(table.shape[:2], torch.nan)
+    for i, one in enumerate(table):
+        features, latents = linear_sum_assignment(one.numpy(), maximize=True)
+        result[i, features] = one[features, latents]
+    return result
+
+
+@mutant("2.5", says="whose best latent has been taken gets 0")
+def taken_is_nothing(W_toy, W_dec):
+    best, places = _table(W_toy, W_dec).max(-1)
+    for row, taken in zip(best, places.tolist(), strict=True):
+        for feature, latent in enumerate(taken):
+            if latent in taken[:feature]:
+                row[feature] = 0
+    return best
+
+
+@mutant("2.5", says="what is not above 0.95 counts as not found")
+def found_or_nothing(W_toy, W_dec):
+    matched = _assign(_table(W_toy, W_dec), _table(W_toy, W_dec))
+    return torch.where(matched > 0.95, matched, 0)

@@ -219,3 +219,40 @@ def np_cos(a):
     d = a.normalize_and_return_W_dec().detach().numpy()
     n = np.linalg.norm(e, axis=-1) * np.linalg.norm(d, axis=-1)
     return torch.tensor(np.divide((e * d).sum(-1), n, out=np.zeros_like(n), where=n > 0))
+
+
+def _similarity(autoencoder):
+    reads = F.normalize(autoencoder.W_enc, dim=1)
+    return torch.einsum("ixl,ilx->il", reads, autoencoder.normalize_and_return_W_dec())
+
+
+@mutant("2.6", says="in degrees")
+@torch.no_grad()
+def angle_in_degrees(autoencoder):
+    return _similarity(autoencoder).clamp(-1, 1).acos().rad2deg()
+
+
+@mutant("2.6", says="the mean over the input dimensions")
+@torch.no_grad()
+def mean_over_inputs(autoencoder):
+    return _similarity(autoencoder) / autoencoder.cfg.n_input_ae
+
+
+@mutant("2.6", says="kept from being below 1")
+@torch.no_grad()
+def length_of_one_at_least(autoencoder):
+    reads = autoencoder.W_enc / autoencoder.W_enc.norm(dim=1, keepdim=True).clamp(min=1)
+    return torch.einsum("ixl,ilx->il", reads, autoencoder.normalize_and_return_W_dec())
+
+
+@mutant("2.6", says="`b_dec` is subtracted from the decoder's rows")
+@torch.no_grad()
+def decoder_without_b_dec(autoencoder):
+    writes = autoencoder.normalize_and_return_W_dec() - autoencoder.b_dec[:, None]
+    return F.cosine_similarity(autoencoder.W_enc.mT, writes, dim=-1)
+
+
+@mutant("2.6", says="a latent counts only where `b_enc` is above 0")
+@torch.no_grad()
+def only_open_latents(autoencoder):
+    return _similarity(autoencoder) * (autoencoder.b_enc > 0)
