@@ -17,6 +17,7 @@ from coursekit.exercises.chapter_01.samples import (
     check_counts_in_rows,
     check_independence,
     check_pair_shares,
+    check_pairs_in_a_batch_of_one,
     check_repeated_values,
     check_second_batch,
     check_values_are_even,
@@ -82,3 +83,4 @@ def generate_correlated_features(check: Check) -> None:
     check_rows_are_independent(check, everything, "value")
     check_independence(check, everything, "value", "all values are independent of one another")
     check_second_batch(check, x, again)
+    check_pairs_in_a_batch_of_one(check, cfg, "generate_correlated_features", pairs)

@@ -20,6 +20,7 @@ from coursekit.exercises.chapter_01.samples import (
     check_batch_is_not_repeated,
     check_independence,
     check_pair_shares,
+    check_pairs_in_a_batch_of_one,
     check_second_batch,
     check_values_are_even,
     check_values_are_plausible,
@@ -95,6 +96,7 @@ def generate_anticorrelated_features(check: Check) -> None:
     check_no_value_twice(check, everything)
     check_rows_are_independent(check, everything, "value")
     check_second_batch(check, x, again)
+    check_pairs_in_a_batch_of_one(check, cfg, "generate_anticorrelated_features", pairs)
     for above in (0.7, 0.52):
         _check_refused(check, cfg, pairs, above)
 

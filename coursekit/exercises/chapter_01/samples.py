@@ -27,11 +27,19 @@ def drawn_pairs(
     # A few first: axes that are mixed up would make a large batch far too large.
     drawn_batch(check, model, method, (7, *shape[1:]), 7, pairs)
     x = drawn_batch(check, model, method, shape, DRAWS, pairs)
-    highest = 1.0 if cfg.n_correlated_pairs else 0.5
-    full = make_model(check, cfg, torch.full((cfg.n_instances, 1), highest))
+    full = _fullest(check, cfg)
     everything = drawn_batch(check, full, method, (DRAWS // 5, *shape[1:]), DRAWS // 5, pairs)
-    check_batch_of_one(check, full, method, 2 * pairs, pairs, pairs=True)
     return x, everything, drawn_batch(check, model, method, shape, DRAWS, pairs)
+
+
+def _fullest(check: Check, cfg: ToyModelConfig) -> Handle:
+    """A model with pairs in which as much is present as can be."""
+    highest = 1.0 if cfg.n_correlated_pairs else 0.5
+    return make_model(check, cfg, torch.full((cfg.n_instances, 1), highest))
+
+
+def check_pairs_in_a_batch_of_one(check: Check, cfg: ToyModelConfig, method: str, pairs: int) -> None:
+    check_batch_of_one(check, _fullest(check, cfg), method, 2 * pairs, pairs, pairs=True)
 
 
 def check_pair_shares(check: Check, present: Tensor, spread: Tensor, mistakes: dict[str, Tensor]) -> None:
@@ -137,7 +145,8 @@ def check_batch_is_not_repeated(check: Check, x: Tensor) -> None:
     if (x == x[:1]).all():
         raise Mistake("Every element of the batch is the same: the draw needs an axis for the batch.")
     present = x != 0
-    if len(x) > 2 and not (present[1:] & ~present[:-1]).any() and share_of(present) not in (0.0, 1.0):
+    falling = not (present[1:] & ~present[:-1]).any()
+    if len(x) > 2 and falling and not rarely(present != present[:1]):
         raise Mistake(
             "The rows in which a feature is present all come first. Whether it is present is decided anew for each row."
         )

@@ -108,7 +108,7 @@ def values_shared_over_instances(self, batch_size):
     return present * torch.rand(batch_size, 1, self.cfg.n_features)
 
 
-@mutant("1.2", says="do not lie evenly between 0 and 1")
+@mutant("1.2", says="the draw for values needs an axis for the batch")
 def values_shared_over_batch(self, batch_size):
     present = torch.rand(shape_of(self, batch_size)) < self.feature_probability
     return present * torch.rand(self.cfg.n_instances, self.cfg.n_features)
@@ -362,7 +362,7 @@ def probability_squared(self, batch_size):
     return torch.rand(batch_size, *p.shape) * (torch.rand(batch_size, *p.shape) < p**2)
 
 
-@mutant("1.2", says="Features are not present as often as their probability says")
+@mutant("1.2", says="No row has more than one feature")
 def at_most_one_feature(self, batch_size):
     p = self.feature_probability
     x = torch.rand(batch_size, *p.shape) * (torch.rand(batch_size, *p.shape) < p)
