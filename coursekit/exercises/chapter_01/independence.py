@@ -96,6 +96,7 @@ def check_counts_vary(check: Check, present: Tensor, p: Tensor) -> None:
 
 def check_values_say_nothing_of_presence(check: Check, x: Tensor, lowest: int = 0) -> None:
     """Check that how large a feature is goes with the presence of no other feature, and of none in a row nearby."""
+    x = x[:5_000]
     present = (x != 0).double()
     value = (x - (1 + lowest) / 2).double() * present
     apart = present - present.mean(dim=0)
@@ -106,7 +107,7 @@ def check_values_say_nothing_of_presence(check: Check, x: Tensor, lowest: int = 
     )
     nearby = [
         (left * right).sum() / (left * right).square().sum().sqrt().clamp_min(1e-9)
-        for lag in NEAR
+        for lag in NEAR[:3]
         for left, right in ((value[lag:], apart[:-lag]), (value[:-lag], apart[lag:]))
     ]
     wrapped = (value * apart.flip(0)).sum() / (value * apart.flip(0)).square().sum().sqrt().clamp_min(1e-9)

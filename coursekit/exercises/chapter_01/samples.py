@@ -212,12 +212,15 @@ def check_values_are_even(check: Check, x: Tensor, p: Tensor, lowest: int = 0) -
             [f"present values should lie {spread}, whatever the probability"],
         )
     for v in values:
-        check.uniform_on_unit_interval(
-            v,
-            f"present values lie {spread}",
-            f"Present values do not lie {spread}{_how_values_lie(x, torch.cat(values), lowest)}.",
-            low=lowest,
-        )
+        try:
+            check.uniform_on_unit_interval(
+                v, f"present values lie {spread}", f"Present values do not lie {spread}.", low=lowest
+            )
+        except Mistake as mistake:
+            mistake.message = (
+                f"Present values do not lie {spread}{_how_values_lie(x, torch.cat(values), lowest)}."
+            )
+            raise
 
 
 # Distribution functions of values that somebody may draw who wants them between 0 and 1.
