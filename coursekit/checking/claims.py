@@ -95,6 +95,7 @@ class Check:
     _scene: Callable[[], str] | None = None
     _called: tuple[str, tuple[Any, ...], dict[str, Any]] | None = None
     _last_call: tuple[Target, tuple[Any, ...], dict[str, Any]] | None = None
+    _last_result: Any = None
 
     # Pictures
 
@@ -197,13 +198,13 @@ class Check:
             result = self.learner.call(target, *args, **kwargs)
         self.last = described(result)
         self._called = (target, args, kwargs) if isinstance(target, str) else None
-        self._last_call = (target, args, kwargs)
+        self._last_call, self._last_result = (target, args, kwargs), result
         return result
 
     def _is_random(self, actual: Tensor) -> bool:
-        """Whether the last call, made once more, gives another result. It was one that returns a single tensor."""
+        """Whether the last call, made once more, gives another result: asked of that call's own result only."""
         with contextlib.suppress(Exception):
-            if self._last_call is not None and self.last == described(actual):
+            if self._last_call is not None and self._last_result is actual:
                 target, args, kwargs = self._last_call
                 again = self.learner.call(target, *args, **kwargs)
                 return isinstance(again, Tensor) and again.shape == actual.shape and not agree(again, actual)
