@@ -51,7 +51,7 @@ class LearnerError(Exception):
     def said(self) -> str:
         """The exception's own message; empty if it had none."""
         said = str(self).partition(": ")[2].partition("\nin ")[0]
-        return "" if said == NO_MESSAGE else said
+        return "" if said.partition("\n")[0] == NO_MESSAGE else said
 
 
 @dataclass(frozen=True)

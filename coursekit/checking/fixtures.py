@@ -57,12 +57,20 @@ class Parameters:
                 parameter.data = (parameter.data + step).to(parameter.dtype)
 
 
-def adam(module: nn.Module, seed: int | None) -> torch.optim.Adam:
-    """Return an optimizer for the module: after some steps, with random moments, or before the first (seed None)."""
+def adam(module: nn.Module, seed: int | None, in_groups: bool = False) -> torch.optim.Adam:
+    """Return an optimizer for the module: after some steps, with random moments, or before the first (seed None).
+
+    Args:
+        module: whose parameters it holds.
+        seed: where the moments come from.
+        in_groups: hold the parameters in two groups, and let them have gradients.
+    """
     # Made as unpickling would make it: the constructor loads torch's compiler, which takes seconds.
     optimizer = torch.optim.Adam.__new__(torch.optim.Adam)
     settings = {"lr": 1e-3, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0}
-    groups = [{"params": list(module.parameters()), **settings}]
+    parameters = list(module.parameters())
+    held = [parameters[:1], parameters[1:]] if in_groups else [parameters]
+    groups = [{"params": group, **settings} for group in held]
     optimizer.__setstate__({"defaults": settings, "state": defaultdict(dict), "param_groups": groups})
     if seed is not None:
         generator = torch.Generator().manual_seed(seed)
@@ -72,7 +80,16 @@ def adam(module: nn.Module, seed: int | None) -> torch.optim.Adam:
                 "exp_avg": torch.randn(parameter.shape, generator=generator),
                 "exp_avg_sq": torch.rand(parameter.shape, generator=generator) + 0.1,
             }
+            if in_groups:
+                parameter.grad = torch.randn(parameter.shape, generator=generator)
     return optimizer
+
+
+def beside_the_state(optimizer: torch.optim.Optimizer, module: nn.Module) -> dict[str, Tensor]:
+    """Return the gradients of a module's parameters, by name, and the optimizer's learning rates as `lr`."""
+    gradients = {name: parameter.grad for name, parameter in module.named_parameters()}
+    rates = torch.tensor([group["lr"] for group in optimizer.param_groups])
+    return {name: gradient for name, gradient in gradients.items() if gradient is not None} | {"lr": rates}
 
 
 def adam_state(optimizer: torch.optim.Optimizer, module: nn.Module) -> dict[str, dict[str, Tensor]]:
@@ -364,6 +381,11 @@ class PlantedRule:
             "nothing": None if context else label,
         }
         return self.about == "always" or (self.about != "never" and seen[self.about] in self.wanted)
+
+
+def activations_of(feature: Feature) -> Tensor:
+    """Return the activations of a feature on both of its texts, on one axis."""
+    return torch.cat([feature.found_on.acts.flatten(), feature.held_out.acts.flatten()])
 
 
 def made_up_feature(

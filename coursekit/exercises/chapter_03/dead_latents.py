@@ -45,6 +45,8 @@ WITHOUT_W_DEC = {
 
 LEAF = {
     "leaf Variable": "The parameters take gradients, so they can be changed in place only under `torch.no_grad()`.",
+    "expanded size of the tensor": "What is written does not have the shape of the place. A latent's encoder is a "
+    "*column*, `W_enc[instance, :, latent]`, and its decoder a row, `W_dec[instance, latent]`.",
     "cannot assign": "A parameter cannot be replaced by a plain tensor. Change its values in place.",
 }
 
@@ -249,6 +251,18 @@ def check_unit_length(
         raise Mistake(
             "The new decoder rows have the lengths of the old ones; they are unit vectors.", details
         )
+    columns = after["W_enc"].mT[dead].double().norm(dim=-1)
+    if torch.allclose(lengths, columns, rtol=1e-4):
+        raise Mistake(
+            "The new decoder rows are as long as the new encoder columns. Only the encoder is scaled; the decoder's "
+            "rows are unit vectors.",
+            details,
+        )
+    if (rows.double().abs().sum(-1) - 1).abs().max() < 1e-4:
+        raise Mistake(
+            "In the new decoder rows the *absolute values* add up to 1. Unit length means that the squares do.",
+            details,
+        )
     several = [after["W_dec"][instance][mask] for instance, mask in enumerate(dead) if mask.sum() > 1]
     one = torch.ones(rows.shape[-1])
     if all(agree(part.square().sum(0), one) for part in several) or agree(rows.square().sum(0), one):
@@ -263,6 +277,12 @@ def check_unit_length(
             details,
         )
     raise Mistake("The new decoder rows do not have unit length.", details)
+
+
+def check_inputs_stay(check: Check, *args: Any) -> None:
+    """Check that the record of firing, and the inputs if there are any, are as they were afterwards."""
+    rates = firing_rates(check, dead_mask(SMALL, DEAD))
+    check.leaves_inputs(make_autoencoder(check, SMALL, random_weights(check, SMALL)), rates, *args)
 
 
 def check_none_dead(check: Check, *args: Any) -> None:

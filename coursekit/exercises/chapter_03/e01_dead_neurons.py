@@ -52,6 +52,23 @@ def dead_neurons(check: Check) -> None:
             "the axis of the instances is lost": dead.all(0),
             "the axis of the instances is lost and a latent counts as dead if it is so in any": dead.any(0),
             "the axis of the latents is lost": dead.all(-1),
+            "it is asked along the axis of the instances, and the window is left": [
+                (rates == 0).all(1),
+                (rates == 0).any(1),
+            ],
+            "it is asked along the axis of the latents, and the window is left": [
+                (rates == 0).all(-1),
+                (rates == 0).any(-1),
+            ],
+            "it is asked of all steps, instances and latents at once (`dim` is missing)": (rates == 0).all(),
+            "the numbers of the dead latents are returned (`nonzero`), and no mask": dead.nonzero(),
+            "the *places* of the largest shares are compared with 0 (`max` returns values and indices)": rates.max(
+                0
+            ).indices
+            == 0,
+            "a latent counts as dead whose share does not change, whatever it is": (
+                rates.diff(dim=0) == 0
+            ).all(0),
             "the axis of the window is kept: each step is looked at on its own": rates == 0,
             "the two axes are exchanged": dead.mT,
             "a latent counts as dead that fires less often than the average one": rates.mean(0)
@@ -80,6 +97,9 @@ def dead_neurons(check: Check) -> None:
         {
             "a share that is small but not zero counts as dead": small,
             "a small share counts as dead": rates.mean(0) < 1e-3,
+            "a latent counts as dead whose share does not change, whatever it is": (
+                rates.diff(dim=0) == 0
+            ).all(0),
         },
         "a latent that fires on one input in a million is alive",
         nearly="A share that is small but not zero counts as dead. A latent that fires at all is alive.",
@@ -91,6 +111,8 @@ def dead_neurons(check: Check) -> None:
         dead = (rates == 0).all(0)
         lost = {"an axis of size 1 is lost (`squeeze` removes all of them)": dead.squeeze()}
         _check_mask(check, rates, dead, lost, "right for one instance, and for one latent")
+    check.leaves_inputs(check.sparse(5, 2, 3))
+    check.leaves_inputs(check.sparse(5, 2, 3), 2, also="dead_share")
     for steps, instances, latents, window in ((11, 2, 5, 3), (7, 3, 2, 1), (13, 2, 3, 13)):
         rates = check.sparse(steps, instances, latents, probability=0.4)
         rates[:, 0, 0] = 0.0
@@ -102,7 +124,7 @@ def dead_neurons(check: Check) -> None:
             _share(rates, window),
             "windows",
             f"`dead_share` follows {steps} steps with a window of {window}",
-            _wrong_shares(rates, window),
+            lambda rates=rates, window=window: _wrong_shares(rates, window),  # type: ignore[misc]
             what="the result of `dead_share`",
         )
 
@@ -116,6 +138,11 @@ def _share(rates: Tensor, window: int) -> Tensor:
     return (_windows(rates, window) == 0).all(1).float().mean((1, 2))
 
 
+def _stretches(rates: Tensor, stretches: list[tuple[int, int]]) -> Tensor:
+    """The share of the latents that are dead in each of these stretches of steps."""
+    return torch.stack([(rates[start:end] == 0).all(0).float().mean() for start, end in stretches])
+
+
 def _wrong_shares(rates: Tensor, window: int) -> Mistakes:
     silent = _windows(rates, window) == 0
     dead = silent.all(1)
@@ -127,7 +154,36 @@ def _wrong_shares(rates: Tensor, window: int) -> Mistakes:
         ],
         "a latent counts as dead only if it is so in every instance": dead.all(1).float().mean(1),
         "a latent that is dead in one instance counts as dead in every instance": dead.any(1).float().mean(1),
-        "a window is one step too short": lambda: _share(rates, window - 1),
+        "a window is one step too short": [
+            lambda: _share(rates, window - 1),
+            lambda: _share(rates, window - 1)[:-1],
+        ],
+        **{
+            f"a window has {steps} steps, whatever `window` is": [
+                lambda steps=steps: _share(rates, steps),  # type: ignore[misc]
+                lambda steps=steps: _share(rates, steps)[: len(rates) - window + 1],  # type: ignore[misc]
+                lambda steps=steps: _stretches(  # type: ignore[misc]
+                    rates, [(i, i + steps) for i in range(len(rates) - window + 1)]
+                ),
+            ]
+            for steps in (2, 3, 4, 5, 8, 10, 20, 50, 100)
+            if steps != window
+        },
+        "every window begins at step 0": lambda: _stretches(
+            rates, [(0, i + window) for i in range(len(dead))]
+        ),
+        "every window reaches to the last step": lambda: _stretches(
+            rates, [(i, len(rates)) for i in range(len(dead))]
+        ),
+        "the last windows are shorter than `window`: there are only `steps - window + 1` full ones": lambda: (
+            _stretches(rates, [(i, i + window) for i in range(len(rates))])
+        ),
+        "there is a window too many, and it is shorter than `window`": lambda: _stretches(
+            rates, [(i, i + window) for i in range(len(dead) + 1)]
+        ),
+        "the shares of the instances are added up": dead.float().mean(2).sum(1),
+        "the largest share of an instance is taken": dead.float().mean(2).amax(1),
+        "the shares are in percent": 100 * _share(rates, window),
         "the windows begin at step 1 instead of 0": torch.cat(
             [
                 _share(rates, window)[1:],
@@ -190,7 +246,7 @@ def _check_mask(
         )
     wrong = (found != dead).nonzero()
     alive_called_dead = int((found & ~dead).sum())
-    if nearly and alive_called_dead:
+    if nearly and alive_called_dead and rates.amax(0)[found & ~dead].max() < 0.01:
         raise Mistake(nearly)
     raise Mistake(
         f"{len(wrong)} of {dead.numel()} latents are judged wrongly.",

@@ -20,6 +20,7 @@ from coursekit.exercises.chapter_03.dead_latents import (
     TIED,
     WITH_A_GAP,
     after_resampling,
+    check_inputs_stay,
     check_none_dead,
     check_touched,
     check_unit_length,
@@ -55,6 +56,7 @@ def resample_simple(check: Check) -> None:
             "Two calls gave the same directions. Draw new ones each time, without setting a seed.",
         )
     check_none_dead(check, scale)
+    check_inputs_stay(check, scale)
     _check_every_direction(check, scale)
     everything = AutoEncoderConfig(2, 3, 5)
     dead = dead_mask(everything, ((0, 1, 2, 3, 4), (3,)))
@@ -172,7 +174,8 @@ def _check_every_direction(check: Check, scale: float) -> None:
     cfg = AutoEncoderConfig(n_instances=2, n_input_ae=2, n_hidden_ae=2503)
     weights = random_weights(check, cfg)
     rates = torch.zeros(2, cfg.n_instances, cfg.n_hidden_ae)
-    directions = after_resampling(check, cfg, weights, rates, scale)["W_dec"].flatten(0, 1).double()
+    after = after_resampling(check, cfg, weights, rates, scale)
+    directions = after["W_dec"].flatten(0, 1).double()
     if ((unit_rows(weights["W_dec"]).flatten(0, 1) * directions).sum(-1) > 0.9999).all():
         raise Mistake(
             "The dead latents keep their old direction, and only its length is changed. Draw a new one."
@@ -180,6 +183,13 @@ def _check_every_direction(check: Check, scale: float) -> None:
     if (directions >= 0).all():
         raise Mistake(
             "All numbers in the new directions are positive: that is one quadrant only. `torch.rand` is never negative."
+        )
+    for old in (weights["W_dec"], weights["W_enc"].mT):
+        nearness = (unit_rows(old).flatten(0, 1) * directions).sum(-1).mean().item()
+        check.holds(
+            abs(nearness) < 7 * math.sqrt(0.5 / len(directions)),
+            "",
+            "The new directions lie near the old ones. Draw each anew, whatever the latent's direction was.",
         )
     angle = torch.atan2(directions[:, 1], directions[:, 0])
     count = len(angle)
@@ -199,3 +209,27 @@ def _check_every_direction(check: Check, scale: float) -> None:
                 "every direction is equally likely",
                 otherwise,
             )
+    _check_every_direction_in_space(check, scale)
+
+
+def _check_every_direction_in_space(check: Check, scale: float) -> None:
+    """In three dimensions no axis is more likely than another, and none goes along with another."""
+    cfg = AutoEncoderConfig(n_instances=1, n_input_ae=3, n_hidden_ae=2003)
+    rates = torch.zeros(2, cfg.n_instances, cfg.n_hidden_ae)
+    after = after_resampling(check, cfg, random_weights(check, cfg), rates, scale)
+    directions = after["W_dec"][0].double()
+    moments = directions.mT @ directions / len(directions)
+    # Of a direction that is drawn evenly x² has variance 4/45 and x y has 1/15; seven standard deviations.
+    far = (moments - torch.eye(3) / 3).abs().max().item()
+    check.holds(
+        far < 7 * math.sqrt(4 / 45 / len(directions)),
+        "every direction is equally likely",
+        "In three dimensions some directions are drawn more often than others. Draw each number of a vector in the "
+        "same way, from a normal distribution.",
+        [f"the means of the squares along the axes are {[round(x, 3) for x in moments.diagonal().tolist()]}"],
+    )
+    check.holds(
+        directions.mean(0).abs().max().item() < 7 * math.sqrt(1 / 3 / len(directions)),
+        "",
+        "The new directions favor one side: not every direction is equally likely.",
+    )

@@ -21,6 +21,7 @@ from coursekit.exercises.chapter_03.dead_latents import (
     TIED,
     WITH_A_GAP,
     after_resampling,
+    check_inputs_stay,
     check_none_dead,
     check_touched,
     check_unit_length,
@@ -29,6 +30,7 @@ from coursekit.exercises.chapter_03.dead_latents import (
 )
 from coursekit.exercises.chapter_03.edge_cases import (
     BATCH,
+    check_a_late_input,
     check_inputs_without_direction,
     check_no_loss,
     check_none_alive,
@@ -74,6 +76,8 @@ def resample_advanced(check: Check) -> None:
     check_no_loss(check, scale)
     check_small_losses(check, scale)
     check_inputs_without_direction(check, scale)
+    check_a_late_input(check, scale)
+    check_inputs_stay(check, check.normal(BATCH, SMALL.n_instances, SMALL.n_input_ae), scale)
 
 
 def _forward(h: Tensor, weights: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
@@ -250,6 +254,9 @@ def _check_advanced_encoder(
                     for D, mask in zip(decoder_of(before), alive, strict=True)
                 ]
             )
+        ),
+        "absolute values are added up for the length (the L1 norm)": spread(
+            scale * each(lambda W, mask: W[:, mask].abs().sum(0).mean())
         ),
         "`neuron_resample_scale` is applied twice": spread(scale**2 * mean_alive),
         "the mean length is divided by `neuron_resample_scale`": spread(mean_alive / scale),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
@@ -27,7 +29,9 @@ from part_utils.autoencoder import AutoEncoderConfig
 
 GRADIENT = {
     ".grad": "`.grad` holds the gradient of one step, and there may be none. What Adam remembers stands in "
-    "`optimizer.state[parameter]`."
+    "`optimizer.state[parameter]`.",
+    "must match the size of tensor": "A mask does not fit its parameter. `resampled` has the axes of `b_enc`; a latent "
+    "is a *column* of `W_enc` (`resampled.unsqueeze(1)`) and a *row* of `W_dec` (`resampled.unsqueeze(2)`).",
 }
 
 
@@ -50,6 +54,9 @@ def reset_adam_state(check: Check) -> None:
         (SMALL, ((), (), ())),
     ):
         _check_reset(check, cfg, dead_mask(cfg, dead))
+    for cfg in (SMALL, TIED):
+        _check_reset(check, cfg, dead_mask(cfg, DEAD), in_groups=True)
+    check.holds(True, "right where the optimizer holds its parameters in two groups", "")
     weights = random_weights(check, SMALL)
     autoencoder = make_autoencoder(check, SMALL, weights)
     optimizer = check.create(autoencoder, None, target="coursekit.checking.fixtures.adam")
@@ -76,18 +83,42 @@ def _adam_state(check: Check, optimizer: Handle, autoencoder: Handle) -> dict[st
     return check.learner.call("coursekit.checking.fixtures.adam_state", optimizer, autoencoder)
 
 
+def _beside_the_state(check: Check, optimizer: Handle, autoencoder: Handle) -> dict[str, Tensor]:
+    return check.learner.call("coursekit.checking.fixtures.beside_the_state", optimizer, autoencoder)
+
+
+def _check_beside(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> None:
+    """Gradients and learning rates are as they were."""
+    if not torch.equal(before["lr"], after["lr"]):
+        raise Mistake("The optimizer has another learning rate now. Only what it remembers is to be reset.")
+    for name in before:
+        if name not in after or not torch.equal(before[name], after[name]):
+            raise Mistake(
+                f"The gradient of `{name}` (`.grad`) was changed. It is that of one step; what Adam remembers stands "
+                "in `optimizer.state[parameter]`, and only that is to be reset."
+            )
+
+
 def _per_latent(name: str, mask: Tensor) -> Tensor:
     """The mask of the latents, with the axes of this parameter."""
     return {"W_enc": mask.unsqueeze(1), "W_dec": mask.unsqueeze(2), "b_enc": mask}[name]
 
 
-def _check_reset(check: Check, cfg: AutoEncoderConfig, resampled: Tensor) -> None:
+def _check_reset(check: Check, cfg: AutoEncoderConfig, resampled: Tensor, in_groups: bool = False) -> None:
     weights = random_weights(check, cfg)
     autoencoder = make_autoencoder(check, cfg, weights)
     seed = int(torch.randint(2**31, (), generator=check.generator))
-    optimizer = check.create(autoencoder, seed, target="coursekit.checking.fixtures.adam")
+    optimizer = check.create(
+        autoencoder, seed, target="coursekit.checking.fixtures.adam", in_groups=in_groups
+    )
     before = _adam_state(check, optimizer, autoencoder)
-    with explained({**GRADIENT, **(WITHOUT_W_DEC if cfg.tied_weights else {})}):
+    beside = _beside_the_state(check, optimizer, autoencoder)
+    in_another_order = {
+        "": "Where the optimizer holds its parameters in two groups your code raised an error. "
+        "Look them up by the parameter itself: `optimizer.state[autoencoder.W_enc]`."
+    }
+    errors = in_another_order if in_groups else GRADIENT
+    with explained({**errors, **(WITHOUT_W_DEC if cfg.tied_weights else {})}):
         check.call(optimizer, autoencoder, resampled)
     after = _adam_state(check, optimizer, autoencoder)
     changed = changed_weights(check, autoencoder, cfg, weights)
@@ -95,6 +126,7 @@ def _check_reset(check: Check, cfg: AutoEncoderConfig, resampled: Tensor) -> Non
         raise Mistake(
             f"`{changed[0]}` itself was changed. Only what the optimizer remembers is reset, not the weights."
         )
+    _check_beside(beside, _beside_the_state(check, optimizer, autoencoder))
     for name in before:
         if set(after[name]) != set(before[name]):
             raise Mistake(
@@ -131,6 +163,11 @@ def _check_reset(check: Check, cfg: AutoEncoderConfig, resampled: Tensor) -> Non
         )
         return
     if all(same.values()):
+        if in_groups:
+            raise Mistake(
+                "Where the optimizer holds its parameters in two groups nothing is reset. Look "
+                "them up by the parameter itself: `optimizer.state[autoencoder.W_enc]`."
+            )
         raise Mistake(
             "The optimizer's state is as it was. Was it changed in a copy? `state[mask]` makes one unless it stands on "
             "the left of an assignment."

@@ -110,13 +110,13 @@ def check_small_losses(check: Check, scale: float) -> None:
     # In instances 0 and 1 no latent fires near `b_dec`, so the loss is the distance; in 2 all of them do.
     weights["b_enc"] = -weights["b_enc"].abs() - 2.0
     weights["b_enc"][2] *= -1
-    h = b_dec + torch.tensor([0.5, 0.5, 0.005])[:, None] * directions
+    h = b_dec + torch.tensor([0.03, 0.03, 0.005])[:, None] * directions
     h[0, 1] = b_dec[1]
     after = after_resampling(check, SMALL, weights, rates, h, scale)
     for instance, otherwise in (
         (
             0,
-            "An instance whose losses are all below 1 was left as it is. Only one without any loss is left out.",
+            "An instance whose losses are all small was left as it is. Only one without any loss is left out.",
         ),
         (
             1,
@@ -133,4 +133,26 @@ def check_small_losses(check: Check, scale: float) -> None:
         "Where an input is near `b_dec` the new decoder row does not have unit length. What keeps the length away from "
         "0 is too large.",
         [f"lengths {[round(value, 4) for value in lengths.tolist()]}"],
+    )
+
+
+def check_a_late_input(check: Check, scale: float, batch: int = 137) -> None:
+    """Check a large batch in which a single input, near its end, is not rebuilt: every dead latent has to draw it."""
+    dead = dead_mask(SMALL, ((1, 4), (0,), (2, 7)))
+    weights, rates = random_weights(check, SMALL), firing_rates(check, dead)
+    weights["b_enc"] = -weights["b_enc"].abs() - 0.1
+    h = weights["b_dec"].expand(batch, -1, -1).clone()
+    # So near that no latent fires on it.
+    h[batch - 5] += 0.01 * unit_rows(check.normal(SMALL.n_instances, SMALL.n_input_ae))
+    errors = {
+        "": "Where a single input of a large batch is not rebuilt your code raised an error. Are all inputs looked at?"
+    }
+    after = after_resampling(check, SMALL, weights, rates, h, scale, errors=errors)
+    rows = unit_rows(h[batch - 5] - weights["b_dec"])
+    found = torch.einsum("ilx,ix->il", after["W_dec"], rows)[dead]
+    check.holds(
+        bool((found > 0.99).all()),
+        "all inputs of a large batch are looked at",
+        f"In a batch of {batch} inputs all but the fifth from the end were rebuilt without error, and it was not the "
+        "one that the dead latents were pointed at. Are all inputs looked at?",
     )

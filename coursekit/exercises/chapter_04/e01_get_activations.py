@@ -29,7 +29,7 @@ from coursekit.exercises.chapter_04.scene import NEEDS, ROWS, SEQ, concerning, m
     points=2,
 )
 def get_activations(check: Check) -> None:
-    for rows, seq in ((ROWS, SEQ), (3, 11), (1, 5)):
+    for rows, seq in ((ROWS, SEQ), (3, 11), (1, 5), (131, 2)):
         scene = make_scene(check, rows=rows, seq=seq)
         expected = scene.cache[MLP_HOOK]
         pre = scene.cache["blocks.0.mlp.hook_pre"]
@@ -54,6 +54,14 @@ def get_activations(check: Check) -> None:
             "what leaves the whole block is returned, not the MLP's neurons": scene.cache[
                 "blocks.0.hook_out"
             ],
+            "each neuron's mean is subtracted": expected - expected.mean((0, 1)),
+            "each token's mean over the neurons is subtracted": expected - expected.mean(-1, keepdim=True),
+            "each token's activations are brought to unit length": F.normalize(expected, dim=-1),
+            **{
+                f"only the first {n} texts are run": expected[:n]
+                for n in (1, 2, 4, 8, 10, 16, 32, 64, 100, 128)
+                if n < rows
+            },
             "the predictions (logits) are returned": scene.logits(),
         }
         with explained(
@@ -112,5 +120,9 @@ def _check_flattened(check: Check, acts: Tensor, flat: Tensor) -> None:
                 "everything is on one axis: the neurons have to keep theirs": acts.flatten(),
                 "nothing is flattened": acts,
                 "the axis of the neurons comes first": flat.mT,
+                "only the first text is returned": acts[0],
+                "the mean over the positions is taken": acts.mean(1),
+                "the mean over the texts is taken": acts.mean(0),
+                "equal rows are kept once, and sorted (`unique`)": flat.unique(dim=0),
             },
         )

@@ -73,6 +73,13 @@ def get_feature_probability(check: Check) -> None:
             },
         )
         scene.unharmed()
+        if many:
+            again = check.call(scene.tokens, scene.model, scene.autoencoder, **options)
+            check.holds(
+                isinstance(again, Tensor) and torch.equal(again, found),
+                "a second call finds the same",
+                "A second call on the same text returns something else. Begin each call with counts of zero.",
+            )
         if batch_rows is not None:
             most = int(check.method(watch, "most"))
             check.holds(
@@ -133,6 +140,22 @@ def _summaries_of_latents(chunk: int) -> dict[str, Callable[[Tensor], Tensor]]:
             (acts > 0).double().sum(0)
         ),
         "the count is divided by the number of rows, not of tokens": lambda acts: rates(acts) * SEQ,
+        "the count is divided by the number of positions in a row, not of all tokens": lambda acts: (
+            rates(acts) * (len(acts) // SEQ)
+        ),
+        "the count is divided by the tokens of the last part only": lambda acts: (
+            rates(acts) * len(acts) / len(acts.split(chunk)[-1])
+        ),
+        "the count is divided by the tokens of one part (`batch_rows` times the positions)": lambda acts: (
+            rates(acts) * len(acts) / chunk
+        ),
+        "the shares are in percent": lambda acts: 100 * rates(acts),
+        "the logarithm of the rates is returned": lambda acts: rates(acts).log10(),
+        "the first position of every text is left out of the count, but not of the number of tokens": lambda acts: (
+            (acts.unflatten(0, (-1, SEQ))[:, 1:] > 0).flatten(0, 1).double().sum(0) / len(acts)
+        ),
+        "a *text* counts, once, if the latent fires anywhere in it, and the count is divided by the number of "
+        "tokens": lambda acts: texts(acts) / SEQ,
         "a latent has to be above 1 to count": lambda acts: (acts > 1).double().mean(0),
         "a latent has to be above 0.5 to count": lambda acts: (acts > 0.5).double().mean(0),
         "a latent has to be above 0.1 to count": lambda acts: (acts > 0.1).double().mean(0),

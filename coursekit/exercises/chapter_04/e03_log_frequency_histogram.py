@@ -34,6 +34,7 @@ def log_frequency_histogram(check: Check) -> None:
         )
     rates = _rates_apart_from_edges(check, 83, 50, 5, always=True)
     _check_histogram(check, rates, 50, check.call(rates), "50 bins where nothing else is said")
+    check.leaves_inputs(rates, 7)
     rates = _rates_apart_from_edges(check, 41, 11, 0)
     _check_histogram(check, rates, 11, check.call(rates, 11), "right where no latent is dead")
     with explained(
@@ -161,10 +162,22 @@ def _check_histogram(check: Check, rates: Tensor, n_bins: int, found: Any, claim
             "the smallest rate and the largest are in no bin": torch.cat(
                 [expected[:1] - 1, expected[1:-1], expected[-1:] - 1]
             ),
+            **{
+                f"{small:g} is added to the rates before the logarithm is taken": histogram(
+                    (alive + small).log10()
+                )
+                for small in (1e-6, 1e-5, 1e-4, 1e-3)
+            },
+            "the logarithm is rounded": lambda: histogram(logs.round()),
             "only bins in which there is something are counted": expected[expected > 0],
             "the logarithm of the counts is taken": (expected + 1).log10(),
             "latents that fire on every token are left out": lambda: histogram(logs[logs < 0]),
-            "latents with a rate below 0.001 are left out": lambda: histogram(logs[logs > -3]),
+            **{
+                f"latents with a rate below {limit:g} are left out": lambda limit=limit: histogram(  # type: ignore[misc]
+                    logs[alive > limit]
+                )
+                for limit in (1e-5, 1e-4, 1e-3, 1e-2)
+            },
             "latents that have the same rate are counted once": histogram(logs.unique()),
             "the counts are divided by the largest one": expected / expected.max(),
             "the bins hold equally many latents each, and are not of equal width": lambda: (

@@ -12,11 +12,13 @@ from torch import Tensor
 from coursekit.catalogue import exercise
 from coursekit.checking.claims import Alternative, Check, Mistake, agree, variations
 from coursekit.checking.door import LearnerError
-from coursekit.checking.phrases import unit_rows
+from coursekit.checking.phrases import explained, unit_rows
 
 if TYPE_CHECKING:
     pass
 from coursekit.exercises.chapter_04.scene import concerning, parts_of
+
+SOME_RARE = "your code raises a `ValueError`. That is for a decoder without any rare latent."
 
 
 @exercise(
@@ -41,12 +43,23 @@ def rare_direction_similarity(check: Check) -> None:
     W_dec, rates, _ = _rare_and_others(check, 17, 5, 1e-4)
     # One rare latent is its own mean direction.
     alone = torch.where(torch.arange(17) == 11, 1e-5, rates.clamp_min(0.1))
-    found = [
-        check.tensor(part, f"`{name}`")
-        for name, part in zip(names, parts_of(check, check.call(W_dec, alone), names), strict=True)
-    ]
     with concerning("If a single latent is rare:"):
+        with explained({"ValueError": SOME_RARE}):
+            result = check.call(W_dec, alone)
+        found = [
+            check.tensor(part, f"`{name}`")
+            for name, part in zip(names, parts_of(check, result, names), strict=True)
+        ]
         _check_similarities(check, W_dec, alone, alone < 1e-4, found, 1e-4)
+    with concerning("If all latents are rare:"):
+        with explained({"ValueError": SOME_RARE}):
+            result = check.call(W_dec, 1e-5 * rates)
+        found = [
+            check.tensor(part, f"`{name}`")
+            for name, part in zip(names, parts_of(check, result, names), strict=True)
+        ]
+        _check_similarities(check, W_dec, 1e-5 * rates, torch.ones(17, dtype=torch.bool), found, 1e-4)
+    check.leaves_inputs(W_dec, rates)
     wanted = "Where no latent is rare there is no mean direction: raise a `ValueError` that says so."
     try:
         found_anyway = check.call(W_dec, rates.clamp_min(0.1))
@@ -109,6 +122,9 @@ def _check_similarities(
         "": unit,
         "the rows are averaged as they are: a long row counts more in the mean direction": W_dec,
         "the rows are normalized along the wrong axis (over the latents)": unit_rows(W_dec, 0),
+        "the rows are divided by the sum of their absolute values, not by their length": W_dec
+        / W_dec.abs().sum(-1, keepdim=True),
+        "a row counts as much as its latent fires": unit * rates[:, None],
     }
     chosen = {
         "": rare,
@@ -127,6 +143,10 @@ def _check_similarities(
         "the median is taken for the mean": lambda part: part.median(0).values,
         "the first rare latent is taken for the mean direction": lambda part: part[0],
         "the absolute values are averaged": lambda part: part.abs().mean(0),
+        "only the first ten rare rows are averaged": lambda part: part[:10].mean(0),
+        "the rare rows' first principal direction is taken for their mean": lambda part: torch.linalg.svd(
+            part, full_matrices=False
+        ).Vh[0],
     }
     compared: dict[str, Callable[..., Tensor]] = {
         "": lambda mean: unit @ unit_rows(mean),
@@ -142,11 +162,18 @@ def _check_similarities(
         "the *angle* is returned instead of its cosine": lambda mean: torch.acos(
             (unit @ unit_rows(mean)).clamp(-1, 1)
         ),
+        "each row's own mean is subtracted first (that is a correlation)": lambda mean: (
+            unit_rows(unit - unit.mean(-1, keepdim=True)) @ unit_rows(mean - mean.mean())
+        ),
         "one minus the similarity is returned": lambda mean: 1 - unit @ unit_rows(mean),
     }
     mistakes = variations(similarity, rows, chosen, averages, compared)
     pairs = unit @ unit[rare].mT
     mistakes["each row is compared with every rare row"] = pairs
+    wrong_axis = unit_rows(W_dec, 0)
+    mistakes["the rows are normalized along the wrong axis (over the latents) first"] = unit_rows(
+        wrong_axis
+    ) @ unit_rows(wrong_axis[rare].mean(0))
     mistakes["the largest cosine with a rare row is taken"] = pairs.amax(-1)
     mistakes["each rare row is compared with the mean of the others"] = _leave_one_out(unit, rare)
     mistakes["the sum of the rows is divided by the number of all latents, and no length is 1"] = unit @ (
@@ -157,7 +184,7 @@ def _check_similarities(
     )
     expected = unit @ unit_rows(unit[rare].mean(0))
     names = ("`rare`", "`all`")
-    if agree(found[0], expected) and agree(found[1], expected[rare]):
+    if not rare.all() and agree(found[0], expected) and agree(found[1], expected[rare]):
         raise Mistake(
             "The two results are in the wrong order: first those of the rare latents, then those of all."
         )

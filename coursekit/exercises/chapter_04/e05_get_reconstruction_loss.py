@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from coursekit.catalogue import exercise
-from coursekit.checking.claims import Check, variations
+from coursekit.checking.claims import Alternative, Check, variations
 from coursekit.checking.phrases import explained
 
 if TYPE_CHECKING:
@@ -17,9 +17,11 @@ if TYPE_CHECKING:
 from coursekit.exercises.chapter_04.scene import (
     FORWARD,
     NEEDS,
+    SEQ,
     make_scene,
     parts_of,
     scalar,
+    wrong_encoders,
     wrong_inputs,
     wrong_reconstructions,
 )
@@ -54,7 +56,28 @@ def get_reconstruction_loss(check: Check) -> None:
         expected = losses[""](scene.h[:, None], rebuilt)
         # With one instance, many mistakes look like an axis that is lost.
         several = n_instances > 1
-        mistakes = variations(summarized, inputs, rebuilds, losses) if several else {}
+        cosine_mistakes: dict[str, Alternative] = {}
+        mistakes: dict[str, Alternative] = {}
+        if several:
+            mistakes = variations(summarized, inputs, rebuilds, losses)
+            cosine_mistakes = variations(summarized, inputs, rebuilds, cosines)
+            b_dec = scene.weights["b_dec"]
+            h, centered = scene.h[:, None].expand_as(rebuilt), rebuilt - b_dec
+            cosine_mistakes["`b_dec` is subtracted from both first"] = cosines[""](h - b_dec, centered)
+            right_cosines = cosines[""](scene.h[:, None], rebuilt)
+            mistakes["the cosine similarity stands in its place"] = right_cosines
+            cosine_mistakes["the loss stands in its place"] = expected
+            penalty = wrong_encoders(scene.weights)[""](scene.h).sum(-1).mean(0)
+            mistakes["the L1 penalty is added (`l1_coeff` times `l1_loss`)"] = (
+                expected + scene.own.cfg.l1_coeff * penalty
+            )
+            for n in (1, 2, 4, 8, 10, 16):
+                first = slice(0, n * SEQ)
+                said = (
+                    f"only the first {n} texts are looked at" if n > 1 else "only the first text is looked at"
+                )
+                mistakes[said] = losses[""](scene.h[first, None], rebuilt[first])
+                cosine_mistakes[said] = cosines[""](scene.h[first, None], rebuilt[first])
         mean_of_squares = scene.h.square().mean()
         check.equal(
             loss, expected, "n_instances", "mean squared error, for each instance", mistakes, what="`loss`"
@@ -92,6 +115,13 @@ def get_reconstruction_loss(check: Check) -> None:
                 .square()
                 .mean(),
                 "the squared error is taken, not the squared activation": expected.mean(),
+                "`b_dec` is subtracted first": (scene.h[:, None] - scene.weights["b_dec"]).square().mean(),
+                "the mean square is that of the *latents*": wrong_encoders(scene.weights)[""](scene.h)
+                .square()
+                .mean(),
+                "the first position of every text is left out": scene.h.unflatten(0, (-1, SEQ))[:, 1:]
+                .square()
+                .mean(),
             },
             what="`mean_squared_activation`",
         )
@@ -100,7 +130,7 @@ def get_reconstruction_loss(check: Check) -> None:
             cosines[""](scene.h[:, None], rebuilt),
             "n_instances",
             "the mean cosine between activation and reconstruction",
-            variations(summarized, inputs, rebuilds, cosines) if several else {},
+            cosine_mistakes,
             what="`cosine_similarity`",
         )
         scene.unharmed()
@@ -178,6 +208,15 @@ def _cosine_summaries() -> dict[str, Callable[[Tensor, Tensor], Tensor]]:
         "the mean activation is subtracted first": lambda h, r: cosine(h - h.mean(0), r - r.mean(0)).mean(0),
         "one minus the cosine (a distance) is returned": lambda h, r: 1 - cosine(h, r).mean(0),
         "the absolute value is taken": lambda h, r: cosine(h, r).abs().mean(0),
+        "each vector's own mean over the neurons is subtracted (that is a correlation)": lambda h, r: cosine(
+            h - h.mean(-1, keepdim=True), r - r.mean(-1, keepdim=True)
+        ).mean(0),
+        "the mean activation is subtracted from both first": lambda h, r: cosine(
+            h - h.mean(0), r - h.mean(0)
+        ).mean(0),
+        "long activations count more (a mean that is weighted by their length)": lambda h, r: (
+            (cosine(h, r) * h.norm(dim=-1)).sum(0) / h.norm(dim=-1).sum(0)
+        ),
         "the median over the tokens is taken for the mean": lambda h, r: cosine(h, r).median(0).values,
         "one cosine is taken over the instances and neurons of a token together": lambda h, r: cosine(
             h.expand_as(r).flatten(1), r.flatten(1)

@@ -50,6 +50,9 @@ def reconstruction_hook(check: Check) -> None:
         )
         for instance in range(n_instances):
             _check_reconstructed(check, scene, value, instance)
+        # One text, one position, and other activations of the same shape.
+        for other in (value[:1], value[:, :1], value.flip(0)):
+            _check_reconstructed(check, scene, other, 0)
         options = {"value": value, "autoencoder": scene.autoencoder}
         default, _ = _hooked(check, options, "reconstruction_hook")
         check.holds(

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from coursekit.catalogue import exercise
-from coursekit.checking.claims import Check, Mistake
+from coursekit.checking.claims import Check, Mistake, Mistakes
 from coursekit.checking.door import Handle
+from coursekit.checking.general_mistakes import mistakes_in_inputs
 from coursekit.checking.phrases import unit_rows
 from coursekit.exercises.chapter_05.parts import fields, make_autoencoder, number_of, pick
 
@@ -32,7 +33,7 @@ def feature_in_neuron_basis(check: Check) -> None:
         direction, raw = rows[instance, latent], W_dec[instance, latent]
         column = W_enc[instance, :, latent]
         share = direction.square()
-        mistakes = {
+        mistakes: Mistakes = {
             "the absolute entries are made shares, without squaring them": direction.abs()
             / direction.abs().sum(),
             "the entries are squared, but the decoder's row is not at unit length: the shares do "
@@ -56,6 +57,14 @@ def feature_in_neuron_basis(check: Check) -> None:
                 for other in range(3)
                 if other != instance
             },
+            **{
+                f"a neighboring latent is taken (one {where})": rows[instance, (latent + step) % 19].square()
+                for step, where in ((1, "further"), (-1, "before"))
+            },
+            "each share is of the neuron's column, over the latents, and not of the latent's row": [
+                (matrix[instance].square() / matrix[instance].square().sum(dim=0))[latent]
+                for matrix in (rows, W_dec)
+            ],
             "all instances are added": rows[:, latent].square().sum(dim=0),
             "the shares are sorted; share `i` belongs to neuron `i`": share.sort(descending=True).values,
             "the shares are sorted and added up; share `i` belongs to neuron `i`": share.sort(
@@ -95,12 +104,16 @@ def _shares_and_counts(
     latent: int,
     instance: int,
     direction: Tensor,
-    mistakes: Mapping[str, Tensor],
+    mistakes: Mistakes,
 ) -> _Counted:
     """The shares are right. The counts are returned for later, since one direction does not show how they come out."""
     share = direction.double().square()
     found, *counts = fields(check, check.call(handle, latent, instance), "share, n_half, n_ninety")
-    check.equal(found, share.float(), "d_mlp", "", mistakes, what="`share`")
+    misread = mistakes_in_inputs(
+        lambda direction: direction.square() / direction.square().sum(),
+        {"direction": (direction.float(), "d_mlp")},
+    )
+    check.equal(found, share.float(), "d_mlp", "", mistakes, what="`share`", misread=misread)
     return share, [
         number_of(count, name) for count, name in zip(counts, ("`n_half`", "`n_ninety`"), strict=True)
     ]
@@ -111,7 +124,7 @@ def _sorted(shares: Tensor) -> Tensor:
 
 
 # How many neurons hold a part, with known mistakes; "%" stands for the part.
-_WAYS_OF_COUNTING: dict[str, Callable[[Tensor, float], int]] = {
+_WAYS_OF_COUNTING: dict[str, Callable[[Tensor, float], float]] = {
     "exactly % does not count as enough; it is *at least* %": lambda shares, part: (
         int((_sorted(shares).cumsum(dim=0) <= part + 1e-6).sum()) + 1
     ),
@@ -140,6 +153,30 @@ _WAYS_OF_COUNTING: dict[str, Callable[[Tensor, float], int]] = {
     "the neurons are counted that hold at least % of the largest share": lambda shares, part: int(
         (shares >= part * shares.max()).sum()
     ),
+    "the absolute entries are added up as they are, not their squares": lambda shares, part: _needed(
+        _sorted(shares.sqrt()), part
+    ),
+    "the neurons are counted that hold what is left of it": lambda shares, part: _needed(
+        _sorted(shares), 1 - part
+    ),
+    "what the neurons hold is returned, and not how many they are": lambda shares, part: (
+        _sorted(shares).cumsum(dim=0)[_needed(_sorted(shares), part) - 1].item()
+    ),
+    "the number is divided by that of all neurons": lambda shares, part: (
+        _needed(_sorted(shares), part) / len(shares)
+    ),
+    **{
+        f"it is never less than {least}": lambda shares, part, least=least: max(  # type: ignore[misc]
+            least, _needed(_sorted(shares), part)
+        )
+        for least in (2, 3)
+    },
+    **{
+        f"it is never more than {most}": lambda shares, part, most=most: min(  # type: ignore[misc]
+            most, _needed(_sorted(shares), part)
+        )
+        for most in (5, 8, 10)
+    },
     "all neurons but those are counted": lambda shares, part: len(shares) - _needed(_sorted(shares), part),
 }
 
@@ -160,7 +197,7 @@ def _check_counts(counted: Sequence[_Counted]) -> None:
         said = f"{name} is {found[wrong[0]][place]:g}, and should be {right[wrong[0]][place]}"
         details = [f"the largest shares are {[round(share, 3) for share in _sorted(shares)[:6].tolist()]}"]
         for phrase, way in _WAYS_OF_COUNTING.items():
-            if all(numbers[place] == way(shares, part) for shares, numbers in counted):
+            if all(abs(numbers[place] - way(shares, part)) < 1e-4 for shares, numbers in counted):
                 phrase = phrase.replace("%", f"{100 * part:.0f} %")
                 raise Mistake(f"{said}. That is what comes out when {phrase}.", details)
         raise Mistake(f"{said}.", details)

@@ -7,8 +7,14 @@ from torch import Tensor
 
 from coursekit.catalogue import exercise
 from coursekit.checking.claims import Check, Mistake, agree
-from coursekit.checking.phrases import unit_rows
+from coursekit.checking.general_mistakes import mistakes_in_inputs
+from coursekit.checking.phrases import explained, unit_rows
 from coursekit.exercises.chapter_05.parts import fields, make_autoencoder, number_of, pick
+
+ROW = (
+    "Two sizes do not go together. One neuron is a *column* of the decoder, `W_dec[instance, :, neuron]`, with a "
+    "number for each latent; a row has one for each neuron."
+)
 
 
 @exercise(
@@ -25,15 +31,17 @@ def neuron_in_feature_basis(check: Check) -> None:
         x.detach() for x in (autoencoder.W_enc, autoencoder.W_dec, autoencoder.b_enc, autoencoder.b_dec)
     )
     rows = unit_rows(W_dec)
-    for instance, tokens in ((2, 17), (0, 5)):
+    for instance, tokens in ((2, 17), (0, 5), (1, 1)):
         neuron = pick(check, 13)
-        acts = check.sparse(tokens, 19, probability=0.5)
+        acts = 3 * check.sparse(tokens, 19, probability=0.5)
         # Weak activations count as well.
-        acts[1, :4] = torch.tensor([0.004, 0.008, 0.0006, 0.002])
+        acts[-1, :4] = torch.tensor([0.004, 0.008, 0.0006, 0.002])
         weights, bias = rows[instance, :, neuron], b_dec[instance, neuron]
         expected = acts * weights
         others = [other for other in range(3) if other != instance]
-        found, found_bias = fields(check, check.call(acts, handle, neuron, instance), "contributions, bias")
+        with explained(dict.fromkeys(("broadcast", "must match"), ROW)):
+            result = check.call(acts, handle, neuron, instance)
+        found, found_bias = fields(check, result, "contributions, bias")
         mistakes = {
             "the decoder's rows are not brought to unit length": acts * W_dec[instance, :, neuron],
             "the encoder is used; what a latent writes is its row of the decoder": acts
@@ -64,12 +72,21 @@ def neuron_in_feature_basis(check: Check) -> None:
             "a neighboring neuron is taken (one further)": acts * rows[instance, :, (neuron + 1) % 13],
             "a neighboring neuron is taken (one before)": acts * rows[instance, :, neuron - 1],
             "the absolute values are taken; a contribution can be negative": expected.abs(),
+            "each is divided by the sum over the latents": expected / expected.sum(dim=1, keepdim=True),
+            "each is divided by the sum of their absolute values": expected
+            / expected.abs().sum(dim=1, keepdim=True).clamp_min(1e-12),
+            "the contributions are taken away from the bias": bias - expected,
+            "latents that never fire on these tokens are left out": expected[:, (acts > 0).any(dim=0)],
             "all neurons are returned": acts[:, :, None] * rows[instance],
             "all neurons are returned, after a sum over the latents": acts @ rows[instance],
         }
         check.equal(
             found, expected, "tokens n_hidden_ae", "a latent adds its activation times its direction's entry", mistakes,
             what="`contributions`",
+            misread=mistakes_in_inputs(
+                lambda acts, W_dec: acts * W_dec,
+                {"acts": (acts, "tokens n_hidden_ae"), "W_dec": (weights, "n_hidden_ae")},
+            ),
         )  # fmt: skip
         if (
             isinstance(found_bias, Tensor)
@@ -93,6 +110,9 @@ def neuron_in_feature_basis(check: Check) -> None:
             "`b_dec` is summed over the neurons": b_dec[instance].sum(),
             "its sign is turned round": -bias,
             "it is lost": torch.zeros(()),
+            "it is counted once for each token": tokens * bias,
+            "it is counted once for each latent": acts.shape[1] * bias,
+            "it is counted twice": 2 * bias,
             "it is the next neuron's": b_dec[instance, (neuron + 1) % 13],
         }.items():
             if abs(number - float(value)) < 1e-5:
@@ -105,4 +125,5 @@ def neuron_in_feature_basis(check: Check) -> None:
                 )
         else:
             raise Mistake("`bias` is wrong.", [f"expected {float(bias):.5g}, got {number:.5g}"])
+        check.leaves_inputs(acts, handle, neuron, instance)
         check.holds(True, "contributions and bias add up to the neuron's entry of the reconstruction", "")

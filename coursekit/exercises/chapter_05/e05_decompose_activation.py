@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
@@ -35,6 +36,7 @@ def decompose_activation(check: Check) -> None:
             )
         _check_decomposition(check, handle, autoencoder, h, instance)
     check.holds(True, "right in both instances", "")
+    check.leaves_inputs(check.normal(13), handle, 1)
     _check_other_sizes(check)
     silent = torch.full((2, 19), -50.0)
     check.learner.set(handle, b_enc=silent)
@@ -51,7 +53,13 @@ def decompose_activation(check: Check) -> None:
     check.learner.set(handle, b_enc=silent)
     with torch.no_grad():
         autoencoder.b_enc.copy_(silent)
-    _check_decomposition(check, handle, autoencoder, check.normal(13), 1)
+    with explained(
+        {
+            "": "On a token on which a single latent fires your code raises an error. Is an axis of size 1 lost "
+            "(`squeeze`)?"
+        }
+    ):
+        _check_decomposition(check, handle, autoencoder, check.normal(13), 1)
     check.holds(True, "right where a single latent fires", "")
 
 
@@ -89,7 +97,13 @@ def _check_decomposition(
     both = output.acts[0].detach()
     acts, other = both[instance], (instance + 1) % len(both)
     expected = acts.argsort(descending=True)[: int((acts > 0).sum())]
-    features = _check_active(features, acts, both[other], expected)
+    with torch.no_grad():
+        twice = autoencoder.encode((h - b_dec).unsqueeze(0))[0, instance]
+    ideas = {
+        "the latents that fire in the other instance": both[other],
+        "the latents that fire when `b_dec` is subtracted before the autoencoder, which does so itself": twice,
+    }
+    features = _check_active(features, acts, ideas, expected)
     check.holds(True, "lists the latents that fire, the most active first", "")
     directions = rows[instance, features]
     right = acts[features, None] * directions
@@ -107,6 +121,8 @@ def _check_decomposition(
             "the contributions are left in the order of the latents' numbers, unlike `features`": right[
                 features.argsort()
             ],
+            "the directions are in the order of the latents' numbers, unlike the activations": acts[features, None]
+            * rows[instance, features.sort().values],
             "the contributions are summed over the latents; each of them is asked for": right.sum(dim=0),
             "each contribution is one number (the activation) instead of a vector": acts[features],
             "the contributions of all latents are returned, with those that are silent": acts[:, None] * rows[instance],
@@ -121,6 +137,7 @@ def _check_decomposition(
         {
             "the bias is the other instance's": b_dec[other],
             "the bias is lost": torch.zeros_like(h),
+            "bias and error are exchanged": h - right.sum(dim=0) - b_dec[instance],
             "the bias of both instances is returned": b_dec,
             "the bias is the encoder's; it is `b_dec` that is always added": autoencoder.b_enc.detach()[instance],
             "the sign of the bias is turned round": -b_dec[instance],
@@ -154,7 +171,23 @@ def _check_decomposition(
     )  # fmt: skip
 
 
-def _check_active(features: Any, acts: Tensor, others: Tensor, expected: Tensor) -> Tensor:
+def _say_what_is_missing(found: int, firing: Tensor) -> NoReturn:
+    """The list ends too early: after a certain number of latents, or where they become too weak."""
+    if found and found % 10 == 0:
+        raise Mistake(f"`features` ends after {found} latents, but {len(firing)} fire on this token.")
+    if found == len(firing) - 1 and found:
+        raise Mistake(
+            "`features` leaves out the last latent that fires.",
+            [f"its activation is {firing[-1]:.4g}: whatever is above 0 fires"],
+        )
+    raise Mistake(
+        f"`features` leaves out the weakest {len(firing) - found} of the {len(firing)} latents that fire. Whatever is "
+        "above 0 fires, however weakly.",
+        [f"the strongest of those left out has the activation {firing[found]:.4g}"],
+    )
+
+
+def _check_active(features: Any, acts: Tensor, ideas: Mapping[str, Tensor], expected: Tensor) -> Tensor:
     """The numbers of the latents that fire, in order."""
     count = len(expected)
     if isinstance(features, Tensor) and features.dtype == torch.bool:
@@ -181,13 +214,13 @@ def _check_active(features: Any, acts: Tensor, others: Tensor, expected: Tensor)
             f"`features` lists all {len(acts)} latents, also those that are silent. Only {count} fire on this token."
         )
     if isinstance(features, Tensor) and features.ndim == 1 and not features.is_floating_point():
-        firing = (others > 0).nonzero().flatten()
-        if not torch.equal(features.sort().values, expected.sort().values) and torch.equal(
-            features.sort().values, firing
-        ):
-            raise Mistake("`features` lists the latents that fire in the other instance.")
-        if count and len(features) == count - 1 and torch.equal(features, expected[:-1]):
-            raise Mistake("`features` leaves out the last latent that fires.")
+        listed = features.sort().values
+        for phrase, others in ideas.items():
+            firing = (others > 0).nonzero().flatten()
+            if not torch.equal(listed, expected.sort().values) and torch.equal(listed, firing):
+                raise Mistake(f"`features` lists {phrase}.")
+        if len(features) < count and agree(acts[features], acts[expected[: len(features)]]):
+            _say_what_is_missing(len(features), acts[expected])
         if len(features) > count and torch.equal(features[:count], expected):
             raise Mistake(
                 "`features` goes on after the last latent that fires, with latents that are silent."

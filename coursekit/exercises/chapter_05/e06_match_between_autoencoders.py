@@ -27,6 +27,9 @@ def match_between_autoencoders(check: Check) -> None:
         _check_matches(check, *_two_autoencoders(check, n_a, n_b))
     check.holds(True, "right with more latents in A than in B, and with fewer", "")
     _check_matches(check, *_two_opposites(check))
+    _check_matches(check, check.normal(1, 5), check.normal(3, 5), check.uniform(17, 1), check.uniform(17, 3))
+    check.holds(True, "right with a single latent in A", "")
+    check.leaves_inputs(check.normal(2, 5), check.normal(3, 5), check.uniform(17, 2), check.uniform(17, 3))
     check.holds(True, "a negative correlation is kept where there is no better one", "")
 
 
@@ -84,9 +87,15 @@ def _check_matches(check: Check, W_dec_a: Tensor, W_dec_b: Tensor, acts_a: Tenso
     ):
         raise Mistake(f"Indices and values are exchanged; expected {names}.")
     cosines = unit_rows(W_dec_a) @ unit_rows(W_dec_b).mT
+    centered_a, centered_b = acts_a - acts_a.mean(dim=0), acts_b - acts_b.mean(dim=0)
+    correlations = unit_rows(centered_a.mT) @ unit_rows(centered_b.mT).mT
     _check_match(
         check, by_cosine, cosine, cosines, "cosine",
         {
+            "the activations are compared (the correlation); here it is the directions": correlations,
+            "the activations are compared (the cosine); here it is the directions": unit_rows(acts_a.mT)
+            @ unit_rows(acts_b.mT).mT,
+            "negative cosines are set to 0": cosines.relu(),
             "the decoder rows are not brought to unit length": W_dec_a @ W_dec_b.mT,
             "only A's rows are brought to unit length": unit_rows(W_dec_a) @ W_dec_b.mT,
             "only B's rows are brought to unit length": W_dec_a @ unit_rows(W_dec_b).mT,
@@ -102,9 +111,7 @@ def _check_matches(check: Check, W_dec_a: Tensor, W_dec_b: Tensor, acts_a: Tenso
         },
         "finds the most similar direction",
     )  # fmt: skip
-    centered_a, centered_b = acts_a - acts_a.mean(dim=0), acts_b - acts_b.mean(dim=0)
     covariance = centered_a.mT @ centered_b / len(acts_a)
-    correlations = unit_rows(centered_a.mT) @ unit_rows(centered_b.mT).mT
     if isinstance(correlation, Tensor) and correlation.isnan().any():
         dead = ", ".join(map(str, correlation.isnan().nonzero().flatten().tolist()[:6]))
         raise Mistake(
@@ -112,6 +119,7 @@ def _check_matches(check: Check, W_dec_a: Tensor, W_dec_b: Tensor, acts_a: Tenso
             "changes on these tokens, in A or in B, correlates with nothing: 0."
         )
     counts = len(acts_a)
+    deviations = [acts.std(dim=0, correction=0) for acts in (acts_a, acts_b)]
     ranks_a, ranks_b = (x.argsort(dim=0).argsort(dim=0).float() for x in (acts_a, acts_b))
     _check_match(
         check, by_correlation, correlation, correlations, "correlation",
@@ -138,7 +146,41 @@ def _check_matches(check: Check, W_dec_a: Tensor, W_dec_b: Tensor, acts_a: Tenso
             "the correlation is taken of which tokens it fires on, not of how strongly": _correlation(
                 (acts_a > 0).float(), (acts_b > 0).float()
             ),
-            "only the first ten tokens are looked at": _correlation(acts_a[:10], acts_b[:10]),
+            **{
+                f"only the first {n} tokens are looked at": _correlation(acts_a[:n], acts_b[:n])
+                for n in (5, 10, 16, 20, 30, 32, 50)
+                if n < len(acts_a)
+            },
+            **{
+                f"{small:g} is added to the standard deviations, which is not small beside all of them": (
+                    covariance / ((deviations[0] + small)[:, None] * (deviations[1] + small))
+                )
+                for small in (1e-4, 1e-3, 1e-2, 0.1, 1.0)
+            },
+            **{
+                f"standard deviations below {small:g} are set to {small:g}, and some latents are as weak": (
+                    covariance / (deviations[0].clamp_min(small)[:, None] * deviations[1].clamp_min(small))
+                )
+                for small in (1e-3, 1e-2, 0.1)
+            },
+            "one mean over all latents is taken away, instead of each latent's own": unit_rows(
+                (acts_a - acts_a.mean()).mT
+            )
+            @ unit_rows((acts_b - acts_b.mean()).mT).mT,
+            "each token is brought to unit length over the latents, instead of each latent over the tokens": unit_rows(
+                centered_a
+            ).mT
+            @ unit_rows(centered_b),
+            "it is divided by the variances, not by the standard deviations": covariance
+            / (deviations[0].square().clamp_min(1e-8)[:, None] * deviations[1].square().clamp_min(1e-8)),
+            "only A's activations are divided by their standard deviation": covariance
+            / deviations[0].clamp_min(1e-8)[:, None],
+            "only B's activations are divided by their standard deviation": covariance
+            / deviations[1].clamp_min(1e-8),
+            "the products are summed, and not averaged over the tokens": correlations * counts,
+            "the products are summed, and not averaged over the tokens, with the count minus 1 in `std`": correlations
+            * (counts - 1),
+            "the decoder rows are correlated; here it is the activations": _correlation(W_dec_a.mT, W_dec_b.mT),
             "the ranks of the activations are correlated (Spearman)": _correlation(ranks_a, ranks_b),
             "the directions are compared once more; what correlates are the activations": cosines,
         },
@@ -208,13 +250,20 @@ def _check_match(
         if clear.any() and torch.equal(by[clear], indices[clear]):
             raise Mistake(f"`by_{name}` is what comes out when {phrase}.")
     for phrase, matrix in wrong.items():
+        # A latent that never changes may be looked after on its own.
         if isinstance(value, Tensor) and value.shape == (n_a,):
+            asked = clear if clear.any() else ~clear
             for scored in (matrix, matrix.abs()):
-                if agree(value, scored.max(dim=1).values):
+                if agree(value[asked], scored.max(dim=1).values[asked]):
                     raise Mistake(f"`{name}` and `by_{name}` are what comes out when {phrase}.")
-    for phrase, matrix in wrong.items():
-        if clear.any() and torch.equal(by[clear], matrix.argmax(dim=1)[clear]):
-            raise Mistake(f"`by_{name}` is what comes out when {phrase}.")
+    # The latents alone say little: other ideas may lead to the same ones. So the scores have to be theirs.
+    fitting = [
+        phrase
+        for phrase, matrix in wrong.items()
+        if clear.any() and torch.equal(by[clear], matrix.argmax(dim=1)[clear])
+    ]
+    if fitting and isinstance(value, Tensor) and value.shape == (n_a,) and agree(value, chosen):
+        raise Mistake(f"`by_{name}` is what comes out when {fitting[0]}.")
     if len(by.unique()) == min(n_a, n_b):
         raise Mistake(
             f"`by_{name}` uses each latent of B only once. Two latents of A may have the same "

@@ -25,7 +25,7 @@ from coursekit.exercises.chapter_05.parts import FIXTURES, fields, number_of, pi
 )
 def score_hypothesis(check: Check) -> None:
     words = ["red", "blue", "gray", "pink", "gold", "teal", "lime"]
-    labels = ["a novel", "an essay", "a program"]
+    labels = ["Austen: a novel", "Austen: a letter", "code: a program"]
     for about, threshold in (
         ("last", None),
         ("previous", 0.4),
@@ -42,9 +42,10 @@ def score_hypothesis(check: Check) -> None:
             "label": [labels[pick(check, 3)]],
         }[about]
         rule = fixtures.PlantedRule(about, wanted)
-        _check_score(
-            check, rule, words, labels, *_planted(check, rule, words, labels), threshold, _CLAIMS[about]
-        )
+        # Once the largest activation is in the held-out text.
+        largest = (1.9, 2.6) if threshold == 0.4 else (2.6, 1.9)
+        planted = _planted(check, rule, words, labels, largest)
+        _check_score(check, rule, words, labels, *planted, threshold, _CLAIMS[about])
     for about, claim in (
         ("never", "a rule that never says yes scores 0"),
         ("always", "a rule that always says yes has the F1 of the baseline"),
@@ -85,12 +86,15 @@ _Text = tuple[Tensor, Tensor, Tensor]
 
 
 def _planted(
-    check: Check, rule: fixtures.PlantedRule, words: list[str], labels: list[str]
+    check: Check,
+    rule: fixtures.PlantedRule,
+    words: list[str],
+    labels: list[str],
+    strongest: tuple[float, float] = (2.6, 1.9),
 ) -> tuple[_Text, _Text]:
     """Tokens, labels and activations of two texts, in which the rule is often right, and not always."""
     texts: list[_Text] = []
-    # The largest activation is in the text to study.
-    for rows, seq, largest in ((17, 11, 2.6), (13, 14, 1.9)):
+    for rows, seq, largest, often in ((17, 11, strongest[0], 0.75), (13, 14, strongest[1], 0.6)):
         tokens = torch.randint(len(words), (rows, seq), generator=check.generator)
         label = torch.randint(len(labels), (rows, seq), generator=check.generator)
         said = torch.tensor(
@@ -101,7 +105,7 @@ def _planted(
         )
         strong = check.uniform(rows, seq, low=0.1, high=largest)
         weak = check.uniform(rows, seq, low=-0.6, high=1.4).relu()
-        follows = check.uniform(rows, seq) < (0.75 if largest > 2 else 0.6)
+        follows = check.uniform(rows, seq) < often
         texts.append(
             (tokens, label, torch.where(said & follows, strong, weak * (check.uniform(rows, seq) < 0.5)))
         )
@@ -124,6 +128,8 @@ def _check_score(
     arguments = (predicate, feature) if threshold is None else (predicate, feature, threshold)
     share = 0.25 if threshold is None else threshold
     names = "precision, recall, f1, baseline_f1"
+    read = f"{FIXTURES}.activations_of"
+    before = check.learner.call(read, feature)
     with explained(
         {
             "ZeroDivisionError": "Your code divides by zero: a rule may never say yes, and a latent "
@@ -140,6 +146,11 @@ def _check_score(
         raise Mistake(
             f"`{name}` is NaN: a zero is divided by zero. A rule may never say yes, and a latent may be silent on the "
             "held-out text; the ratio is 0 then."
+        )
+    if not torch.equal(check.learner.call(read, feature), before):
+        raise Mistake(
+            "Your function changes the activations of `feature` itself (in place). They are needed again: work on a "
+            "copy."
         )
     right = _score(rule, words, labels, found_on, held_out, share)
 
@@ -172,6 +183,9 @@ def _check_score(
             "on": "both",
             "level": "both",
         },
+        "the threshold is a share of the largest activation in both texts together": {"level": "both"},
+        "the threshold is a share of the mean of the rows' largest activations": {"level": "rows"},
+        "the threshold is 1 - `threshold` of the largest activation": {"level": "rest"},
         "every activation above 0 counts as firing: the threshold is not used": {"level": "zero"},
         "`threshold` is compared with the activations as it is, and not as a share of the largest one": {
             "level": "absolute"
@@ -186,8 +200,13 @@ def _check_score(
         "the context is the current word alone": {"context": "word"},
         "the context begins with the current word": {"context": "after"},
         "the context is reversed": {"context": "reversed"},
-        "the context has only the last few words": {"context": "window"},
-        "the context has only the last ten words": {"context": "ten"},
+        "the context has a word too many, the next one": {"context": "ahead"},
+        **{
+            f"the context has only the last {count} words": {"window": count}
+            for count in (2, 3, 4, 5, 6, 8, 10, 12)
+        },
+        "the label is only looked at up to its colon": {"label": "kind"},
+        "the last row is left out": {"rows": -1},
         "the label is that of the row's first word": {"label": "first"},
         "the label is that of the row's last word": {"label": "last"},
         "the label is that of the next word": {"label": "next"},
@@ -199,11 +218,20 @@ def _check_score(
         "each row is scored on its own, and the scores are averaged": {"each_row": True},
         "the rule is negated": {"negate": True},
     }
+    hits, claimed, fires, total = _counts(rule, words, labels, found_on, held_out, share)
+    for phrase, counted in {
+        "tokens on which the rule says yes *or* the latent fires count as hits": claimed + fires - hits,
+        "every token on which the rule is right counts as a hit, also where both are silent": total
+        - claimed
+        - fires
+        + 2 * hits,
+    }.items():
+        if same((*_ratios(counted, claimed, fires), right[3])):
+            raise Mistake(f"The scores are what comes out when {phrase}.", details)
     for phrase, change in changes.items():
         if same(wrong(**change)):
             raise Mistake(f"The scores are what comes out when {phrase}.", details)
     precision, recall, f1, baseline = right
-    hits, claimed, fires, total = _counts(rule, words, labels, found_on, held_out, share)
     base_rate = fires / total
     agreeing = (total - claimed - fires + 2 * hits) / total
     if same((recall, precision, f1, baseline)):
@@ -216,6 +244,7 @@ def _check_score(
             "it is the accuracy: the share of all tokens on which the rule is right": agreeing,
             "it is divided by the number of tokens": hits / total,
             "it is the recall": recall,
+            "something is added to its denominator, which is not zero": hits / (claimed + 1),
             "it is the share of tokens on which the rule says yes": claimed / total,
         },
         1: {
@@ -246,6 +275,9 @@ def _check_score(
             "it is the F1 of the rule itself": f1,
             "it is the F1 of a rule that says yes as often as yours, at "
             "random": 2 * claimed * fires / total / max(claimed + fires, 1),
+            "the rows are counted as all there is, and not the tokens": 2
+            * fires
+            / max(len(held_out[0]) + fires, 1),
             "it is the F1 of a coin": fires / max(total / 2 + fires, 1),
             "it is 1 (the recall of the rule that always says yes)": 1.0,
             "it is computed on the text that the rule was made from": wrong(
@@ -265,6 +297,9 @@ def _check_score(
         for phrase, value in ideas[place].items():
             if abs(numbers[place] - value) < 1e-4:
                 raise Mistake(f"`{name}` is wrong: {phrase}.", details)
+        for digits in (1, 2, 3):
+            if abs(numbers[place] - round(right[place], digits)) < 1e-7:
+                raise Mistake(f"`{name}` is rounded to {digits} digits; leave it as it is.", details)
         if abs(numbers[place] - 100 * right[place]) < 1e-2:
             raise Mistake(f"`{name}` is in percent; expected a share between 0 and 1.", details)
     off = ", ".join(
@@ -287,6 +322,7 @@ def _counts(
     on: str = "held_out",
     level: str = "found_on",
     context: str = "",
+    window: int = 0,
     label: str = "",
     skip: int = 0,
     rows: int | None = None,
@@ -309,6 +345,8 @@ def _counts(
             "fixed": 0.25 * found_on[2].max(),
             "row": share * acts.amax(dim=1, keepdim=True),
             "mean": share * found_on[2].mean(),
+            "rows": share * found_on[2].amax(dim=1).mean(),
+            "rest": (1 - share) * found_on[2].max(),
             "quantile": found_on[2].flatten().quantile(share),
             "quantile held_out": held_out[2].flatten().quantile(share),
         }[level]
@@ -324,16 +362,16 @@ def _counts(
                     "word": [line[place]],
                     "after": line[place:],
                     "reversed": line[place::-1],
-                    "window": line[max(0, place - 4) : place + 1],
-                    "ten": line[max(0, place - 9) : place + 1],
+                    "ahead": line[: place + 2],
                     "joined": [*before, *line[: place + 1]],
-                }[context]
+                }[context][-window:]
                 name = {
                     "": names[place],
                     "first": names[0],
                     "last": names[-1],
                     "next": names[min(place + 1, len(names) - 1)],
                     "previous": names[max(place - 1, 0)],
+                    "kind": names[place].partition(":")[0],
                 }[label]
                 said = rule(seen, name) != negate
                 fired = bool(fires[row, place])
@@ -353,9 +391,9 @@ def _score(*args: Any, each_row: bool = False, **change: Any) -> tuple[float, ..
         ]
         return tuple(sum(column) / len(rows) for column in zip(*rows, strict=True))
     hits, claimed, fires, total = _counts(*args, **change)
-    return (
-        hits / max(claimed, 1),
-        hits / max(fires, 1),
-        2 * hits / max(claimed + fires, 1),
-        2 * fires / max(total + fires, 1),
-    )
+    return (*_ratios(hits, claimed, fires), 2 * fires / max(total + fires, 1))
+
+
+def _ratios(hits: int, claimed: int, fires: int) -> tuple[float, float, float]:
+    """Precision, recall and F1."""
+    return hits / max(claimed, 1), hits / max(fires, 1), 2 * hits / max(claimed + fires, 1)

@@ -62,6 +62,11 @@ def whole_numbers(value: Any, shape: tuple[int, ...], axes: str, what: str) -> T
         raise Mistake(f"{what} should be a tensor, but is of type {type(value).__name__}.")
     if value.is_floating_point() or value.is_complex() or value.dtype == torch.bool:
         raise Mistake(f"{what} should hold whole numbers, but holds {value.dtype} values.")
+    if 1 in shape and value.shape == torch.empty(shape).squeeze().shape:
+        raise Mistake(
+            f"{what} is what comes out when an axis of size 1 is lost (`squeeze` removes all of them): expected "
+            f"{shape_text(torch.empty(shape), axes)}, got {shape_text(value)}."
+        )
     if tuple(value.shape) != shape:
         raise Mistake(
             f"{what} should have the shape {shape_text(torch.empty(shape), axes)}, but has {shape_text(value)}."

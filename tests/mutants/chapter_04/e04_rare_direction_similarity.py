@@ -252,7 +252,7 @@ def an_empty_answer_for_none(W_dec, feature_probability, rare_below=1e-4):
     return similarity[rare], similarity
 
 
-@mutant("4.4", says="Your code raised ValueError: Too few latents are rare")
+@mutant("4.4", says="If a single latent is rare: your code raises a `ValueError`")
 def one_rare_latent_is_too_few(W_dec, feature_probability, rare_below=1e-4):
     rare = feature_probability < rare_below
     if rare.sum() < 2:
@@ -261,7 +261,7 @@ def one_rare_latent_is_too_few(W_dec, feature_probability, rare_below=1e-4):
     return similarity[rare], similarity
 
 
-@mutant("4.4", says="`rare` has the right shape but the wrong values")
+@mutant("4.4", says="a row counts as much as its latent fires")
 def weighted_by_the_rate(W_dec, feature_probability, rare_below=1e-4):
     rare = _rare(feature_probability, rare_below)
     weights = feature_probability[rare, None]

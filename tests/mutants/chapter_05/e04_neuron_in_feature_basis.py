@@ -38,7 +38,7 @@ def first_token_only(acts, ae, n, i=0):
     return _parts(acts[0], ae, n, i)
 
 
-@mutant("5.4", says="size of tensor")
+@mutant("5.4", says="One neuron is a *column* of the decoder")
 def wrong_axis_for_the_neuron(acts, ae, n, i=0):
     return _parts(acts, ae, n, i, ae.normalize_and_return_W_dec()[i, n])
 
@@ -148,7 +148,7 @@ def weak_latents_left_out(acts, autoencoder, neuron, instance=0):
     return acts * (acts > 0.01) * _weights(autoencoder, neuron, instance), autoencoder.b_dec[instance, neuron]
 
 
-@mutant("5.4", says="negative values are set to")
+@mutant("5.4", says="negative values of `W_dec` are set to")
 @torch.no_grad()
 def positive_contributions_only(acts, autoencoder, neuron, instance=0):
     return (acts * _weights(autoencoder, neuron, instance)).relu(), autoencoder.b_dec[instance, neuron]

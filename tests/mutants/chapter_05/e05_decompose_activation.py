@@ -244,7 +244,7 @@ def thirty_two_latents(h, autoencoder, instance=0):
     return _parts(h, autoencoder, instance, _order(acts)[:32], acts)
 
 
-@mutant("5.5", says="`features` should have the shape [n_active")
+@mutant("5.5", says="leaves out the weakest")
 @torch.no_grad()
 def above_a_thousandth(h, autoencoder, instance=0):
     acts = _latents(h, autoencoder, instance)
@@ -266,7 +266,7 @@ def at_least_one(h, autoencoder, instance=0):
     return _parts(h, autoencoder, instance, features, acts)
 
 
-@mutant("5.5", says="`features` should have the shape [n_active")
+@mutant("5.5", says="an axis of size 1 is lost")
 @torch.no_grad()
 def one_latent_squeezed(h, autoencoder, instance=0):
     acts = _latents(h, autoencoder, instance)

@@ -218,7 +218,7 @@ def _matched(cosine, correlation):
     return by_cosine.indices, by_cosine.values, by_correlation.indices, by_correlation.values
 
 
-@mutant("5.6", says="only the first ten tokens are looked at")
+@mutant("5.6", says="only the first 10 tokens are looked at")
 @torch.no_grad()
 def correlation_of_the_first_tokens(W_dec_a, W_dec_b, acts_a, acts_b):
     return _matched(_cosines(W_dec_a, W_dec_b), _correlations(acts_a[:10], acts_b[:10]))

@@ -158,7 +158,7 @@ def percent(*args):
     return tuple(100 * x for x in _score(*args))
 
 
-@mutant("5.7", says="last few words")
+@mutant("5.7", says="only the last 5 words")
 def context_of_five_words(*args):
     return _score(*args, context=lambda words, i: words[max(0, i - 4) : i + 1])
 
@@ -269,7 +269,7 @@ def words_before(predicate, feature, threshold=0.25):
     return _scored(predicate, feature, threshold, context=lambda words, place: words[:place])
 
 
-@mutant("5.7", says="the context has only the last ten words")
+@mutant("5.7", says="the context has only the last 10 words")
 def ten_words_of_context(predicate, feature, threshold=0.25):
     return _scored(
         predicate, feature, threshold, context=lambda words, place: words[max(place - 9, 0) : place + 1]
