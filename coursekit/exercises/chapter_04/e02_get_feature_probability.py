@@ -83,7 +83,7 @@ def get_feature_probability(check: Check) -> None:
         if batch_rows is not None:
             most = int(check.method(watch, "most"))
             check.holds(
-                most <= scene.tokens.numel() // 2,
+                most <= batch_rows * SEQ,
                 "the latents of a few rows at a time",
                 f"The latents of {most} tokens are computed at once, of {scene.tokens.numel()} in all; with "
                 f"`batch_rows` {batch_rows} it should be {batch_rows * SEQ}, so that those of a long text need not fit "

@@ -83,6 +83,13 @@ def reconstruction_hook(check: Check) -> None:
             },
         )
         _check_not_spoiled(check, value, after, torch.zeros(5, 3, 7))
+        check.holds(
+            isinstance(found, Tensor) and found.is_floating_point(),
+            "",
+            "the zeros are whole numbers; the activations are floating-point numbers (`torch.zeros_like(value)`).",
+        )
+        single, _ = _hooked(check, {"value": check.normal(1, 3, 7)}, "zero_ablation_hook")
+        check.equal(single, torch.zeros(1, 3, 7), "batch seq d_mlp", "")
 
 
 def _hooked(check: Check, options: dict[str, Any], name: str) -> tuple[Any, Tensor]:

@@ -17,6 +17,7 @@ from coursekit.checking.pictures import highlighted
 from coursekit.exercises.chapter_05.parts import (
     BRIDGE,
     FIXTURES,
+    check_defaults,
     fields,
     language_model,
     make_autoencoder,
@@ -85,6 +86,16 @@ def highest_activating_tokens(check: Check) -> None:
     _check_highest(
         check, call(tokens, 4, 4, latent, 0), tokens, other.pop(""), other, 4, 4, "right in several instances"
     )
+    alone = {phrase: one[:3] for phrase, one in wrong.items()}
+    _check_highest(
+        check, call(tokens[:3], 1, 2), tokens[:3], acts[:3], alone, 1, 2, "right for a single token"
+    )
+    check_defaults(
+        check,
+        (tokens, model_handle, autoencoder_handle, latent),
+        (0, 10, 32),
+        "`instance` is 0, `k` is 10 and `batch_rows` is 32",
+    )
     _check_memory(check, model_handle, model, tokens)
 
 
@@ -124,6 +135,15 @@ def _wrong_latents(
         "both biases are left out": torch.relu(h @ column),
         "`b_enc` is subtracted": torch.relu(centered @ column - bias),
         "the ReLU is left out": before,
+        "the absolute value takes the place of the ReLU": before.abs(),
+        "`b_enc` counts twice": torch.relu(before + bias),
+        "the encoder's column is brought to unit length": torch.relu(
+            centered @ column / column.norm() + bias
+        ),
+        "it is multiplied by the length of the decoder's row": torch.relu(before) * decoder.norm(),
+        "the *neuron* of this number is looked at, not the latent": h[..., latent % h.shape[-1]],
+        "only the strongest token of each text counts": torch.relu(before)
+        * (before == before.amax(dim=1, keepdim=True)),
         "the ReLU comes before the encoder's bias": torch.relu(centered @ column) + bias,
         "the ReLU and the encoder's bias are left out": centered @ column,
         "the decoder's row is used in place of the encoder's column": torch.relu(centered @ decoder + bias),
@@ -321,7 +341,7 @@ def _check_memory(check: Check, model: Handle, own_model: Any, tokens: Tensor) -
     fields(check, found, "indices, values")
     most = int(check.method(watch, "most"))
     check.holds(
-        most <= len(many) // 2,
+        most <= 8,
         "a long text goes through the model a few rows at a time",
         f"All {len(many)} rows went through the model at once, with `batch_rows` 8. The memory must not grow with the "
         "text: take a few rows at a time."

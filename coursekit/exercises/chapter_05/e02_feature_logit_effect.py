@@ -9,9 +9,11 @@ from torch import Tensor
 
 from coursekit.catalogue import exercise
 from coursekit.checking.claims import Check, Mistake, agree
+from coursekit.checking.general_mistakes import mistakes_in_inputs
 from coursekit.checking.phrases import unit_rows
 from coursekit.exercises.chapter_05.parts import (
     BRIDGE,
+    check_defaults,
     fields,
     language_model,
     make_autoencoder,
@@ -105,6 +107,24 @@ def feature_logit_effect(check: Check) -> None:
             @ W_U,
             "the unembedding's bias is added; a latent's own effect has no bias": expected
             + model.b_U.detach(),
+            **{
+                f"a neighboring latent is taken (one {where})": _direction(
+                    autoencoder, (latent + step) % W_dec.shape[1], instance
+                )
+                @ W_out
+                @ W_U
+                for step, where in ((1, "further"), (-1, "before"))
+            },
+            "the *neuron* of this number is followed, not the latent": W_out[latent] @ W_U,
+            "the embedding `W_E` takes the place of the unembedding `W_U`": written @ model.W_E.detach().mT,
+            "`W_in` takes the place of `W_out`": direction @ model.blocks[0].mlp.W_in.detach().mT @ W_U,
+            "the direction goes through the activation function": torch.nn.functional.gelu(direction)
+            @ W_out
+            @ W_U,
+            "the unembedding `W_U` is left out": written,
+            "the effect is divided by its standard deviation": expected / expected.std(),
+            "the effect is brought to unit length": expected / expected.norm(),
+            "the effect is sorted": expected.sort(descending=True).values,
             "the softmax is taken; the effect on the logits is asked for": expected.softmax(dim=0),
             "the log-softmax is taken of a row that is not at unit length": (row @ W_out @ W_U).log_softmax(
                 dim=0
@@ -125,11 +145,32 @@ def feature_logit_effect(check: Check) -> None:
         else:
             shown, centered = expected, mistakes
         check.equal(
-            effect, shown, "d_vocab", "follows the decoder's row to the logits", centered, what="`effect`"
+            effect,
+            shown,
+            "d_vocab",
+            "follows the decoder's row to the logits",
+            centered,
+            what="`effect`",
+            misread=mistakes_in_inputs(
+                _centered_effect,
+                {
+                    "direction": (direction, "d_mlp"),
+                    "W_out": (W_out, "d_mlp d_model"),
+                    "W_U": (W_U, "d_model d_vocab"),
+                },
+            ),
         )
         _check_extremes(expected, top, bottom, k)
         check.holds(True, "names the tokens with the largest and with the smallest effect", "")
+    check_defaults(
+        check, (model_handle, autoencoder_handle, latent), (0, 10), "`instance` is 0 and `k` is 10"
+    )
     check.holds(True, "right in several instances", "")
+
+
+def _centered_effect(direction: Tensor, W_out: Tensor, W_U: Tensor) -> Tensor:
+    effect = direction @ W_out @ W_U
+    return effect - effect.mean()
 
 
 def _check_extremes(effect: Tensor, top: Any, bottom: Any, k: int) -> None:

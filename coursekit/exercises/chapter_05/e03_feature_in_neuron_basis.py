@@ -13,7 +13,7 @@ from coursekit.checking.claims import Check, Mistake, Mistakes
 from coursekit.checking.door import Handle
 from coursekit.checking.general_mistakes import mistakes_in_inputs
 from coursekit.checking.phrases import unit_rows
-from coursekit.exercises.chapter_05.parts import fields, make_autoencoder, number_of, pick
+from coursekit.exercises.chapter_05.parts import check_defaults, fields, make_autoencoder, number_of, pick
 
 
 @exercise(
@@ -76,6 +76,7 @@ def feature_in_neuron_basis(check: Check) -> None:
         }
         counted.append(_shares_and_counts(check, handle, latent, instance, direction, mistakes))
     check.holds(True, "the shares are those of the squared length", "")
+    check_defaults(check, (handle, latent), (0,), "`instance` is 0")
     # Made up, so that the ways of counting differ.
     made_up = (
         (2.0, -2.0, 0.0, 2.0, 2.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0),

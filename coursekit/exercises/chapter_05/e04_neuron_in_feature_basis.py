@@ -9,7 +9,7 @@ from coursekit.catalogue import exercise
 from coursekit.checking.claims import Check, Mistake, agree
 from coursekit.checking.general_mistakes import mistakes_in_inputs
 from coursekit.checking.phrases import explained, unit_rows
-from coursekit.exercises.chapter_05.parts import fields, make_autoencoder, number_of, pick
+from coursekit.exercises.chapter_05.parts import check_defaults, fields, make_autoencoder, number_of, pick
 
 ROW = (
     "Two sizes do not go together. One neuron is a *column* of the decoder, `W_dec[instance, :, neuron]`, with a "
@@ -126,4 +126,5 @@ def neuron_in_feature_basis(check: Check) -> None:
         else:
             raise Mistake("`bias` is wrong.", [f"expected {float(bias):.5g}, got {number:.5g}"])
         check.leaves_inputs(acts, handle, neuron, instance)
+        check_defaults(check, (acts, handle, neuron), (0,), "`instance` is 0")
         check.holds(True, "contributions and bias add up to the neuron's entry of the reconstruction", "")

@@ -12,7 +12,7 @@ from coursekit.catalogue import exercise
 from coursekit.checking.claims import Check, Mistake, agree
 from coursekit.checking.door import Handle
 from coursekit.checking.phrases import explained, unit_rows
-from coursekit.exercises.chapter_05.parts import fields, make_autoencoder, whole_numbers
+from coursekit.exercises.chapter_05.parts import check_defaults, fields, make_autoencoder, whole_numbers
 from part_utils.autoencoder import AutoEncoder
 
 
@@ -37,6 +37,7 @@ def decompose_activation(check: Check) -> None:
         _check_decomposition(check, handle, autoencoder, h, instance)
     check.holds(True, "right in both instances", "")
     check.leaves_inputs(check.normal(13), handle, 1)
+    check_defaults(check, (check.normal(13), handle), (0,), "`instance` is 0")
     _check_other_sizes(check)
     silent = torch.full((2, 19), -50.0)
     check.learner.set(handle, b_enc=silent)

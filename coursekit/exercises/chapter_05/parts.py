@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -52,6 +53,29 @@ def fields(check: Check, value: Any, names: str) -> list[Any]:
         raise Mistake("Your result is None. Does your function end with a `return`?")
     kind = value.type_name if isinstance(value, Handle) else type(value).__name__
     raise Mistake(f"Your result is of type {kind}; expected {count} things: {names}.")
+
+
+def check_defaults(check: Check, args: Sequence[Any], defaults: Sequence[Any], said: str) -> None:
+    """Check that a call without the last arguments does what it does with their default values.
+
+    Args:
+        check: the check.
+        args: the arguments that have to be given.
+        defaults: those that need not be, at the values that they have then.
+        said: the defaults in words.
+    """
+    left_out, given = check.call(*args), check.call(*args, *defaults)
+    parts = [found if isinstance(found, tuple | list) else [found] for found in (left_out, given)]
+    same = len(parts[0]) == len(parts[1]) and all(
+        a.shape == b.shape and torch.allclose(a.double(), b.double(), equal_nan=True)
+        for a, b in zip(*parts, strict=False)
+        if isinstance(a, Tensor) and isinstance(b, Tensor)
+    )
+    check.holds(
+        same,
+        "",
+        f"Where nothing else is said, {said}; without these arguments your function does something else.",
+    )
 
 
 def whole_numbers(value: Any, shape: tuple[int, ...], axes: str, what: str) -> Tensor:
