@@ -184,8 +184,9 @@ def _check_reset(check: Check, cfg: AutoEncoderConfig, resampled: Tensor, in_gro
         raise Mistake("The first moment, `exp_avg`, was kept. It has to be reset too.")
     for name in names:
         if all(same[name, moment] for moment in MOMENTS):
+            where = " where the optimizer holds its parameters in two groups" if in_groups else ""
             raise Mistake(
-                f"The state of `{name}` was kept. The resampled latents' part of it has to be reset too."
+                f"The state of `{name}` was kept{where}. The resampled latents' part of it has to be reset too."
             )
     for name in names:
         for moment in MOMENTS:

@@ -304,3 +304,13 @@ def count_nonzero(x):
 def cumsum_counts(frac_active, window):
     c = torch.cat([torch.zeros(1, *frac_active.shape[1:]), (frac_active > 0).float().cumsum(0)])
     return (c[window:] == c[:-window]).float().mean((1, 2))
+
+
+@mutant("3.1", says="changes `frac_active_in_window` itself")
+def scaled_in_place(frac_active_in_window):
+    return (frac_active_in_window.mul_(1e6) == 0).all(dim=0)
+
+
+@mutant("3.1", says="a latent counts as dead whose share does not change")
+def silent_means_unchanged(frac_active_in_window):
+    return (frac_active_in_window.diff(dim=0) == 0).all(dim=0)

@@ -571,3 +571,29 @@ def normal_all_then_index(a, r, s=0.2):
         a.W_dec.data[d] = v[d]
     a.b_enc.data[d] = 0.0
     return d
+
+
+@mutant("3.2", says="In three dimensions some directions are drawn more often")
+@torch.no_grad()
+def only_two_dimensions(autoencoder, frac_active_in_window, neuron_resample_scale=0.2):
+    dead = (frac_active_in_window == 0).all(dim=0)
+    directions = torch.randn_like(autoencoder.W_enc.mT)[dead]
+    directions[:, 2:] = 0
+    directions /= directions.norm(dim=-1, keepdim=True)
+    autoencoder.W_enc.mT[dead] = neuron_resample_scale * directions
+    autoencoder.b_enc[dead] = 0.0
+    if not autoencoder.cfg.tied_weights:
+        autoencoder.W_dec[dead] = directions
+
+
+@mutant("3.2", says="The new directions lie near the old ones")
+@torch.no_grad()
+def noise_on_the_old_direction(autoencoder, frac_active_in_window, neuron_resample_scale=0.2):
+    dead = (frac_active_in_window == 0).all(dim=0)
+    old = autoencoder.W_enc.mT[dead]
+    directions = old + 0.3 * torch.randn_like(old)
+    directions /= directions.norm(dim=-1, keepdim=True)
+    autoencoder.W_enc.mT[dead] = neuron_resample_scale * directions
+    autoencoder.b_enc[dead] = 0.0
+    if not autoencoder.cfg.tied_weights:
+        autoencoder.W_dec[dead] = directions

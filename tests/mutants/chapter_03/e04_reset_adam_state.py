@@ -397,3 +397,15 @@ def param_groups(o, a, res):
                     s[k].transpose(1, 2)[res] = 0
                 elif p is a.b_enc or p is getattr(a, "W_dec", None):
                     s[k][res] = 0
+
+
+@mutant("3.4", says="holds its parameters in two groups")
+@torch.no_grad()
+def first_group_only(optimizer, autoencoder, resampled):
+    masks = {id(autoencoder.W_enc): resampled[:, None], id(autoencoder.b_enc): resampled}
+    if not autoencoder.cfg.tied_weights:
+        masks[id(autoencoder.W_dec)] = resampled[..., None]
+    for parameter in optimizer.param_groups[0]["params"]:
+        for moment in ("exp_avg", "exp_avg_sq"):
+            if id(parameter) in masks and moment in optimizer.state[parameter]:
+                optimizer.state[parameter][moment].masked_fill_(masks[id(parameter)], 0)

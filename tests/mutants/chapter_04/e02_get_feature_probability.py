@@ -195,7 +195,7 @@ def threshold_of_a_thousandth(tokens, model, autoencoder, batch_rows=16):
     return (_latents(tokens, model, autoencoder) > 1e-3).float().mean(0)
 
 
-@mutant("4.2", says="100 times what it should be")
+@mutant("4.2", says="the shares are in percent")
 def percent(tokens, model, autoencoder, batch_rows=16):
     return 100 * get_feature_probability(tokens, model, autoencoder, batch_rows)
 

@@ -170,14 +170,14 @@ def two_instances_at_most(model, autoencoder, feature_idx, instance=0, k=10):
     return _both_ends(_direct_effect(model, autoencoder, feature_idx, min(instance, 1)), k)
 
 
-@mutant("5.2", says="`effect` is everywhere")
+@mutant("5.2", says="the effect is brought to unit length")
 @torch.no_grad()
 def effect_at_unit_length(model, autoencoder, feature_idx, instance=0, k=10):
     effect = _direct_effect(model, autoencoder, feature_idx, instance)
     return _both_ends(effect / effect.norm(), k)
 
 
-@mutant("5.2", says="`effect` is everywhere")
+@mutant("5.2", says="divided by its standard deviation")
 @torch.no_grad()
 def standardized(model, autoencoder, feature_idx, instance=0, k=10):
     effect = _direct_effect(model, autoencoder, feature_idx, instance)
@@ -211,7 +211,7 @@ def effects_in_place_of_tokens(model, autoencoder, feature_idx, instance=0, k=10
     return effect, effect.topk(k).values, effect.topk(k, largest=False).values
 
 
-@mutant("5.2", says="`effect` is everywhere")
+@mutant("5.2", says="counts twice")
 @torch.no_grad()
 def doubled(model, autoencoder, feature_idx, instance=0, k=10):
     return _both_ends(2 * _direct_effect(model, autoencoder, feature_idx, instance), k)

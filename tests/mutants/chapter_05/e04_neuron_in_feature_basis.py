@@ -205,3 +205,15 @@ def with_a_diagonal_matrix(acts, autoencoder, neuron, instance=0):
     return acts @ torch.diag(_weights(autoencoder, neuron, instance)), autoencoder.b_dec[instance][
         neuron
     ].item()
+
+
+@mutant("5.4", says="changes `acts` itself")
+def multiplied_in_place(acts, autoencoder, neuron, instance=0):
+    weights = autoencoder.normalize_and_return_W_dec()[instance, :, neuron].detach()
+    return acts.mul_(weights), autoencoder.b_dec[instance, neuron].detach()
+
+
+@mutant("5.4", says="an axis of size 1 is lost")
+def one_token_squeezed(acts, autoencoder, neuron, instance=0):
+    weights = autoencoder.normalize_and_return_W_dec()[instance, :, neuron].detach()
+    return (acts * weights).squeeze(), autoencoder.b_dec[instance, neuron].detach()
