@@ -227,7 +227,8 @@ class Check:
             function = self.reference(*target.split()[1:])
             others = names_of_sizes(function, args, kwargs).get(size)
             if others:
-                return f" Where `{name}` should be is the size of {' or '.join(f'`{other}`' for other in others)}."
+                listed = " and of ".join(f"`{other}`" for other in others)
+                return f" Here {size} is the size of {listed}, not of `{name}`."
         if self.claims and size < expected.shape[differ[0]]:
             return f" Is the {size} written into your code as a number? Sizes are read off what comes in (`.shape`)."
         return ""

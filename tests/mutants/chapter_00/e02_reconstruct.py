@@ -236,6 +236,6 @@ def pseudo_inverse(acts, W_dec):
     return torch.einsum("bil,idl->bid", acts, torch.linalg.pinv(W_dec))
 
 
-@mutant("0.2", says="Where `n_input_ae` should be is the size of `n_hidden_ae`")
+@mutant("0.2", says="Here 5 is the size of `n_hidden_ae`, not of `n_input_ae`")
 def summed_over_the_inputs(acts, W_dec):
     return torch.einsum("bil,ild->bil", acts, W_dec)
