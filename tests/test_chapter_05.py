@@ -31,6 +31,10 @@ def line_break_in_a_novel(context, label):
     return context[-1].startswith("\n") and label.startswith("Austen")
 
 
+def closes_a_bracket(context, label):
+    return context[-1].strip().endswith((")", "]", "}"))
+
+
 def word_is(word):
     return lambda context, label: context[-1] == word
 
@@ -77,6 +81,28 @@ def test_of_the_running_examples_only_the_article_latent_is_a_copy(setting):
     copies = neuron_copies(setting.autoencoder)[0]
     assert copies[setting.article_latent]
     assert not copies[[setting.stop_latent, setting.break_latent, *DETECTIVE_LATENTS]].any()
+
+
+def test_the_bracket_latent_is_no_copy_and_favors_what_follows_brackets_of_several_forms(setting):
+    ((latent, f1),) = latents_for_rules([closes_a_bracket], setting.encoder_a)
+    assert f1 > 0.6
+    assert setting.autoencoder.normalize_and_return_W_dec()[0, latent].pow(2).max() < 0.5
+
+    held_out = first_rows(load_tokens("held_out"), 600)
+    acts = interpretation.feature_activations(held_out.tokens, setting.encoder_a, latent)
+    fires = acts > 0.25 * acts.max()
+    counts = held_out.tokens[fires].bincount(minlength=len(setting.words))
+    assert counts.max() / fires.sum() < 0.7
+    assert all(setting.words[token].endswith((")", "]")) for token in counts.topk(5).indices.tolist())
+
+    effect = interpretation.feature_logit_effect(setting.model, setting.autoencoder, latent, k=20)
+    followers = common_followers(acts, held_out.tokens)
+    assert len(set(followers.tolist()) & set(effect.top.tolist())) == 5
+    rows = acts.amax(dim=1).topk(16).indices
+    batch, seq = fires[rows].nonzero(as_tuple=True)
+    change = interpretation.ablate_feature(held_out.tokens[rows], setting.model, setting.autoencoder, latent)
+    measured = (-change[batch, seq] / acts[rows][batch, seq, None]).mean(dim=0)
+    assert torch.stack([effect.effect, measured]).corrcoef()[0, 1] > 0.85
 
 
 def test_the_article_latent_is_about_no_word(setting):
