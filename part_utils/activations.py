@@ -95,7 +95,7 @@ def get_activations(
         model: a one-layer model; the hook that holds these activations is called `blocks.0.mlp.hook_post`.
 
     Returns:
-        The activations of every neuron at every position, without a gradient.
+        The activations of every neuron at every position.
     """
     _, cache = model.run_with_cache(tokens, names_filter=MLP_HOOK)
     return cache[MLP_HOOK]

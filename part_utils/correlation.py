@@ -66,6 +66,7 @@ def best_correlations(
         order: B gets the tokens in this order, such as a random one to see what chance gives.
         batch_size: how many tokens at a time.
     """
+    give_back()  # What is left over from reading the activations.
     running = RunningCorrelation(len(latents), b.n_latents)
     order = torch.arange(len(h)) if order is None else order
     for rows, others in zip(h.split(batch_size), order.split(batch_size), strict=True):

@@ -20,7 +20,6 @@ from part_utils.activations import check_hook as check_hook
 from part_utils.activations import read_place as read_place
 from part_utils.activations import sink_limit as sink_limit
 from part_utils.autoencoder import AutoEncoder
-from part_utils.memory import give_back
 from part_utils.model_with_autoencoder import ModelWithAutoencoder
 from part_utils.shapes import check_shapes
 
@@ -77,10 +76,7 @@ def collect(
     for rows, wanted in zip(tokens.split(batch_rows), keep.split(batch_rows), strict=True):
         _, cache = model.run_with_cache(rows, names_filter=[hook], stop_at_layer=block_of(hook) + 1)
         parts.append(cache[hook][wanted])
-    kept = torch.cat(parts)
-    del parts, cache
-    give_back()
-    return kept
+    return torch.cat(parts)
 
 
 @check_shapes

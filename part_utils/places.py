@@ -258,6 +258,7 @@ def compare_at(
     }
     errors, losses = (dict.fromkeys(everything, 0.0) for _ in range(2))
     variance, limit = 0.0, None
+    give_back()  # What was read before this, to find the mean and the axes.
     for rows in tokens.split(batch_rows):
         h, norms = place.read(rows)
         limit = sink_limit(norms) if limit is None else limit
