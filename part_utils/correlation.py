@@ -35,9 +35,8 @@ class RunningCorrelation:
         std_a = (self.squares_a / n - mean_a.pow(2)).clamp_min(0).sqrt()
         std_b = (self.squares_b / n - mean_b.pow(2)).clamp_min(0).sqrt()
         result = torch.zeros(self.products.shape)
-        for some in torch.arange(len(result)).split(
-            256
-        ):  # All at once would be four times as large as the sums.
+        # All at once would be four times as large as the sums.
+        for some in torch.arange(len(result)).split(256):
             covariance = self.products[some] / n - torch.outer(mean_a[some], mean_b)
             scale = torch.outer(std_a[some], std_b)
             result[some] = (

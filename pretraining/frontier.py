@@ -92,21 +92,12 @@ def points(training: TrainingOfOnePoint, rows: int) -> Iterator[tuple[str, Calla
     for kind, settings in SETTINGS.items():
         for setting in settings:
 
-            def trained(kind: str = kind, setting: float = setting) -> FrontierPoint:
-                return mean_of(
-                    [
-                        measure(
-                            train_one_point(kind, setting, tokens, model, replace(training, seed=seed)),
-                            kind,
-                            setting,
-                            model,
-                            held_out,
-                        )
-                        for seed in SEEDS
-                    ]
-                )
+            def point(kind: str = kind, setting: float = setting) -> FrontierPoint:
+                budgets = [replace(training, seed=seed) for seed in SEEDS]
+                trained = [train_one_point(kind, setting, tokens, model, budget) for budget in budgets]
+                return mean_of([measure(each, kind, setting, model, held_out) for each in trained])
 
-            yield f"{kind} {setting}", trained
+            yield f"{kind} {setting}", point
     sample = flatten_activations(get_activations(tokens[:256], model))
     for name, basis in bases(sample).items():
         for k in L0S:

@@ -93,7 +93,6 @@ class Check:
     reference: Callable[..., Any] | None = None
     last: str = ""
     _scene: Callable[[], str] | None = None
-    _called: tuple[str, tuple[Any, ...], dict[str, Any]] | None = None
     _last_call: tuple[Target, tuple[Any, ...], dict[str, Any]] | None = None
     _last_result: Any = None
 
@@ -197,9 +196,16 @@ class Check:
         with self._explaining(method, args, kwargs):
             result = self.learner.call(target, *args, **kwargs)
         self.last = described(result)
-        self._called = (target, args, kwargs) if isinstance(target, str) else None
         self._last_call, self._last_result = (target, args, kwargs), result
         return result
+
+    @property
+    def _called(self) -> tuple[str, tuple[Any, ...], dict[str, Any]] | None:
+        """The last call, if it was one of a function, not of a method of an object."""
+        if self._last_call is None:
+            return None
+        target, args, kwargs = self._last_call
+        return (target, args, kwargs) if isinstance(target, str) else None
 
     def _is_random(self, actual: Tensor) -> bool:
         """Whether the last call, made once more, gives another result: asked of that call's own result only."""
