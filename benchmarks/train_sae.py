@@ -32,7 +32,8 @@ threads of a machine that did nothing else. Thousands of tokens a second, ours a
     gated        93.0 and 22.5  4.1 (4.8)  FVU 0.128 at L0 8.9 and 0.218 at 10.9
 
 dictionary-learning's TopK: 36.2, FVU 0.138 at L0 8. Two fifths of a step of our TopK are `torch.topk` itself, for which
-nothing quicker was found; counted by the error that is reached it is further ahead (0.376 after 60 steps). With so few
+nothing quicker was found; counted by the error that is reached it is further ahead (0.360 after 64 steps). JumpReLU's
+row is from before its thresholds got the whole kernel. With so few
 neurons hardly any time goes into matrix products: 6 % of the measured rate, dense-equivalent. A training with a penalty
 begins with half of all latents firing, too many to be summed over, so a longer one gains more.
 
