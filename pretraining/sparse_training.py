@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from part_utils.fast.embedding_bag import offsets, per_sample_weight_gradients, weighted_sums
+from part_utils.fast.embedding_bag import FiringPairs
 from pretraining.run import (
     Processes,
     ProgressLog,
@@ -84,13 +84,10 @@ class Weights:
 
 
 class Active(NamedTuple):
-    """The latents that fire in a batch, ordered by token."""
+    """What fires in a batch."""
 
-    tokens: Int[Tensor, "active"]
-    latents: Int[Tensor, "active"]
-    values: Float[Tensor, "active"]
-    starts: Int[Tensor, "batch"]
-    """Where each token's latents start."""
+    pairs: FiringPairs
+    values: Float[Tensor, "pairs"]
 
 
 def first_weights(sample: Float[Tensor, "sample n_input_ae"], n_hidden_ae: int, seed: int) -> Weights:
@@ -124,12 +121,13 @@ def encode(
         places.append(place + start * n_hidden_ae)
     place = torch.cat(places)
     tokens = place // n_hidden_ae
-    return Active(tokens, place - tokens * n_hidden_ae, torch.cat(values), offsets(tokens, len(centered)))
+    latents = place - tokens * n_hidden_ae
+    return Active(FiringPairs(weights.decoder, tokens, latents, len(centered)), torch.cat(values))
 
 
 def reconstruct(weights: Weights, active: Active) -> Float[Tensor, "batch n_input_ae"]:
     """Decode the latents that fire."""
-    return weighted_sums(weights.decoder, active.latents, active.starts, active.values) + weights.b_dec
+    return active.pairs.decode(active.values) + weights.b_dec
 
 
 def gradients(
@@ -162,9 +160,7 @@ def gradients(
     measures = {
         "squared_error": error.pow(2).sum(),
         "l0": (active.values > 0).sum() / len(batch),
-        "fired": torch.zeros_like(weights.b_enc).index_add_(
-            0, active.latents, (active.values > 0).to(weights.b_enc.dtype)
-        ),
+        "fired": active.pairs.by_latent((active.values > 0).to(weights.b_enc.dtype)),
     }
     return [grad_encoder, grad_decoder - along * weights.decoder, grad_b_enc, grad_b_dec], measures
 
@@ -178,16 +174,10 @@ def sparse_gradients(
     """Return the reconstruction's error, and the gradients of encoder, decoder and `b_enc`, from what fires alone."""
     error = reconstruct(weights, active) - batch
     grad_output = error * (2 / error.numel())
-    by_latent = active.latents.to(torch.int32).sort(stable=True).indices
-    starts = offsets(active.latents, len(weights.encoder))
-    tokens = active.tokens[by_latent]
-    grad_decoder = weighted_sums(grad_output, tokens, starts, active.values[by_latent])
-    grad_values = per_sample_weight_gradients(
-        grad_output, weights.decoder, active.latents, active.starts, active.tokens
-    )
-    grad_values = grad_values * (active.values > 0)
-    grad_encoder = weighted_sums(centered, tokens, starts, grad_values[by_latent])
-    grad_b_enc = torch.zeros_like(weights.b_enc).index_add_(0, active.latents, grad_values)
+    grad_values = active.pairs.grad_values(grad_output) * (active.values > 0)
+    grad_encoder = active.pairs.rows_by_latent(centered, grad_values)
+    grad_decoder = active.pairs.rows_by_latent(grad_output, active.values)
+    grad_b_enc = active.pairs.by_latent(grad_values)
     return error, grad_encoder, grad_decoder, grad_b_enc
 
 
@@ -199,7 +189,7 @@ def dense_gradients(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return the same as `sparse_gradients`, from matrices with a place for every latent."""
     acts = batch.new_zeros(len(batch), len(weights.encoder))
-    acts[active.tokens, active.latents] = active.values
+    acts[active.pairs.inputs, active.pairs.latents] = active.values
     error = acts @ weights.decoder + weights.b_dec - batch
     grad_output = error * (2 / error.numel())
     grad_pre = (grad_output @ weights.decoder.mT) * (acts > 0)

@@ -1,5 +1,7 @@
 """Weighted sums of rows, and the quick twin of autograd through `torch.nn.functional.embedding_bag`."""
 
+from functools import cached_property
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
@@ -42,3 +44,44 @@ def per_sample_weight_gradients(
     return torch.ops.aten._embedding_bag_per_sample_weights_backward(
         grad_output, table, indices, offsets, bag_of, mode_sum
     )
+
+
+class FiringPairs:
+    """Inputs and the latents that fire on them, ordered by input: decoding and its gradients from these alone.
+
+    Everything that is said of each pair is a vector.
+    """
+
+    def __init__(
+        self,
+        directions: Float[Tensor, "n_hidden_ae n_input_ae"],
+        inputs: Int[Tensor, "pairs"],
+        latents: Int[Tensor, "pairs"],
+        n_inputs: int,
+    ) -> None:
+        self.directions, self.inputs, self.latents = directions, inputs, latents
+        self.starts = offsets(inputs, n_inputs)
+
+    def decode(self, values: Float[Tensor, "pairs"]) -> Float[Tensor, "batch n_input_ae"]:
+        """Return what the decoder makes of the latents, without `b_dec`."""
+        return weighted_sums(self.directions, self.latents, self.starts, values)
+
+    def grad_values(self, slope: Float[Tensor, "batch n_input_ae"]) -> Float[Tensor, "pairs"]:
+        """Return the gradients of `decode`'s values from those of its result."""
+        return per_sample_weight_gradients(slope, self.directions, self.latents, self.starts, self.inputs)
+
+    def by_latent(self, values: Float[Tensor, "pairs"]) -> Float[Tensor, "n_hidden_ae"]:
+        """Add up one number of every pair, for each latent."""
+        return values.new_zeros(len(self.directions)).index_add_(0, self.latents, values)
+
+    @cached_property
+    def order(self) -> Int[Tensor, "pairs"]:
+        """The pairs ordered by latent."""
+        return self.latents.to(torch.int32).sort(stable=True).indices
+
+    def rows_by_latent(
+        self, rows: Float[Tensor, "batch n_input_ae"], values: Float[Tensor, "pairs"]
+    ) -> Float[Tensor, "n_hidden_ae n_input_ae"]:
+        """Add up the row of every pair's input, times the pair's value, for each latent."""
+        starts = offsets(self.latents, len(self.directions))
+        return weighted_sums(rows, self.inputs[self.order], starts, values[self.order])

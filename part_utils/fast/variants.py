@@ -10,7 +10,6 @@ The readable originals are `forward` of `BatchTopKAutoEncoder`, `MatryoshkaAutoE
 """
 
 from collections.abc import Callable, Iterator
-from functools import cached_property
 
 import torch
 from jaxtyping import Float, Int
@@ -18,7 +17,7 @@ from torch import Tensor
 
 from part_utils.autoencoder import AutoEncoder
 from part_utils.fast import overrides
-from part_utils.fast.embedding_bag import offsets, per_sample_weight_gradients, weighted_sums
+from part_utils.fast.embedding_bag import FiringPairs
 from part_utils.tensors import SMALLEST_NORM
 from part_utils.variants.batch_topk import BatchTopKAutoEncoder
 from part_utils.variants.gated import GatedAutoEncoder
@@ -91,11 +90,8 @@ class Weights:
             getattr(self.autoencoder, name).grad = gradient[None]
 
 
-class Pairs:
-    """Inputs and latents that belong together, ordered by input and then by latent. What fires is among them.
-
-    Everything that is said of each pair is a vector.
-    """
+class Pairs(FiringPairs):
+    """Inputs and latents that belong together. What fires is among them."""
 
     def __init__(
         self,
@@ -105,9 +101,8 @@ class Pairs:
         latents: Int[Tensor, "pairs"],
         pre_acts: Float[Tensor, "pairs"],
     ) -> None:
-        self.weights, self.centered = weights, centered
-        self.inputs, self.latents, self.pre_acts = inputs, latents, pre_acts
-        self.starts = offsets(inputs, len(centered))
+        super().__init__(weights.directions, inputs, latents, len(centered))
+        self.weights, self.centered, self.pre_acts = weights, centered, pre_acts
 
     def of(self, which: Tensor) -> "Pairs":
         """Return some of the pairs: where `which` is True, or those that it numbers."""
@@ -117,32 +112,6 @@ class Pairs:
     def each(self, parameter: Float[Tensor, "n_hidden_ae"]) -> Float[Tensor, "pairs"]:
         """Return a parameter of every latent, for each pair."""
         return parameter[self.latents]
-
-    def decode(self, values: Float[Tensor, "pairs"]) -> Float[Tensor, "batch n_input_ae"]:
-        """Return what the decoder makes of the latents, without `b_dec`."""
-        return weighted_sums(self.weights.directions, self.latents, self.starts, values)
-
-    def grad_values(self, slope: Float[Tensor, "batch n_input_ae"]) -> Float[Tensor, "pairs"]:
-        """Return the gradients of `decode`'s values from those of its result."""
-        return per_sample_weight_gradients(
-            slope, self.weights.directions, self.latents, self.starts, self.inputs
-        )
-
-    def by_latent(self, values: Float[Tensor, "pairs"]) -> Float[Tensor, "n_hidden_ae"]:
-        """Add up one number of every pair, for each latent."""
-        return torch.zeros_like(self.weights.b_enc).index_add_(0, self.latents, values)
-
-    @cached_property
-    def order(self) -> Int[Tensor, "pairs"]:
-        """The pairs ordered by latent."""
-        return self.latents.to(torch.int32).sort(stable=True).indices
-
-    def rows_by_latent(
-        self, rows: Float[Tensor, "batch n_input_ae"], values: Float[Tensor, "pairs"]
-    ) -> Float[Tensor, "n_hidden_ae n_input_ae"]:
-        """Add up the row of every pair's input, times the pair's value, for each latent."""
-        starts = offsets(self.latents, len(self.weights.b_enc))
-        return weighted_sums(rows, self.inputs[self.order], starts, values[self.order])
 
 
 class AllPairs:
