@@ -76,11 +76,6 @@ def numpy_array(features, W):
     return np.einsum("bif,ihf->bih", features.numpy(), W.numpy())
 
 
-@mutant("0.1", says="axis of size 1 is lost")
-def squeezed(features, W):
-    return torch.einsum("bif,ihf->bih", features, W).squeeze()
-
-
 @variant("0.1")
 def with_einops(features, W):
     return einops.einsum(features, W, "b instances f, instances h f -> b instances h")

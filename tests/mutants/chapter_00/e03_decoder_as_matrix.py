@@ -43,11 +43,6 @@ def input_instead_of_instance(W_dec, instance):
     return W_dec[..., instance].T
 
 
-@mutant("0.3", says="inverted")
-def inverse(W_dec, instance):
-    return torch.linalg.pinv(W_dec[instance])
-
-
 @mutant("0.3", says="scaled to length one")
 def normalized(W_dec, instance):
     return (W_dec[instance] / W_dec[instance].norm(dim=-1, keepdim=True)).T

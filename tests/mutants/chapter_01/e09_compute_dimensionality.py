@@ -267,23 +267,19 @@ def with_cosines(W):
     return n2 / den.clamp(min=1e-20) * (n2 > 0)
 
 
-def _unit_overlaps(W):
-    return F.normalize(W, dim=1).mT @ W
-
-
 @mutant("1.9", says="only the largest overlap is taken")
 def largest_overlap(W):
-    return W.norm(dim=1) ** 2 / _unit_overlaps(W).pow(2).amax(-1).clamp(min=1e-16)
+    return W.norm(dim=1) ** 2 / _overlaps(W).pow(2).amax(-1).clamp(min=1e-16)
 
 
 @mutant("1.9", says="overlaps below 0 are left out")
 def positive_overlaps(W):
-    return W.norm(dim=1) ** 2 / _unit_overlaps(W).relu().pow(2).sum(-1).clamp(min=1e-16)
+    return W.norm(dim=1) ** 2 / _overlaps(W).relu().pow(2).sum(-1).clamp(min=1e-16)
 
 
 @mutant("1.9", says="only features after $f$")
 def upper_half_only(W):
-    return W.norm(dim=1) ** 2 / _unit_overlaps(W).pow(2).triu().sum(-1).clamp(min=1e-16)
+    return W.norm(dim=1) ** 2 / _overlaps(W).pow(2).triu().sum(-1).clamp(min=1e-16)
 
 
 @mutant("1.9", says="a leverage")
@@ -293,28 +289,28 @@ def leverage(W):
 
 @mutant("1.9", says="brought to a sum of the number of hidden dimensions")
 def brought_to_a_sum(W):
-    D = W.norm(dim=1) ** 2 / _unit_overlaps(W).pow(2).sum(-1).clamp(min=1e-16)
+    D = W.norm(dim=1) ** 2 / _overlaps(W).pow(2).sum(-1).clamp(min=1e-16)
     return D / D.sum(-1, keepdim=True) * W.shape[1]
 
 
 @mutant("1.9", says="no dimensionality is above one half")
 def one_half_at_most(W):
-    D = W.norm(dim=1) ** 2 / _unit_overlaps(W).pow(2).sum(-1).clamp(min=1e-16)
+    D = W.norm(dim=1) ** 2 / _overlaps(W).pow(2).sum(-1).clamp(min=1e-16)
     return D.clamp(max=0.5)
 
 
 @mutant("1.9", says="shorter than 0.5 counts as not represented")
 def short_is_nothing(W):
-    D = W.norm(dim=1) ** 2 / _unit_overlaps(W).pow(2).sum(-1).clamp(min=1e-16)
+    D = W.norm(dim=1) ** 2 / _overlaps(W).pow(2).sum(-1).clamp(min=1e-16)
     return D * (W.norm(dim=1) > 0.5)
 
 
 @mutant("1.9", says="has the dimensionality 1 instead of 0")
 def one_for_nothing(W):
-    D = W.norm(dim=1) ** 2 / _unit_overlaps(W).pow(2).sum(-1).clamp(min=1e-16)
+    D = W.norm(dim=1) ** 2 / _overlaps(W).pow(2).sum(-1).clamp(min=1e-16)
     return torch.where(W.norm(dim=1) > 0, D, 1.0)
 
 
 @mutant("1.9", says="what keeps a division from 0 / 0 is too large")
 def hundredth_at_least(W):
-    return W.norm(dim=1) ** 2 / _unit_overlaps(W).pow(2).sum(-1).clamp(min=1e-2)
+    return W.norm(dim=1) ** 2 / _overlaps(W).pow(2).sum(-1).clamp(min=1e-2)

@@ -155,11 +155,6 @@ def ones_always(autoencoder):
     return torch.ones(autoencoder.b_enc.shape)
 
 
-@mutant("2.6", says="With tied weights there is no `W_dec`")
-def stored_decoder_is_missing_when_tied(autoencoder):
-    return F.cosine_similarity(autoencoder.W_enc.mT, autoencoder.W_dec, dim=-1)
-
-
 @mutant("2.6", says="the absolute value is taken")
 def absolute_value(autoencoder):
     return F.cosine_similarity(autoencoder.W_enc.mT, autoencoder.normalize_and_return_W_dec(), dim=-1).abs()

@@ -42,11 +42,6 @@ def last_position(tokens, model):
     return cached(tokens, model)[:, -1]
 
 
-@mutant("4.1", says="first position of every text is left out")
-def without_first_position(tokens, model):
-    return cached(tokens, model)[:, 1:]
-
-
 @mutant("4.1", says="the whole cache")
 def whole_cache(tokens, model):
     return model.run_with_cache(tokens, names_filter=MLP_HOOK)[1]

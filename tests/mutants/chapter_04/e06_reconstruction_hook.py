@@ -80,11 +80,6 @@ def error_returned(value, hook, autoencoder, instance=0):
     return value - _all_rebuilt(value, autoencoder)[:, instance].reshape(value.shape)
 
 
-@mutant("4.6", says="added to the activations")
-def added_to_activations(value, hook, autoencoder, instance=0):
-    return value + _all_rebuilt(value, autoencoder)[:, instance].reshape(value.shape)
-
-
 @mutant("4.6", says="*latents* are returned")
 def latents_returned(value, hook, autoencoder, instance=0):
     acts = autoencoder(inputs_for_all_instances(value, autoencoder)).acts[:, instance]

@@ -160,40 +160,36 @@ def _direct_effect(model, autoencoder, feature_idx, instance):
     return direction @ model.blocks[0].mlp.W_out @ model.W_U
 
 
-def _both_ends(effect, k):
-    return effect, effect.topk(k).indices, effect.topk(k, largest=False).indices
-
-
 @mutant("5.2", says="another instance is used")
 @torch.no_grad()
 def two_instances_at_most(model, autoencoder, feature_idx, instance=0, k=10):
-    return _both_ends(_direct_effect(model, autoencoder, feature_idx, min(instance, 1)), k)
+    return _ends(_direct_effect(model, autoencoder, feature_idx, min(instance, 1)), k)
 
 
 @mutant("5.2", says="the effect is brought to unit length")
 @torch.no_grad()
 def effect_at_unit_length(model, autoencoder, feature_idx, instance=0, k=10):
     effect = _direct_effect(model, autoencoder, feature_idx, instance)
-    return _both_ends(effect / effect.norm(), k)
+    return _ends(effect / effect.norm(), k)
 
 
 @mutant("5.2", says="divided by its standard deviation")
 @torch.no_grad()
 def standardized(model, autoencoder, feature_idx, instance=0, k=10):
     effect = _direct_effect(model, autoencoder, feature_idx, instance)
-    return _both_ends((effect - effect.mean()) / effect.std(), k)
+    return _ends((effect - effect.mean()) / effect.std(), k)
 
 
 @variant("5.2")
 @torch.no_grad()
 def as_log_probabilities(model, autoencoder, feature_idx, instance=0, k=10):
-    return _both_ends(_direct_effect(model, autoencoder, feature_idx, instance).log_softmax(-1), k)
+    return _ends(_direct_effect(model, autoencoder, feature_idx, instance).log_softmax(-1), k)
 
 
 @mutant("5.2", says="`bottom` has the right tokens in the wrong order: expected the")
 @torch.no_grad()
 def least_negative_first(model, autoencoder, feature_idx, instance=0, k=10):
-    effect, top, bottom = _both_ends(_direct_effect(model, autoencoder, feature_idx, instance), k)
+    effect, top, bottom = _ends(_direct_effect(model, autoencoder, feature_idx, instance), k)
     return effect, top, bottom.flip(0)
 
 
@@ -214,14 +210,14 @@ def effects_in_place_of_tokens(model, autoencoder, feature_idx, instance=0, k=10
 @mutant("5.2", says="counts twice")
 @torch.no_grad()
 def doubled(model, autoencoder, feature_idx, instance=0, k=10):
-    return _both_ends(2 * _direct_effect(model, autoencoder, feature_idx, instance), k)
+    return _ends(2 * _direct_effect(model, autoencoder, feature_idx, instance), k)
 
 
 @mutant("5.2", says="`b_dec` is added; a latent's own effect has no bias")
 @torch.no_grad()
 def with_the_decoders_bias(model, autoencoder, feature_idx, instance=0, k=10):
     bias = autoencoder.b_dec[instance] @ model.blocks[0].mlp.W_out @ model.W_U
-    return _both_ends(_direct_effect(model, autoencoder, feature_idx, instance) + bias, k)
+    return _ends(_direct_effect(model, autoencoder, feature_idx, instance) + bias, k)
 
 
 @variant("5.2")

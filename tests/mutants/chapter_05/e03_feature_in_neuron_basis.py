@@ -149,13 +149,8 @@ def _share(autoencoder, feature_idx, instance):
     return (row.square() / row.square().sum()).float()
 
 
-def _needed(share, part):
-    held = share.sort(descending=True).values.double().cumsum(0)
-    return int((held < part - 1e-6).sum()) + 1
-
-
 def _basis(share, half=0.5, ninety=0.9):
-    return share, _needed(share, half), _needed(share, ninety)
+    return share, _count(share, half), _count(share, ninety)
 
 
 @mutant("5.3", says="another instance is used")

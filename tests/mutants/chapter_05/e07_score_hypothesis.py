@@ -219,15 +219,11 @@ def confusion_by_bincount(predicate, feature, threshold=0.25):
     )
 
 
-def _quotient(part, whole):
-    return part / whole if whole else 0.0
-
-
 def _counted(said, fires):
     hits = sum(s and f for s, f in zip(said, fires, strict=True))
-    precision, recall = _quotient(hits, sum(said)), _quotient(hits, sum(fires))
-    share = _quotient(sum(fires), len(fires))
-    f1, baseline = _quotient(2 * precision * recall, precision + recall), _quotient(2 * share, share + 1)
+    precision, recall = _ratio(hits, sum(said)), _ratio(hits, sum(fires))
+    share = _ratio(sum(fires), len(fires))
+    f1, baseline = _ratio(2 * precision * recall, precision + recall), _ratio(2 * share, share + 1)
     return precision, recall, f1, baseline
 
 

@@ -16,26 +16,6 @@ def _grid(scores, labels, steps=101):
     )
 
 
-@mutant("7.2", says="labels are swapped", function="difference_of_means")
-def other_way_round(h, labels):
-    return h[~labels].mean(0) - h[labels].mean(0)
-
-
-@mutant("7.2", says="mean of *all* tokens", function="difference_of_means")
-def from_the_mean_of_all(h, labels):
-    return h[labels].mean(0) - h.mean(0)
-
-
-@mutant("7.2", says="unit length", function="difference_of_means")
-def unit(h, labels):
-    return torch.nn.functional.normalize(h[labels].mean(0) - h[~labels].mean(0), dim=0)
-
-
-@mutant("7.2", says="nothing is subtracted", function="difference_of_means")
-def topic_mean(h, labels):
-    return h[labels].mean(0)
-
-
 @variant("7.2", function="difference_of_means")
 def with_weights(h, labels):
     weight = labels.float() / labels.sum() - (~labels).float() / (~labels).sum()

@@ -11,16 +11,6 @@ def _f1(fires, labels):
     return 2 * hits / (fires.sum(0) + labels.sum())
 
 
-@mutant("7.3", says="largest mean activation on the topic's tokens")
-def strongest(acts, labels):
-    return int(acts[labels].mean(0).argmax())
-
-
-@mutant("7.3", says="difference of mean activations")
-def largest_difference(acts, labels):
-    return int((acts[labels].mean(0) - acts[~labels].mean(0)).argmax())
-
-
 @mutant("7.3", says="largest precision")
 def precision(acts, labels):
     fires = acts > 0

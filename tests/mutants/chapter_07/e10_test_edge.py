@@ -58,14 +58,6 @@ def wrong_baseline(tokens, model, transcoder, latent, position, token):
     return (base - changed)[position, token]
 
 
-@mutant("7.10", says="scale frozen")
-@torch.no_grad()
-def the_edge_itself(tokens, model, transcoder, latent, position, token):
-    from part_utils.circuits import edges_to_logit, freeze_prompt
-
-    return edges_to_logit(freeze_prompt(tokens, model), transcoder, position, token).latents[latent]
-
-
 @mutant("7.10", says="nothing is ablated")
 @torch.no_grad()
 def hook_without_effect(tokens, model, transcoder, latent, position, token):

@@ -86,11 +86,6 @@ def by_loops(rule, firing, silent):
     return sum(shares) / 2
 
 
-def _byes(rule, context):
-    words, label = context
-    return any(rule(words[: i + 1], label) for i in range(len(words)))
-
-
 def _balanced(said_firing, said_silent):
     return (
         sum(said_firing) / len(said_firing) + sum(not said for said in said_silent) / len(said_silent)
@@ -103,29 +98,29 @@ def _score(yes, rule, firing, silent):
 
 @mutant("7.11", says="all contexts count alike, so that the larger group")
 def unbalanced_again(rule, firing, silent):
-    right = sum(_byes(rule, c) for c in firing) + sum(not _byes(rule, c) for c in silent)
+    right = sum(_yes(rule, c) for c in firing) + sum(not _yes(rule, c) for c in silent)
     return right / (len(firing) + len(silent))
 
 
 @mutant("7.11", says="F1 is returned, not balanced accuracy")
 def f1_again(rule, firing, silent):
-    hits, false = sum(_byes(rule, c) for c in firing), sum(_byes(rule, c) for c in silent)
+    hits, false = sum(_yes(rule, c) for c in firing), sum(_yes(rule, c) for c in silent)
     return 2 * hits / (hits + false + len(firing))
 
 
 @mutant("7.11", says="only the firing contexts count")
 def recall_alone(rule, firing, silent):
-    return sum(_byes(rule, c) for c in firing) / len(firing)
+    return sum(_yes(rule, c) for c in firing) / len(firing)
 
 
 @mutant("7.11", says="only the silent contexts count")
 def silent_alone(rule, firing, silent):
-    return sum(not _byes(rule, c) for c in silent) / len(silent)
+    return sum(not _yes(rule, c) for c in silent) / len(silent)
 
 
 @mutant("7.11", says="precision is returned, not balanced accuracy")
 def precision(rule, firing, silent):
-    hits, false = sum(_byes(rule, c) for c in firing), sum(_byes(rule, c) for c in silent)
+    hits, false = sum(_yes(rule, c) for c in firing), sum(_yes(rule, c) for c in silent)
     return hits / max(hits + false, 1)
 
 
@@ -212,7 +207,7 @@ def swapped_arguments(rule, firing, silent):
 @mutant("7.11", says="the silent contexts to which the rule says *yes* are")
 def silent_not_inverted(rule, firing, silent):
     return (
-        sum(_byes(rule, c) for c in firing) / len(firing) + sum(_byes(rule, c) for c in silent) / len(silent)
+        sum(_yes(rule, c) for c in firing) / len(firing) + sum(_yes(rule, c) for c in silent) / len(silent)
     ) / 2
 
 
@@ -233,20 +228,20 @@ def youden(rule, firing, silent):
 
 @mutant("7.11", says="the two shares are multiplied")
 def product(rule, firing, silent):
-    found = sum(_byes(rule, c) for c in firing) / len(firing)
-    return found * sum(not _byes(rule, c) for c in silent) / len(silent)
+    found = sum(_yes(rule, c) for c in firing) / len(firing)
+    return found * sum(not _yes(rule, c) for c in silent) / len(silent)
 
 
 @mutant("7.11", says="the geometric mean of the two shares is taken")
 def geometric_mean(rule, firing, silent):
-    found = sum(_byes(rule, c) for c in firing) / len(firing)
-    return (found * sum(not _byes(rule, c) for c in silent) / len(silent)) ** 0.5
+    found = sum(_yes(rule, c) for c in firing) / len(firing)
+    return (found * sum(not _yes(rule, c) for c in silent) / len(silent)) ** 0.5
 
 
 @mutant("7.11", says="the smaller of the two shares is taken")
 def smaller_share(rule, firing, silent):
-    found = sum(_byes(rule, c) for c in firing) / len(firing)
-    return min(found, sum(not _byes(rule, c) for c in silent) / len(silent))
+    found = sum(_yes(rule, c) for c in firing) / len(firing)
+    return min(found, sum(not _yes(rule, c) for c in silent) / len(silent))
 
 
 @mutant("7.11", says="only the first ten contexts of each kind count")
@@ -262,8 +257,8 @@ def cut_to_the_smaller(rule, firing, silent):
 
 @mutant("7.11", says="each count is divided by the number of contexts of the")
 def counts_swapped(rule, firing, silent):
-    found = sum(_byes(rule, c) for c in firing) / len(silent)
-    return (found + sum(not _byes(rule, c) for c in silent) / len(firing)) / 2
+    found = sum(_yes(rule, c) for c in firing) / len(silent)
+    return (found + sum(not _yes(rule, c) for c in silent) / len(firing)) / 2
 
 
 @mutant("7.11", says="a score below one half is turned round")
@@ -346,5 +341,5 @@ def from_the_end(rule, firing, silent):
 
 @variant("7.11")
 def with_tensors(rule, firing, silent):
-    said = [torch.tensor([_byes(rule, c) for c in part]).double().mean() for part in (firing, silent)]
+    said = [torch.tensor([_yes(rule, c) for c in part]).double().mean() for part in (firing, silent)]
     return float((said[0] + 1 - said[1]) / 2)

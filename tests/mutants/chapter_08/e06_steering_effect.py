@@ -146,10 +146,6 @@ def _new(words, prompt):
     return new
 
 
-def _mass(logits, new):
-    return logits.softmax(-1)[..., new].sum(-1)
-
-
 def _effect(logits, steered, random, new, mass=_mass):
     return SteeringEffect(mass(logits, new), mass(steered, new), mass(random, new))
 
@@ -168,7 +164,7 @@ def log_probabilities(logits, steered, random, words, prompt):
 
 @mutant("8.6", says="its logarithm is taken")
 def log_of_the_sum(logits, steered, random, words, prompt):
-    return _effect(logits, steered, random, _new(words, prompt), lambda x, new: _mass(x, new).log())
+    return _effect(logits, steered, random, _new(words, prompt), lambda x, new: mass(x, new).log())
 
 
 @mutant("8.6", says="probabilities are averaged over the words, not added up")
@@ -269,7 +265,7 @@ def first_chance(logits, steered, random, words, prompt):
 @mutant("8.6", says="the random logits are averaged before the softmax")
 def mean_of_random_logits(logits, steered, random, words, prompt):
     effect = _effect(logits, steered, random, _new(words, prompt))
-    return effect._replace(by_chance=_mass(random.mean(0), _new(words, prompt)).expand(len(random)))
+    return effect._replace(by_chance=mass(random.mean(0), _new(words, prompt)).expand(len(random)))
 
 
 @mutant("8.6", says="the softmax goes over the random directions, not over the")
@@ -310,7 +306,7 @@ def prompt_out_of_vocabulary(logits, steered, random, words, prompt):
     def mass(x, new):
         x = x.clone()
         x[..., prompt] = -torch.inf
-        return _mass(x, new)
+        return mass(x, new)
 
     return _effect(logits, steered, random, new, mass)
 
@@ -373,7 +369,7 @@ def for_each_word(logits, steered, random, words, prompt):
 @mutant("8.6", says="the softmax is taken of the *difference* from the logits")
 def softmax_of_difference(logits, steered, random, words, prompt):
     new = _new(words, prompt)
-    return SteeringEffect(_mass(logits, new), _mass(steered - logits, new), _mass(random - logits, new))
+    return SteeringEffect(mass(logits, new), mass(steered - logits, new), mass(random - logits, new))
 
 
 @mutant("8.6", says="Your function changes `logits` itself (in place). Whoever")
@@ -387,7 +383,7 @@ def logits_changed(logits, steered, random, words, prompt):
 def five_directions(logits, steered, random, words, prompt):
     new = _new(words, prompt)
     return SteeringEffect(
-        _mass(logits, new), _mass(steered, new), torch.stack([_mass(random[i], new) for i in range(5)])
+        mass(logits, new), mass(steered, new), torch.stack([mass(random[i], new) for i in range(5)])
     )
 
 
