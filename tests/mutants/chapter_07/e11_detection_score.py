@@ -11,12 +11,6 @@ def _yes(rule, context):
     return any(rule(words[: i + 1], label) for i in range(len(words)))
 
 
-@mutant("7.11", says="plain accuracy")
-def unbalanced(rule, firing, silent):
-    right = sum(_yes(rule, c) for c in firing) + sum(not _yes(rule, c) for c in silent)
-    return right / (len(firing) + len(silent))
-
-
 @mutant("7.11", says="words are counted")
 def of_words(rule, firing, silent):
     def share(contexts):
@@ -24,13 +18,6 @@ def of_words(rule, firing, silent):
         return sum(said) / len(said)
 
     return (share(firing) + 1 - share(silent)) / 2
-
-
-@mutant("7.11", says="says *yes* are counted as right")
-def not_turned(rule, firing, silent):
-    return (
-        sum(_yes(rule, c) for c in firing) / len(firing) + sum(_yes(rule, c) for c in silent) / len(silent)
-    ) / 2
 
 
 @mutant("7.11", says="last word only")
@@ -45,11 +32,6 @@ def without_context(rule, firing, silent):
         return any(rule([word], context[1]) for word in context[0])
 
     return (sum(map(yes, firing)) / len(firing) + sum(not yes(c) for c in silent) / len(silent)) / 2
-
-
-@mutant("7.11", says="only the firing contexts")
-def recall(rule, firing, silent):
-    return sum(_yes(rule, c) for c in firing) / len(firing)
 
 
 @mutant("7.11", says="F1 is returned")
@@ -213,17 +195,17 @@ def silent_not_inverted(rule, firing, silent):
 
 @mutant("7.11", says="firing and silent contexts are swapped")
 def kinds_swapped(rule, firing, silent):
-    return _score(_byes, rule, silent, firing)
+    return _score(_yes, rule, silent, firing)
 
 
 @mutant("7.11", says="the two shares are added, not averaged")
 def sum_of_shares(rule, firing, silent):
-    return 2 * _score(_byes, rule, firing, silent)
+    return 2 * _score(_yes, rule, firing, silent)
 
 
 @mutant("7.11", says="1 is subtracted from the sum of the two shares, so that a")
 def youden(rule, firing, silent):
-    return 2 * _score(_byes, rule, firing, silent) - 1
+    return 2 * _score(_yes, rule, firing, silent) - 1
 
 
 @mutant("7.11", says="the two shares are multiplied")
@@ -246,13 +228,13 @@ def smaller_share(rule, firing, silent):
 
 @mutant("7.11", says="only the first ten contexts of each kind count")
 def ten_contexts(rule, firing, silent):
-    return _score(_byes, rule, firing[:10], silent[:10])
+    return _score(_yes, rule, firing[:10], silent[:10])
 
 
 @mutant("7.11", says="only as many contexts of either kind count as there are")
 def cut_to_the_smaller(rule, firing, silent):
     n = min(len(firing), len(silent))
-    return _score(_byes, rule, firing[:n], silent[:n])
+    return _score(_yes, rule, firing[:n], silent[:n])
 
 
 @mutant("7.11", says="each count is divided by the number of contexts of the")
@@ -263,7 +245,7 @@ def counts_swapped(rule, firing, silent):
 
 @mutant("7.11", says="a score below one half is turned round")
 def either_way(rule, firing, silent):
-    score = _score(_byes, rule, firing, silent)
+    score = _score(_yes, rule, firing, silent)
     return max(score, 1 - score)
 
 
@@ -300,7 +282,7 @@ def used_up(rule, firing, silent):
 
 @mutant("7.11", says="it is in percent")
 def percent(rule, firing, silent):
-    return 100 * _score(_byes, rule, firing, silent)
+    return 100 * _score(_yes, rule, firing, silent)
 
 
 @mutant("7.11", says="each context counts once, however often it stands in the")
@@ -308,7 +290,7 @@ def each_context_once(rule, firing, silent):
     def once(contexts):
         return list({(tuple(words), label): (words, label) for words, label in contexts}.values())
 
-    return _score(_byes, rule, once(firing), once(silent))
+    return _score(_yes, rule, once(firing), once(silent))
 
 
 @variant("7.11")

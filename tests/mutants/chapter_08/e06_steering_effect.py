@@ -146,7 +146,7 @@ def _new(words, prompt):
     return new
 
 
-def _effect(logits, steered, random, new, mass=_mass):
+def _effect(logits, steered, random, new, mass=mass):
     return SteeringEffect(mass(logits, new), mass(steered, new), mass(random, new))
 
 
