@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from coursekit.checking.clashes import explained_clash, names_of_sizes, shapes_that_went_in
+from coursekit.checking.clashes import explained_clash, explained_none, names_of_sizes, shapes_that_went_in
 from coursekit.checking.differences import (
     agree,
     compare,
@@ -276,6 +276,8 @@ class Check:
             if function is not None:
                 shapes = shapes_that_went_in(function, args, kwargs)
                 lines = [explained_clash(message, names_of_sizes(function, args, kwargs))]
+                if "'NoneType'" in message:
+                    lines.append(explained_none(function, args, kwargs))
                 if shapes:
                     lines.append(
                         "It was called with " + ", ".join(f"`{n}` {s}" for n, s in shapes.items()) + "."
@@ -371,7 +373,13 @@ class Check:
                 )
             return value
         if value is None:
-            raise Mistake(f"{_capital(what)} is None. Does your function end with a `return`?")
+            # What has a name of its own is one of several that came back.
+            asked = (
+                "Expected a torch.Tensor."
+                if what.startswith("`")
+                else "Does your function end with a `return`?"
+            )
+            raise Mistake(f"{_capital(what)} is None. {asked}")
         kind = value.type_name if isinstance(value, Handle) else type(value).__name__
         if isinstance(value, int | float):
             raise Mistake(

@@ -14,6 +14,7 @@ from typing import Any
 from torch import Tensor
 
 _PATTERN = re.compile(r"""["']([^"'`]*->[^"'`]*)["']""")
+_OUTSIDE = re.compile(r"index (-?\d+) is out of bounds for (?:dimension|axis) \d+ with size (\d+)")
 _SUBSCRIPT = re.compile(r"subscript (\w) ")
 
 
@@ -37,9 +38,15 @@ def explained_clash(message: str, sizes: Mapping[int, Sequence[str]]) -> str:
         message: the exception's text, with the learner's line below.
         sizes: the names of the axes that have this size.
     """
+    said, _, place = message.partition("\nin ")
+    if "selected index k out of range" in said:
+        return "`topk` is asked for more values than the axis has."
+    if outside := _OUTSIDE.search(said):
+        index, size = map(int, outside.groups())
+        axis = f" `{' or '.join(sizes[size])}`" if size in sizes else ""
+        return f"The last index of an axis{axis} of size {size} is {size - 1}; {index} is asked for."
     if not re.search(r"size|shape|dimension|broadcast", message, re.IGNORECASE):
         return ""
-    said, _, place = message.partition("\nin ")
     numbers = dict.fromkeys(int(number) for number in re.findall(r"(?<![\w.-])\d+|(?<=\dx)\d+", said))
     named = [number for number in numbers if number in sizes]
     known = [f"{n} is the size of {' or '.join(f'`{axis}`' for axis in sizes[n])}" for n in named]
@@ -55,6 +62,14 @@ def explained_clash(message: str, sizes: Mapping[int, Sequence[str]]) -> str:
     text = ", ".join(known)
     meet = ": two different axes meet here" if len(named) == 2 == len(known) else ""
     return f"{text[:1].upper()}{text[1:]}{meet}."
+
+
+def explained_none(function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
+    """Return a sentence that names the arguments that are None in this call; "" if none is."""
+    parameters = [p for p in inspect.signature(function).parameters.values() if p.name != "self"]
+    given = dict(zip((p.name for p in parameters), args, strict=False)) | dict(kwargs)
+    left_out = [f"`{p.name}`" for p in parameters if given.get(p.name, p.default) is None]
+    return f"Here {' and '.join(left_out)} {'is' if len(left_out) == 1 else 'are'} None." if left_out else ""
 
 
 def names_of_sizes(function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[int, list[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 
 import torch
@@ -70,6 +71,7 @@ def shrinkage(check: Check) -> None:
     )
     for l1_coeff, n_input_ae in ((0.03, 10), (0.25, 2), (0.5, 7), (0.0137, 11)):
         _check_shortfall(check, l1_coeff, n_input_ae)
+    check.leaves_inputs(acts, strength, present)
 
 
 def _check_few_inputs(check: Check) -> None:
@@ -124,6 +126,10 @@ def _wrong_shares(acts: Tensor, strength: Tensor, present: Tensor) -> Mistakes:
         "inputs on which the latent is silent are left out, although the feature is there": (
             (acts * firing).sum(0) / (strength * firing).sum(0)
         ),
+        "a latent that is stronger than its feature is cut down to it, input by input": (
+            torch.minimum(acts, strength) * present
+        ).sum(0)
+        / (strength * present).sum(0),
         "the fraction is upside down": (strength * present).sum(0) / (acts * present).sum(0),
         "it is the missing share (1 - shrinkage) that is returned": 1 - _share(acts, strength, present),
         "it is the strength that is missing, the difference of the sums, that is returned, not a ratio": (
@@ -195,6 +201,7 @@ def _check_shortfall(check: Check, l1_coeff: float, n_input_ae: int) -> None:
                 "it is divided by the mean strength, 0.75: that is the share that is missing": right / 0.75,
                 "it is what `b_dec` makes of it; one feature with the loss in the docstring has none": right
                 / 0.85,
+                "it is cut down to a whole number (`//` or `int`)": math.floor(right),
                 "it is rounded": round(right, 2),
             }.items()
         },

@@ -64,6 +64,7 @@ def topk(check: Check) -> None:
     )
     _check_ties(check)
     _check_gradient(check)
+    check.leaves_inputs(pre_acts, 2)
 
 
 def _check_gradient(check: Check) -> None:
@@ -137,6 +138,9 @@ def _wrong(pre_acts: Tensor, k: int) -> Mistakes:
         "one latent too few fires": choose(largest(pre_acts, k - 1, (2,))),
         "one latent too many fires": lambda: choose(largest(pre_acts, k + 1, (2,))),
         "all positive pre-activations are kept: k is not used": pre_acts.relu(),
+        "the first k positive ones are taken, not the largest": choose(
+            (pre_acts > 0) & ((pre_acts > 0).cumsum(-1) <= k)
+        ),
         "the k *smallest* of the positive ones are taken": choose(
             largest(-torch.where(pre_acts > 0, pre_acts, torch.inf), k, (2,))
         ),

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from coursekit.catalogue import exercise
-from coursekit.checking.claims import Check, Mistakes
+from coursekit.checking.claims import Check, Mistake, Mistakes
 from coursekit.exercises.chapter_06.choosing import ACTS, kept, largest
 
 ALIKE = "the result of `batch_topk`"
@@ -55,9 +55,49 @@ def batch_topk(check: Check) -> None:
         partial(_wrong, pre_acts, 2),
         what=ALIKE,
     )
+    _check_ties(check)
+    _check_nothing(check)
     _check_gradient(check)
     _check_threshold(check)
     _check_inference(check)
+    pre_acts = _pre_acts(check, 5, 2, 7)
+    check.leaves_inputs(pre_acts, 2)
+    check.leaves_inputs(pre_acts, 2, also="threshold_for_inference")
+    check.leaves_inputs(pre_acts, torch.tensor([0.4, 0.9]), also="above_threshold")
+
+
+def _check_ties(check: Check) -> None:
+    """More pre-activations are equal than the budget has room for."""
+    pre_acts = torch.full((5, 2, 7), 0.6)
+    pre_acts[2, :, 3] = 1.5
+    found = check.tensor(check.call(pre_acts, 2), ALIKE)
+    most = int((found > 0).sum(dim=(0, 2)).max()) if found.shape == pre_acts.shape else 0
+    if most > 10:
+        raise Mistake(
+            f"More latents fire than `batch_topk` has a budget for where pre-activations are equal: {most} instead of "
+            "10. A comparison with the smallest that fires lets all of the equal ones through; choose places, not "
+            "values."
+        )
+    check.equal(
+        found.transpose(0, 1).flatten(1).sort(descending=True).values if found.ndim == 3 else found,
+        torch.tensor([1.5, *[0.6] * 9, *[0.0] * 25]).expand(2, -1),
+        "n_instances batch*n_hidden_ae",
+        "of equal pre-activations no more fire than the budget allows",
+        what=f"{ALIKE}, sorted, where pre-activations are equal,",
+    )
+
+
+def _check_nothing(check: Check) -> None:
+    """A budget that is rounded to 0."""
+    pre_acts, k = _pre_acts(check, 3, 2, 7), 0.1
+    check.equal(
+        check.call(pre_acts, k),
+        torch.zeros_like(pre_acts),
+        ACTS,
+        "none fires where `round(k * batch)` is 0",
+        {"one latent fires although `round(k * batch)` is 0": _of_budget(pre_acts, 1)},
+        what=ALIKE,
+    )
 
 
 def _check_gradient(check: Check) -> None:
@@ -194,7 +234,8 @@ def _check_threshold(check: Check) -> None:
         (9, 2, 5, 1.3),
         (131, 5, 11, 0.7),
     ):
-        pre_acts = _pre_acts(check, batch, instances, latents)
+        # Once so large that hardly any number is above all of them.
+        pre_acts = _pre_acts(check, batch, instances, latents) * (1e6 if batch == 9 else 1)
         check.equal(
             check.call_also("threshold_for_inference", pre_acts, k),
             _smallest(_right(pre_acts, k)),
@@ -268,6 +309,12 @@ def _wrong_thresholds(pre_acts: Tensor, k: float) -> Mistakes:
             counted, of_inputs, 0
         ).sum(0)
         / counted.sum(0).clamp_min(1),
+        "the mean of every input's own smallest is taken, and an input on which none fires counts as 0": torch.where(
+            counted, of_inputs, 0
+        ).mean(0),
+        "a number takes the place of infinity that is not large enough": [
+            torch.where(smallest > 0, smallest.clamp(max=limit), 0) for limit in (1.0, 10.0, 1e2, 1e3, 1e4)
+        ],
         "only the first input is looked at": _smallest(acts[:1]),
         "every latent has a threshold of its own": [infinite.amin(0), _finite(infinite.amin(0))],
         "every input has a threshold of its own": [infinite.amin((1, 2)), _finite(infinite.amin((1, 2)))],

@@ -56,6 +56,8 @@ def jumprelu(check: Check) -> None:
         )
         _check_gradients(check, "", pre_acts, threshold, bandwidth)
         _check_gradients(check, "l0_with_gradient", pre_acts, threshold, bandwidth)
+    for name in ("", "l0_with_gradient"):
+        check.leaves_inputs(pre_acts, threshold, bandwidth, also=name)
 
 
 def _kernel(pre_acts: Tensor, threshold: Tensor, bandwidth: float) -> Tensor:

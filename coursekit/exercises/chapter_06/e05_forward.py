@@ -42,6 +42,13 @@ def gated_forward(check: Check) -> None:
         check.learner.set(autoencoder, **weights)
         h = check.normal(batch, cfg.n_instances, cfg.n_input_ae)
         _check_values(check, check.method(autoencoder, "forward", h), h, weights, cfg, suffix)
+        check.leaves_inputs(h, owner=autoencoder, also="forward")
+        for name, value in weights.items():
+            check.holds(
+                torch.equal(check.learner.get(autoencoder, name), value),
+                "",
+                f"`forward` changes `{name}` itself. It only computes; an optimizer changes parameters.",
+            )
     _check_gradients(check, SMALL)
 
 
@@ -320,6 +327,13 @@ def _wrong_totals(
         "the auxiliary loss decodes 1 for an open gate, not the gate's positive part": total(
             l2, penalty, (h - as_mask).square().mean(-1)
         ),
+        "the auxiliary loss decodes the gate without its ReLU; it is its positive part that counts": total(
+            l2,
+            penalty,
+            (h - torch.einsum("bil,ilx->bix", parts["projected"] + weights["b_enc"], unit) - b_dec)
+            .square()
+            .mean(-1),
+        ),
         "the auxiliary loss decodes with the encoder's transpose": total(
             l2, penalty, (h - torch.einsum("bil,ixl->bix", gate, weights["W_enc"]) - b_dec).square().mean(-1)
         ),
@@ -417,7 +431,8 @@ def _check_gradients(check: Check, cfg: AutoEncoderConfig) -> None:
         assert wanted is not None
         if gradient is None:
             raise Mistake(
-                f"The values are right, but no gradient of `loss` reaches `{name}`: it is detached."
+                f"The values are right, but no gradient of `loss` reaches `{name}`: it is detached, or "
+                "`requires_grad_(False)` was called on the parameter itself, which lasts."
             )
         if not agree(gradient, wanted, 1e-3):
             raise Mistake(

@@ -45,6 +45,7 @@ def matryoshka_loss(check: Check) -> None:
             partial(_wrong, acts, W_dec, b_dec, h, prefixes),
         )
     _check_gradient(check)
+    check.leaves_inputs(acts, W_dec, b_dec, h, prefixes)
 
 
 def _errors(acts: Tensor, W_dec: Tensor, b_dec: Tensor, h: Tensor, prefixes: Sequence[int]) -> list[Tensor]:
@@ -118,6 +119,23 @@ def _wrong(acts: Tensor, W_dec: Tensor, b_dec: Tensor, h: Tensor, prefixes: Sequ
         "the whole dictionary is added to the prefixes; it counts only where it is one of them": all_of(
             [*prefixes, latents]
         ),
+        "the whole dictionary takes the place of the last prefix; that one need not have all of it": all_of(
+            [*prefixes[:-1], latents]
+        ),
+        "the latents from `m` on are taken, not the first `m`": sum(
+            (
+                (h - b_dec - _rebuilt(acts, W_dec, latents) + _rebuilt(acts, W_dec, m)).pow(2).mean(-1)
+                for m in prefixes
+            ),
+            torch.zeros(()),
+        ),
+        "only the first, the middle and the last prefix count": all_of(
+            [prefixes[0], prefixes[count // 2], prefixes[-1]]
+        ),
+        "the errors of the prefixes are added up before they are squared": (h - rebuilt)
+        .sum(0)
+        .pow(2)
+        .mean(-1),
         "every prefix has all latents": all_of([latents] * count),
         "the sizes are a quarter, a half and all of the dictionary, whatever `prefixes` says": all_of(
             [latents // 4, latents // 2, latents]

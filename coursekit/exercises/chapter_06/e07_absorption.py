@@ -59,6 +59,7 @@ def absorption(check: Check) -> None:
         },
     )
     _check_exactly_half(check)
+    check.leaves_inputs(*case, parent, children)
 
 
 def _case(
@@ -163,6 +164,7 @@ def _share(
             "third": lambda: values[..., parent] / 3,
             "twice": lambda: values[..., parent] * 2,
             "children's strength": lambda: values[..., list(children)].sum(-1) / 2,
+            "all strengths": lambda: values.sum(-1) / 2,
             "both strengths": lambda: (values[..., parent] + values[..., list(children)].sum(-1)) / 2,
         },
         lambda: values[..., parent] / 2,
@@ -229,7 +231,9 @@ def _wrong(*case: Any) -> Mistakes:
         "twice": "twice the parent's strength is needed; half of it is enough",
         "half": "the others are compared with 0.5, not with half of the parent's strength",
         "children's strength": "the others are compared with half of the children's strength, not of the parent's",
-        "both strengths": "the others are compared with half of all strengths, not of the parent's alone",
+        "both strengths": "the others are compared with half of parent's and children's strengths, not of the parent's "
+        "alone",
+        "all strengths": "the others are compared with half of all features' strengths, not of the parent's alone",
         "anywhere": "absorbed inputs are also counted where the parent and a child are not both present",
         "of silent": "the share is taken of the inputs on which the parent's latent is silent",
         "of all": "the share is taken of all inputs",

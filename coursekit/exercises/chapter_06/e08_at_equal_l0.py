@@ -44,6 +44,7 @@ def at_equal_l0(check: Check) -> None:
         )
         earlier = [*earlier, (l0, value)]
     _check_measured_points(check)
+    check.leaves_inputs(l0, value, wanted[0])
 
 
 def _check_measured_points(check: Check) -> None:
@@ -154,6 +155,12 @@ def _wrong(
         part = math.log(w / xs[start]) / math.log(xs[end] / xs[start])
         return ys[start] + part * (ys[end] - ys[start])
 
+    def as_they_stand(w: float) -> float:
+        """The neighbors are counted off, as if the points were sorted."""
+        at = sum(each < w for each in x[1:-1])
+        part = math.log(w / x[at]) / math.log(x[at + 1] / x[at])
+        return y[at] + part * (y[at + 1] - y[at])
+
     def through_all(w: float) -> float:
         t = logs(xs)
         return sum(
@@ -172,6 +179,7 @@ def _wrong(
         "the points are not sorted by their L0": [
             reads(lambda w: _on_a_line(list(zip(x, y, strict=True)), w, math.log)),
             reads(lambda w: interpolated(math.log(w), logs(x), y)),
+            reads(as_they_stand),
         ],
         "L0 is sorted, and the values stay in their order: they belong to other points": reads(
             lambda w: interpolated(math.log(w), logs(xs), y)

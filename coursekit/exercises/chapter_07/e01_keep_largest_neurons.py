@@ -78,6 +78,13 @@ def _wrong(h: Tensor, mean: Tensor, k: int) -> Mistakes:
     def chosen(value: Tensor, rest: Tensor = mean) -> Tensor:
         return torch.where(_kept(away, torch.zeros(()), k) > 0, value, rest)
 
+    def one_row() -> Tensor:
+        """What an expanded mean holds once every token has written into it."""
+        row = mean.clone()
+        for token, kept in zip(h, away.topk(k, dim=-1).indices, strict=True):
+            row[kept] = token[kept]
+        return row.expand_as(h)
+
     def first_tokens(count: int) -> Tensor:
         return torch.cat([_kept(h, mean, k)[:count], mean.expand_as(h)[count:]])
 
@@ -110,6 +117,9 @@ def _wrong(h: Tensor, mean: Tensor, k: int) -> Mistakes:
         "distances are those from the token's mean over its neurons": _kept(
             h, mean, k, (h - h.mean(dim=-1, keepdim=True)).abs()
         ),
+        "sizes are compared, |h| with |mean|, and not how far apart the two are": _kept(
+            h, mean, k, (h.abs() - mean.abs()).abs()
+        ),
         "distances are relative, divided by the mean": _kept(h, mean, k, ((h - mean) / mean).abs()),
         "the kept neurons are returned as differences from their mean": _kept(h, mean, k, rest=mean) - mean,
         "the kept neurons are returned as differences from their mean, and the others at it": chosen(
@@ -139,6 +149,7 @@ def _wrong(h: Tensor, mean: Tensor, k: int) -> Mistakes:
         "only the kept values are returned, without the other neurons": lambda: h.gather(
             -1, away.topk(k, dim=-1).indices
         ),
+        "the tokens share one row of results, in which the later ones write over the earlier": one_row,
         "nothing is put at its mean": h,
         "only the first tokens are looked at, and all others put at the mean": [
             lambda count=count: first_tokens(count)  # type: ignore[misc]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -231,7 +232,7 @@ def _lowest_best(scores: Tensor, labels: Tensor) -> float:
     return float(ordered[f1.argmax()])
 
 
-def _wrong_scores(scores: Tensor, labels: Tensor, held_out: Tensor, theirs: Tensor) -> dict[str, float]:
+def _wrong_scores(scores: Tensor, labels: Tensor, held_out: Tensor, theirs: Tensor) -> dict[str, Any]:
     best = _best(scores, labels)
     said = held_out >= best
     hits = int((said & theirs).sum())
@@ -268,7 +269,10 @@ def _wrong_scores(scores: Tensor, labels: Tensor, held_out: Tensor, theirs: Tens
         if turned
         else _f1(said, theirs),
         "the threshold is the mean score": _f1(held_out > scores.mean(), theirs),
-        "the threshold is the median score": _f1(held_out > scores.median(), theirs),
+        "the threshold is the median score": [
+            _f1(held_out > scores.median(), theirs),
+            _f1(held_out >= scores.median(), theirs),
+        ],
         "the threshold is halfway between the mean scores of both kinds of tokens": _f1(
             held_out > (scores[labels].mean() + scores[~labels].mean()) / 2, theirs
         ),
@@ -289,9 +293,10 @@ def _wrong_scores(scores: Tensor, labels: Tensor, held_out: Tensor, theirs: Tens
         "tokens of one score are parted: a threshold takes all of them or none": _parted(
             scores, labels, held_out, theirs
         ),
-        "the same share of tokens is said to belong as on the first text, whatever their scores are": _of_as_many(
-            scores, labels, held_out, theirs
-        ),
+        "the same share of tokens is said to belong as on the first text, whatever their scores are": [
+            _of_as_many(scores, labels, held_out, theirs),
+            _f1(held_out >= held_out.quantile(1 - (scores >= best).float().mean()), theirs),
+        ],
         "the scores of each text are standardized by themselves": _f1(
             standardized(held_out) >= _best(standardized(scores), labels), theirs
         ),
@@ -344,6 +349,14 @@ def _check_empty(check: Check) -> None:
             found = number_of(
                 check.call(scores, labels, torch.tensor(held_out), theirs), "The result of `probe_f1`"
             )
+        below = _f1(torch.tensor(held_out) < 1.1, theirs)
+        check.holds(
+            found == 0 or abs(found - below) > 1e-4,
+            "",
+            f"Where {said}, the result of `probe_f1` is the F1 of saying yes to all others, those below the threshold. "
+            "F1 is 0 there: only what reaches the threshold is said to belong.",
+            [f"got {found}"],
+        )
         check.holds(
             found == 0,
             "0, not NaN, where no token belongs or none is said to",

@@ -149,6 +149,9 @@ def _wrong(acts: Tensor, labels: Tensor) -> dict[str, Any]:
         "fires on most of the topic's tokens (recall), however often it fires elsewhere": lambda: hits,
         "is right most often (accuracy, or hits minus false alarms)": lambda: hits - false,
         "has the largest share of hits minus share of false alarms": lambda: inside.mean(0) - outside.mean(0),
+        "has the most hits for the number of times that it fires, with *all* tokens added": lambda: (
+            hits / (hits + false + len(labels))
+        ),
         "correlates most with the topic": correlation,
         "has the largest F1 for the tokens *outside* of the topic": lambda: _f1(fires, ~labels),
         "has the largest F1 if its silence counts as a yes": lambda: _f1(~fires, labels),
@@ -170,6 +173,12 @@ def _wrong(acts: Tensor, labels: Tensor) -> dict[str, Any]:
         phrase: lambda make=make: int(make().argmax()) for phrase, make in measures.items()
     }
     known[DEAD] = [lambda: int(unguarded().argmax()), lambda: int((hits / fires.sum(0)).argmax())]
+    known["has the largest F1 if counts are kept in 8 bits, which hold no more than 255"] = [
+        lambda: int((2 * hits.byte() / (fires.sum(0).byte() + labels.sum().float())).argmax()),
+        lambda: int((2 * hits.byte() / (fires.sum(0).byte() + labels.sum())).argmax()),
+        lambda: int((2 * hits.char() / (fires.sum(0).char() + labels.sum().float())).argmax()),
+        lambda: int((2 * hits.char() / (fires.sum(0).char() + labels.sum())).argmax()),
+    ]
     known["stands one place behind the best: the first latent is number 0"] = lambda: (
         int(_f1(fires, labels).argmax()) + 1
     )

@@ -108,6 +108,7 @@ def _wrong_acts(
         "`b_enc` is added twice": _largest(pre + b_enc, k).relu(),
         "`b_enc` is added after the k largest are chosen": [
             _largest(x @ W_enc, k).relu() + b_enc,
+            (_largest(x @ W_enc, k).relu() + b_enc).relu(),
             chosen_without_bias,
         ],
         "the k largest along the batch are chosen, not along the latents": along_the_batch,
@@ -187,6 +188,7 @@ def _check_forward(
             "the way around reads `y`, not `x`": lambda: by_latents + b_dec + y @ W_skip,  # type: ignore[operator]
             "`W_skip` is transposed": lambda: by_latents + b_dec + x @ W_skip.T,  # type: ignore[union-attr]
             "the input itself is added, not `x @ W_skip`": lambda: by_latents + b_dec + x,
+            "the input itself is added as well": lambda: expected + x,
             "the decoder's rows are brought to unit length; here they are used as they are": right @ unit
             + b_dec
             + around,

@@ -86,6 +86,7 @@ def latent_edges(
         "b_enc": ln2_b,
         "both": 0 * b_enc,
         "ln2_b scaled": cache.ln2_b @ reads[""] + b_enc,
+        "ln2_b scaled, not centered": cache.ln2_b @ (w * column / scale[position]) + b_enc,
         "ln2_b divided": ln2_b / scale[position] + b_enc,
         "both divided": (ln2_b + b_enc) / scale[position],
         "b_enc of 0": ln2_b + transcoder.b_enc[0],
@@ -97,7 +98,8 @@ def latent_edges(
         "ln2_b weighted": cache.ln2_w * cache.ln2_b @ column + b_enc,
         "all of b_enc": ln2_b + transcoder.b_enc,
     }.get(bias, ln2_b + b_enc)
-    edges["bias"] = edges["bias"] + constant
+    place = "token" if bias == "in token" else "bias"
+    edges[place] = edges[place] + constant
     if change == "fires":
         total = edges["token"] + edges["position"] + edges["heads"].sum() + edges["bias"]
         edges = {name: value * (total > 0) for name, value in edges.items()}
@@ -132,6 +134,10 @@ def _check_latent(
         "`b_enc` is lost in `bias`": make(bias="b_enc"),
         "`ln2_b` and `b_enc` are lost in `bias`": make(bias="both"),
         "`ln2_b` goes through the LayerNorm; it is added behind it": make(bias="ln2_b scaled"),
+        "`ln2_b` goes through the LayerNorm's weights and scale; it is added behind them": make(
+            bias="ln2_b scaled, not centered"
+        ),
+        "`ln2_b` and `b_enc` are added to `token`; they belong to `bias`": make(bias="in token"),
         "`b_enc` of latent 0 is used": make(bias="b_enc of 0"),
         "`b_dec` is subtracted from what the transcoder reads; it belongs to its output": make(bias="b_dec"),
     }

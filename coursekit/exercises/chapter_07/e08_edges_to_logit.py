@@ -77,13 +77,17 @@ def _edges(
         "MLP not centered": reads[NOT_CENTERED],
         "MLP behind the LayerNorm": column,
     }.get(change, direction)
-    before = residual_edges(cache, direction, position, change)
+    before = residual_edges(
+        cache, reads[NOT_CENTERED] if change == "residual not centered" else direction, position, change
+    )
     bias = before["bias"]
     constants = {
         "b_dec": transcoder.b_dec @ behind,
         "ln_final_b": cache.ln_final_b @ column,
         "b_U": cache.b_U[token],
     }
+    if change == "all of b_U":
+        constants["b_U"] = cache.b_U.sum()
     if change == "b_dec in error":
         constants["b_dec"] = 0 * constants["b_dec"]
     if change == "ln_final_b scaled":
@@ -93,11 +97,16 @@ def _edges(
     bias = bias + sum((value * _times(name, change) for name, value in constants.items()), torch.zeros(()))
     if change == "no constants of attention":
         bias = bias - before["bias"]
+    if change == "MLP in bias":
+        bias = bias + cache.mlp_out[position] @ direction
     if change == "log-probability":
         bias = bias - cache.logits[position].logsumexp(dim=0)
     if change == "direct path of the predicted":
         before["token"] = cache.embed[token % len(cache.embed)] @ direction
     latents, skip, error = _mlp(cache, transcoder, position, behind, change)
+    if change == "constants in error":
+        error = error + bias - before["bias"]
+        bias = before["bias"]
     return {
         "latents": latents,
         "skip": skip,
@@ -188,6 +197,10 @@ _CHANGES = {
     "MLP not centered": "the LayerNorm's subtraction of the mean is left out for what the MLP writes",
     "MLP behind the LayerNorm": "the LayerNorm is left out for what the MLP writes",
     "row of W_U": "a *row* of `W_U` is read, not the token's column",
+    "residual not centered": "the LayerNorm's subtraction of the mean is left out for the sources before the MLP",
+    "all of b_U": "`b_U` is summed over all tokens; it is that of `token`",
+    "MLP in bias": "what the MLP writes is in `bias` too, and counts twice",
+    "constants in error": "`b_dec`, `ln_final_b` and `b_U` are counted as error; they belong to `bias`",
     "encoder": "the latents write with the *encoder*; what they write is their row of the decoder",
     "error without b_dec": "`b_dec` is forgotten in what the transcoder rebuilds, so it is in the error",
     "error without skip": "the way around is forgotten in what the transcoder rebuilds, so it is in the error",

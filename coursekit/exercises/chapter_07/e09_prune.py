@@ -141,6 +141,9 @@ def _wrong(effects: Tensor, share: float) -> dict[str, Tensor]:
         "the mask is that of the *sorted* edges: it has to be put back in their order": (
             torch.arange(len(size)) < int(right.sum())
         ),
+        "the sums are compared with the share of the *largest* edge, which it reaches alone": _largest(
+            size, share * float(size.max())
+        ),
         "only edges are kept that carry the share alone": size >= share * total,
         "every edge is kept that is larger than 1 - share of the largest one": size >= (1 - share) * size.max(),
         "positive and negative edges are pruned apart": _largest(effects.relu(), share * float(effects.relu().sum()))

@@ -20,6 +20,9 @@ from part_utils.transcoder import MLP_IN, MLP_OUT
 
 SEQ = 7
 RTOL, ATOL = 1e-3, 1e-4
+EMPTY_PROMPT = {
+    "of 0 elements": "At position 0 your prompt is empty: the token at `position` belongs to what the model reads."
+}
 
 
 @exercise(
@@ -47,7 +50,7 @@ def test_edge(check: Check) -> None:
         token = int(fall.argmax() if number % 2 == 0 else fall.argmin())
         silent = scene.silent()
         for which, expected in ((latent, fall[token]), (silent, torch.zeros(()))):
-            with explained(HOOK_CALL):
+            with explained({**HOOK_CALL, **EMPTY_PROMPT}):
                 found = check.call(tokens, model, handle, which, position, token)
             value = check.tensor(torch.tensor(found) if isinstance(found, float) else found)
             if value.ndim > 0:
@@ -203,6 +206,9 @@ class _Scene:
             "the latents see position 0": [fall(self.minus(written[:1].expand_as(written)))],
             "the latent's activations of all positions are added up": [
                 fall(self.minus(written.sum(dim=0, keepdim=True).expand_as(written)))
+            ],
+            "the latent's activation is its largest in the prompt, not that at `position`": [
+                fall(self.minus((acts.max() * decoder[latent]).expand_as(written)))
             ],
             "the mean of the latent's activations over the positions is taken": [
                 fall(self.minus(written.mean(dim=0, keepdim=True).expand_as(written)))

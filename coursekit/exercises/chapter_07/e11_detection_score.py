@@ -172,6 +172,17 @@ def _wrong(rule: Any, firing: list[Context], silent: list[Context]) -> dict[str,
     def cut(count: int, other: int) -> Callable[[], float]:
         return lambda: _score(rule, firing[:count], silent[:other])
 
+    def with_label(part: list[Context], label: str) -> list[Context]:
+        return [(words, label) for words, _ in part]
+
+    def first_label() -> float:
+        label = firing[0][1]
+        return _score(rule, with_label(firing, label), with_label(silent, label))
+
+    def words_of_firing() -> float:
+        shares = sum(sum(said) / len(said) for said in words_said(firing)) / n
+        return (shares + rejected) / 2
+
     def once(part: list[Context]) -> list[Context]:
         return list({(tuple(words), label): (words, label) for words, label in part}.values())
 
@@ -212,7 +223,9 @@ def _wrong(rule: Any, firing: list[Context], silent: list[Context]) -> dict[str,
         "the last word is never asked about": changed("not the last"),
         "the rule is also asked before the first word, with no word at all": changed("asked with nothing"),
         "the rule sees the words from the current one on": changed("after"),
+        "the label of the first context is used for all": first_label,
         "the rule does not see the label": changed("no label"),
+        "the share of its words is taken for each firing context, not whether there is one": words_of_firing,
         "only the first ten contexts of each kind count": cut(10, 10),
         "only as many contexts of either kind count as there are of the fewer": cut(min(n, m), min(n, m)),
         ONCE: lambda: _score(rule, once(firing), once(silent)),

@@ -128,11 +128,14 @@ def residual_edges(cache: FrozenPrompt, read: Tensor, position: int, change: str
     """Compute the edges along a direction, with one mistake if it is named."""
     if change == "unit read":
         read = read / read.norm()
+    heads_read = read
+    if change == "unit read but for the heads":
+        read = read / read.norm()
     if change == "centered read":
         read = read - read.mean()
     edges = {
         **_embeddings(cache, read, position, change),
-        "heads": _heads(cache, read, position, change),
+        "heads": _heads(cache, heads_read if "but for the heads" in change else read, position, change),
         "bias": _bias(cache, position, change) @ read,
     }
     nothing = 0 * edges["bias"]
@@ -160,10 +163,13 @@ def _embeddings(cache: FrozenPrompt, read: Tensor, position: int, change: str) -
         "first position": 0,
         "last position": -1,
         "embeddings of the last": -1,
+        "embedding of the first": 0,
+        "embedding of the last": -1,
         "embedding before": position - 1,
         "embedding after": (position + 1) % len(cache.embed),
     }.get(change, position)
-    place = {"first place": 0}.get(change, position if change.startswith("embedding ") else where)
+    alone = change.startswith("embedding ")
+    place = {"first place": 0, "last place": -1}.get(change, position if alone else where)
     return {"token": cache.embed[where] @ read, "position": cache.pos_embed[place] @ read}
 
 
@@ -227,8 +233,11 @@ RESIDUAL_MISTAKES = {
     "b_V of one head": "only head 0's `b_V` is in `bias`",
     "first position": "position 0 is looked at, not `position`",
     "last position": "the last position is looked at, not `position`",
-    "embeddings of the last": "the token's embedding is that of the last position",
+    "embeddings of the last": "both embeddings are those of the last position",
     "first place": "the position embedding is that of position 0",
+    "last place": "the position embedding is that of the last position",
+    "embedding of the first": "the token's embedding is that of position 0",
+    "embedding of the last": "the token's embedding is that of the last position",
     "embedding before": "the token's embedding is that of the position before",
     "embedding after": "the token's embedding is that of the position after",
     "even pattern": "the mean over the tokens is taken, not the sum that is weighted with the pattern",
@@ -238,6 +247,7 @@ RESIDUAL_MISTAKES = {
     "until position": "the tokens behind `position` are left out of `heads`, which has one number for every token",
     "before position": "the tokens from `position` on are left out of `heads`, which has one number for every token",
     "unit read": "the direction is brought to unit length",
+    "unit read but for the heads": "the direction is brought to unit length",
     "centered read": "the mean of the direction is subtracted, which is not asked for here",
     "position in token": "the position embedding is added to `token`; it is a source of its own",
     "position in token and again": "the position embedding is in `token` and in `position`",

@@ -111,6 +111,7 @@ CASES = (
         wrong_writes="one of the random directions does just as much",
     ),
     Case("a small lead over chance counts", effect=(0.2, 0.24, (0.21, 0.18))),
+    Case("a small lead counts where the words were rare, too", effect=(0.02, 0.25, (0.17, 0.1))),
     Case(
         "a rule that is worse on held-out text than where it was made, and good enough there, holds",
         miss=(0.02, 0.45),

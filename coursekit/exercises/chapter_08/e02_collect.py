@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +15,7 @@ from coursekit.checking.door import Handle, LearnerError
 from coursekit.checking.evidence import same
 from coursekit.checking.phrases import explained
 from coursekit.exercises.chapter_08.places import FIXTURES, NEEDS, random_mask
+from part_utils.activations import block_of
 
 BLOCKS = 3
 
@@ -51,7 +51,7 @@ def collect(check: Check) -> None:
         with explained(
             {"KeyError": "The cache holds nothing under this name; ask for the hook that is passed."}
         ):
-            found = check.call(model, tokens, hook, *given, batch_rows=batch_rows)
+            found = _called(check, seen, block_of(hook), model, tokens, hook, *given, batch_rows=batch_rows)
         if isinstance(found, Handle) and "Cache" in found.type_name:
             raise Mistake(
                 "Your function returns the whole cache. Look the activations up in it, by the hook's name."
@@ -63,7 +63,7 @@ def collect(check: Check) -> None:
             f"the activations at `{hook}`{' where `keep` is True' if given else ', all of them without `keep`'}",
             _wrong(dict(cache.items()), hook, keep, batch_rows, _ReadAlone(own, tokens)),
         )
-        _check_cost(check, seen, int(hook.split(".")[1]), rows, batch_rows)
+        _check_cost(check, seen, block_of(hook), rows, batch_rows)
         check.holds(
             check.learner.call(f"{FIXTURES}.hooks_left", model) == 0,
             "no hook is left on the model",
@@ -73,18 +73,42 @@ def collect(check: Check) -> None:
     _check_many_blocks(check)
 
 
+def _called(check: Check, seen: Handle, block: int, *args: Any, **kwargs: Any) -> Any:
+    try:
+        return check.call(*args, **kwargs)
+    except LearnerError as error:
+        computed = check.method(seen, "computed")
+        if "KeyError" in str(error) and block not in computed:
+            raise Mistake(
+                f"The cache holds nothing under this name, because block {block} has not run. `stop_at_layer` names "
+                "the first block that is *not* computed.",
+                str(error).splitlines(),
+            ) from None
+        raise
+
+
 def _check_refusals(check: Check, model: Handle, tokens: Tensor) -> None:
     """A hook that the model does not have is refused with an error."""
     for hook, why in (
         (f"blocks.{BLOCKS + 4}.hook_out", f"the model has {BLOCKS} blocks"),
         ("blocks.1.hook_nonsense", "no block has such a hook"),
+        ("hook_embed", "it stands in no block"),
     ):
-        # TransformerLens raises errors of its own, which do as well.
-        with contextlib.suppress(LearnerError):
+        raises = "`check_hook(model, hook)` raises it."
+        try:
             check.call(model, tokens, hook)
+        except LearnerError as error:
+            check.holds(
+                "ValueError" in error.kind,
+                "",
+                f"For the hook {hook!r} ({why}) your code raises {error.kind}; the docstring asks for a ValueError. "
+                f"{raises}",
+                str(error).splitlines(),
+            )
+        else:
             raise Mistake(
                 f"For the hook {hook!r} ({why}) your function returns something; the docstring asks for a ValueError. "
-                "`check_hook(model, hook)` raises it."
+                f"{raises}"
             )
     check.holds(True, "a hook that is not there is refused", "")
 
@@ -156,6 +180,14 @@ def _wrong(
         "the order is lost: first position 0 of all texts, then position 1 (transpose less)": acts.transpose(
             0, 1
         )[keep.mT],
+        "the order is lost in each piece: first position 0 of its texts, then position 1 (transpose less)": lambda: (
+            torch.cat(
+                [
+                    a.transpose(0, 1)[k.mT]
+                    for a, k in zip(acts.split(batch_rows), keep.split(batch_rows), strict=True)
+                ]
+            )
+        ),
         "what goes *into* the block is returned, not what the hook holds": cache[f"blocks.{block}.hook_in"][
             keep
         ],

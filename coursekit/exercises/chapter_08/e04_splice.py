@@ -213,6 +213,14 @@ def _wrong(
             "`factors` is used twice, so that it counts squared": put(
                 _new(weights, value, factors.square(), with_error, instance)
             ),
+            "1 is added to the factors": put(_new(weights, value, 1 + factors, with_error, instance)),
+            "factors are cut down to lie between 0 and 1": put(
+                _new(weights, value, factors.clamp(0, 1), with_error, instance)
+            ),
+            "factors below 0 count as 0": put(_new(weights, value, factors.relu(), with_error, instance)),
+            "factors above 1 count as 1": put(
+                _new(weights, value, factors.clamp(max=1), with_error, instance)
+            ),
             "factors of 0 alone are taken for none": put(
                 _new(weights, value, None if not factors.any() else factors, with_error, instance)
             ),

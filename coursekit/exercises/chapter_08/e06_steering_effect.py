@@ -127,13 +127,27 @@ def _wrong(
         "words that stand at the prompt's beginning or between count; only its last token is left out": _mass(
             row, words[~torch.isin(words, prompt[-1:])].unique()
         ),
+        "words that stand at the prompt's beginning count; the prompt's first token is passed over": _mass(
+            row, words[~torch.isin(words, prompt[1:])].unique()
+        ),
+        "words that stand at the prompt's end count; the prompt's last token is passed over": _mass(
+            row, words[~torch.isin(words, prompt[:-1])].unique()
+        ),
+        "the softmax goes over the runs, not over the vocabulary": of_each(
+            lambda x: (x.exp() / torch.stack([logits, steered, *random]).exp().sum(dim=0))[..., counted].sum(
+                dim=-1
+            )
+        ),
         "only the prompt's first token is left out": _mass(
             row, words[~torch.isin(words, prompt[:1])].unique()
         ),
         "the prompt's tokens are left out of the softmax as well": of_each(
             lambda x: _mass(x.index_fill(-1, prompt, -torch.inf), counted)
         ),
-        "a sigmoid is taken, not a softmax": of_each(lambda x: x.sigmoid()[..., counted].sum(dim=-1)),
+        "a sigmoid is taken, not a softmax": [
+            of_each(lambda x: x.sigmoid()[..., counted].sum(dim=-1)),
+            of_each(lambda x: x[..., counted].sum(dim=-1).sigmoid()),
+        ],
         "exponentials are added up, without dividing by their sum": of_each(
             lambda x: x.exp()[..., counted].sum(dim=-1)
         ),
@@ -175,10 +189,10 @@ def _wrong(
                 _mass(random.mean(dim=0), counted),
                 _mass(random.mean(dim=0), counted).expand_as(right),
             ],
-            "the softmax goes over all random directions at once": random.flatten()
-            .softmax(dim=0)
-            .view_as(random)[:, counted]
-            .sum(dim=-1),
+            "the softmax goes over all random directions at once": [
+                times * random.flatten().softmax(dim=0).view_as(random)[:, counted].sum(dim=-1)
+                for times in (1, len(random))
+            ],
             "the softmax goes over the random directions, not over the vocabulary": random.softmax(dim=0)[
                 :, counted
             ].sum(dim=-1),

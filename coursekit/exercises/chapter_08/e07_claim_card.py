@@ -93,6 +93,7 @@ def _check_case(check: Check, case: Case) -> tuple[Outcome, Outcome]:
             rule, held_out, held_out
         ),
         "its threshold is half of the largest activation": _score(rule, found_on, held_out, 0.5),
+        "the two texts have changed places": _score(rule, held_out, found_on),
     }
     _check_score(check, score, right, on_found, thresholds)
     _check_number(
@@ -175,6 +176,9 @@ def _known_claims(
         ),
         "the *change* is compared with the probabilities of random directions": (
             more and after - before > float(by_chance.max()) and own
+        ),
+        "a lead of `MARGIN` over chance is asked for; any lead is enough": (
+            more and bool((after > by_chance + MARGIN).all()) and own
         ),
         "as likely as with a random direction is enough": after >= before and as_much and own,
         "words that become less likely count as well": moved and own,

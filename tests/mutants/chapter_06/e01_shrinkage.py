@@ -343,3 +343,20 @@ def by_bisection_of_the_slope(l1_coeff, n_input_ae):
 @variant("6.1", function="predicted_shortfall")
 def by_division(l1_coeff, n_input_ae):
     return l1_coeff / (2 / n_input_ae)
+
+
+@mutant("6.1", says="a latent that is stronger than its feature is cut down to it, input by input")
+def latent_cut_down_to_its_feature(acts, strength, present):
+    given, true = _sums(acts.clamp(max=strength), strength, present)
+    return given / true.clamp_min(1e-8)
+
+
+@mutant("6.1", says="changes `acts` itself")
+def absent_set_to_zero_in_place(acts, strength, present):
+    acts[~present] = 0
+    return acts.sum(0) / torch.where(present, strength, 0).sum(0).clamp_min(1e-8)
+
+
+@mutant("6.1", function="predicted_shortfall", says="it is cut down to a whole number")
+def floor_division(l1_coeff, n_input_ae):
+    return l1_coeff * n_input_ae // 2

@@ -326,3 +326,17 @@ equivalent(
     "the last axis is the default.",
     "pre_acts.topk(dim=-1) -> pre_acts.topk()",
 )
+
+
+@mutant("6.2", says="changes `pre_acts` itself")
+def silenced_in_place(pre_acts, k):
+    places = pre_acts.topk(k, dim=-1).indices
+    off = torch.ones_like(pre_acts, dtype=torch.bool).scatter(-1, places, False)
+    pre_acts.data[off] = 0
+    return pre_acts.relu()
+
+
+@mutant("6.2", says="the first k positive ones are taken, not the largest")
+def first_positive_ones(pre_acts, k):
+    fires = pre_acts > 0
+    return torch.where(fires & (fires.cumsum(dim=-1) <= k), pre_acts, 0)

@@ -549,3 +549,56 @@ equivalent(
     "torch.zeros_like(together).scatter(-1, places, torch.relu(values)): -1 -> 1",
     "threshold.unsqueeze(-1): -1 -> 1",
 )
+
+
+@mutant("6.3", says="one latent fires although `round(k * batch)` is 0")
+def at_least_one_fires(pre_acts, k):
+    together = pre_acts.transpose(0, 1).flatten(1)
+    values, places = together.topk(max(1, round(k * len(pre_acts))), dim=-1)
+    kept = torch.zeros_like(together).scatter(-1, places, values.relu())
+    return kept.unflatten(1, (len(pre_acts), -1)).transpose(0, 1)
+
+
+@mutant("6.3", says="lets all of the equal ones through")
+def all_equal_ones_fire(pre_acts, k):
+    together = pre_acts.transpose(0, 1).flatten(1)
+    budget = round(k * len(pre_acts))
+    if budget == 0:
+        return torch.zeros_like(pre_acts)
+    lowest = together.topk(budget, dim=-1).values[:, -1]
+    return torch.where(pre_acts >= lowest[:, None], pre_acts, 0).relu()
+
+
+@mutant("6.3", function="above_threshold", says="changes `pre_acts` itself")
+def silenced_in_place(pre_acts, threshold):
+    pre_acts[pre_acts < threshold[:, None]] = 0
+    return pre_acts
+
+
+@mutant("6.3", function="threshold_for_inference", says="not large enough")
+def one_for_infinity(pre_acts, k):
+    acts = _batch_topk(pre_acts, k)
+    smallest = torch.where(acts > 0, acts, 1.0).amin(dim=(0, 2))
+    return torch.where((acts > 0).any(dim=2).any(dim=0), smallest, 0)
+
+
+@mutant("6.3", function="threshold_for_inference", says="not large enough")
+def thousand_for_infinity(pre_acts, k):
+    acts = _batch_topk(pre_acts, k)
+    smallest = torch.where(acts > 0, acts, 1e3).amin(dim=(0, 2))
+    return torch.where((acts > 0).any(dim=2).any(dim=0), smallest, 0)
+
+
+@mutant("6.3", function="threshold_for_inference", says="an input on which none fires counts as 0")
+def mean_over_inputs_with_zeros(pre_acts, k):
+    acts = _batch_topk(pre_acts, k)
+    smallest = torch.where(acts > 0, acts, torch.inf).amin(dim=2)
+    return torch.where(smallest.isfinite(), smallest, 0).mean(dim=0)
+
+
+@variant("6.3")
+def relu_before_the_choice(pre_acts, k):
+    positive = pre_acts.relu().permute(1, 0, 2).flatten(1)
+    ranks = positive.argsort(dim=1, descending=True).argsort(dim=1)
+    kept = positive * (ranks < round(k * len(pre_acts)))
+    return kept.unflatten(1, (len(pre_acts), -1)).permute(1, 0, 2)

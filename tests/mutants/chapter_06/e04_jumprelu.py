@@ -540,3 +540,10 @@ equivalent(
     "both have the same type.",
     "pre_acts.dtype: pre_acts -> threshold",
 )
+
+
+@mutant("6.4", says="changes `pre_acts` itself")
+def silenced_in_place(pre_acts, threshold, bandwidth):
+    slope = (threshold * near_threshold(pre_acts, threshold, bandwidth)).detach()
+    pre_acts[pre_acts <= threshold] = 0
+    return pre_acts - slope * (threshold - threshold.detach())

@@ -525,3 +525,26 @@ equivalent(
     "the mean over inputs and the sum over instances of a mean over everything are the same.",
     "(h - by_gates_alone).pow(2).mean(dim=-1) -> (h - by_gates_alone).pow(2).mean()",
 )
+
+
+@mutant("6.5", says="decodes the gate without its ReLU")
+def auxiliary_without_relu(self, h):
+    l1, l2, _, acts, rebuilt = _forward(self, h)
+    gate = torch.einsum("bix,ixl->bil", h - self.b_dec, self.W_enc) + self.b_enc
+    frozen = self.normalize_and_return_W_dec().detach()
+    by_gates = torch.einsum("bil,ilx->bix", gate, frozen) + self.b_dec.detach()
+    extra = (h - by_gates).pow(2).mean(-1)
+    return l1, l2, (l2 + self.cfg.l1_coeff * l1 + extra).mean(0).sum(), acts, rebuilt
+
+
+@mutant("6.5", says="`forward` changes `W_dec` itself")
+def stored_decoder_normalized(self, h):
+    self.normalize_decoder()
+    return _forward(self, h)
+
+
+@mutant("6.5", says="`requires_grad_(False)` was called on the parameter itself")
+def frozen_for_good(self, h):
+    self.W_dec.requires_grad_(False)
+    self.b_dec.requires_grad_(False)
+    return _forward(self, h)

@@ -348,3 +348,34 @@ equivalent(
     "a square has no sign.",
     "h - rebuilt -> rebuilt - h",
 )
+
+
+@mutant("6.6", says="the latents from `m` on are taken")
+def latents_behind_the_prefix(acts, W_dec, b_dec, h, prefixes):
+    return sum(_error(acts, W_dec, b_dec, h, m, None) for m in prefixes)
+
+
+@mutant("6.6", says="takes the place of the last prefix")
+def whole_dictionary_as_the_last(acts, W_dec, b_dec, h, prefixes):
+    sizes = [*list(prefixes)[:-1], acts.shape[-1]]
+    return sum(_error(acts, W_dec, b_dec, h, 0, m) for m in sizes)
+
+
+@mutant("6.6", says="only the first, the middle and the last prefix count")
+def three_prefixes_by_hand(acts, W_dec, b_dec, h, prefixes):
+    sizes = (prefixes[0], prefixes[len(prefixes) // 2], prefixes[-1])
+    return sum(_error(acts, W_dec, b_dec, h, 0, m) for m in sizes)
+
+
+@mutant("6.6", says="added up before they are squared")
+def square_of_the_sum(acts, W_dec, b_dec, h, prefixes):
+    total = 0
+    for m in prefixes:
+        total = total + (h - b_dec - torch.einsum("bil,ilx->bix", acts[..., :m], W_dec[:, :m]))
+    return total.pow(2).mean(-1)
+
+
+@mutant("6.6", says="changes `h` itself")
+def input_used_up(acts, W_dec, b_dec, h, prefixes):
+    h -= b_dec
+    return sum(_error(acts, W_dec, torch.zeros_like(b_dec), h, 0, m) for m in prefixes)

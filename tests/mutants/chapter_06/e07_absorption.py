@@ -486,3 +486,23 @@ equivalent(
     "both have as many inputs.",
     "len(acts): acts -> features",
 )
+
+
+@mutant("6.7", says="half of all features' strengths")
+def half_of_all_features(acts, features, similarity, matches, parent, children):
+    counts = (features[..., parent] > 0) & (features[..., list(children)] > 0).any(-1)
+    own = acts.gather(-1, matches[:, parent].expand(len(acts), -1)[..., None])[..., 0]
+    along = (acts * similarity[:, parent]).sum(-1)
+    absorbed = counts & (own == 0) & (along >= features.sum(-1) / 2)
+    return absorbed.sum(0) / counts.sum(0).clamp_min(1)
+
+
+@mutant("6.7", says="changes `acts` itself")
+def own_latent_set_to_zero(acts, features, similarity, matches, parent, children):
+    counts = (features[..., parent] > 0) & (features[..., list(children)] > 0).any(-1)
+    instances = torch.arange(acts.shape[1])
+    silent = acts[:, instances, matches[:, parent]] == 0
+    acts[:, instances, matches[:, parent]] = 0
+    along = (acts * similarity[:, parent]).sum(-1)
+    absorbed = counts & silent & (along >= features[..., parent] / 2)
+    return absorbed.sum(0) / counts.sum(0).clamp_min(1)

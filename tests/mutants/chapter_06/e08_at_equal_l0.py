@@ -416,3 +416,23 @@ equivalent(
     "at a measured point both neighbors give the same.",
     "l0[1:-1] < wanted -> l0[1:-1] <= wanted",
 )
+
+
+@mutant("6.8", says="the points are not sorted by their L0")
+def neighbors_counted_off_unsorted(l0, value, wanted):
+    if not l0.min() <= wanted <= l0.max():
+        raise ValueError(wanted)
+    left = int((l0[1:-1] < wanted).sum())
+    share = (wanted / l0[left]).log() / (l0[left + 1] / l0[left]).log()
+    return value[left] + share * (value[left + 1] - value[left])
+
+
+@mutant("6.8", says="changes `l0` itself")
+def logarithm_in_place(l0, value, wanted):
+    order = l0.argsort()
+    if not l0.min() <= wanted <= l0.max():
+        raise ValueError(wanted)
+    l0.log_()
+    x, y = l0[order], value[order]
+    left = int((x[1:-1] < math.log(wanted)).sum())
+    return y[left] + (math.log(wanted) - x[left]) / (x[left + 1] - x[left]) * (y[left + 1] - y[left])
