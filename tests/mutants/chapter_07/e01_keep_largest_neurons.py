@@ -291,3 +291,16 @@ equivalent(
     "torch.zeros_like(h).scatter(-1, farthest, away.gather(-1, farthest)): -1 -> 1",
     "away.gather(-1, farthest): -1 -> 1",
 )
+
+
+@mutant("7.1", says="sizes are compared, |h| with |mean|")
+def sizes_compared(h, mean, k):
+    return _bkeep(h, mean, _mask((h.abs() - mean.abs()).abs(), k))
+
+
+@mutant("7.1", says="the tokens share one row of results")
+def one_row_for_all(h, mean, k):
+    out = mean.expand_as(h)
+    for row, places in enumerate((h - mean).abs().topk(k, dim=-1).indices):
+        out[row, places] = h[row, places]
+    return out

@@ -413,3 +413,20 @@ equivalent(
     "said & labels_held_out: labels_held_out -> scores",
     "said & labels_held_out: labels_held_out -> scores_held_out",
 )
+
+
+@mutant("7.2", says="the threshold is the median score")
+def from_the_median_on(scores, labels, held, held_labels):
+    return _bf1(held >= scores.median(), held_labels)
+
+
+@mutant("7.2", says="the same share of tokens is said to belong")
+def quantile_of_the_other_text(scores, labels, held, held_labels):
+    share = (scores >= _best(scores, labels)).float().mean()
+    return _bf1(held >= held.quantile(1 - share), held_labels)
+
+
+@mutant("7.2", says="saying yes to all others, those below the threshold")
+def yes_on_either_side(scores, labels, held, held_labels):
+    said = held >= _best(scores, labels)
+    return max(_bf1(said, held_labels), _bf1(~said, held_labels))

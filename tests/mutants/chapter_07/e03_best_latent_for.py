@@ -261,3 +261,17 @@ equivalent(
     "2 * hits: 2 -> 3",
     "2 * hits: 2 -> 1",
 )
+
+
+@mutant("7.3", says="counts are kept in 8 bits")
+def counts_in_bytes(acts, labels):
+    fires = (acts > 0).byte()
+    hits = (labels[:, None] * fires).sum(0, dtype=torch.uint8)
+    said = fires.sum(0, dtype=torch.uint8)
+    return int((2 * hits.float() / (said.float() + labels.sum())).argmax())
+
+
+@mutant("7.3", says="with *all* tokens added")
+def all_tokens_added(acts, labels):
+    fires = (acts > 0).float()
+    return int((2 * (labels.float() @ fires) / (fires.sum(0) + len(labels))).argmax())

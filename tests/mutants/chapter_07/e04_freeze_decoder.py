@@ -356,3 +356,12 @@ def row_by_row(autoencoder):
         if name == "W_dec":
             parameter.grad = None
             parameter.requires_grad = False
+
+
+@mutant("7.4", says="drawn evenly from an interval")
+@torch.no_grad()
+def entries_from_an_interval(autoencoder):
+    autoencoder.W_dec.uniform_(-1, 1)
+    autoencoder.normalize_decoder()
+    autoencoder.W_dec.requires_grad_(False)
+    autoencoder.W_dec.grad = None

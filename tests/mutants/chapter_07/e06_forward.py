@@ -532,3 +532,21 @@ class MaskedInPlace(Transcoder):
 
 
 equivalent("7.6", "a square has no sign.", "y - y_reconstructed -> y_reconstructed - y")
+
+
+@mutant("7.6", says="`b_enc` is added after the k largest are chosen")
+class BiasAfterTheChoice(Transcoder):
+    def encode(self, x):
+        return (_btopk(x @ self.W_enc, self.k) + self.b_enc).relu()
+
+
+@mutant("7.6", says="the input itself is added as well")
+class InputAddedToo(Transcoder):
+    def encode(self, x):
+        return _btopk(x @ self.W_enc + self.b_enc, self.k)
+
+    def forward(self, x, y):
+        _, acts, new = _output(self, x, y)
+        if self.W_skip is not None:
+            new = new + x
+        return TranscoderOutput((y - new).pow(2).mean(), acts, new)

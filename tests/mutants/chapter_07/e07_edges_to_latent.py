@@ -552,3 +552,38 @@ equivalent(
     "cache.pos_embed[position] @ read -> read @ cache.pos_embed[position]",
     "(moved_always + cache.b_O) @ read -> read @ (moved_always + cache.b_O)",
 )
+
+
+@mutant("7.7", says="the position embedding is that of the last position", function="residual_edges")
+def place_of_the_last(cache, read, position):
+    return _residual(cache, read, position, position=cache.pos_embed[-1] @ read)
+
+
+@mutant("7.7", says="the token's embedding is that of position 0", function="residual_edges")
+def token_of_the_first(cache, read, position):
+    return _residual(cache, read, position, token=cache.embed[0] @ read)
+
+
+@mutant("7.7", says="the token's embedding is that of the last position", function="residual_edges")
+def token_of_the_last(cache, read, position):
+    return _residual(cache, read, position, token=cache.embed[-1] @ read)
+
+
+@mutant("7.7", says="the direction is brought to unit length", function="residual_edges")
+def unit_length_behind_the_heads(cache, read, position):
+    heads = _heads(cache, read, position)
+    return _residual(cache, read / read.norm(), position, heads=heads)
+
+
+@mutant("7.7", says="`ln2_b` goes through the LayerNorm's weights and scale")
+def ln2_b_through_weights_and_scale(cache, transcoder, latent, position):
+    read = cache.ln2_w * transcoder.W_enc[:, latent] / cache.ln2_scale[position]
+    constant = cache.ln2_b @ read + transcoder.b_enc[latent]
+    return _blatent(cache, transcoder, latent, position, constant=constant)
+
+
+@mutant("7.7", says="are added to `token`; they belong to `bias`")
+def constants_in_token(cache, transcoder, latent, position):
+    edges = _blatent(cache, transcoder, latent, position, constant=0)
+    constant = cache.ln2_b @ transcoder.W_enc[:, latent] + transcoder.b_enc[latent]
+    return edges._replace(token=edges.token + constant)

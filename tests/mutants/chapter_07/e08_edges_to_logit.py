@@ -465,3 +465,39 @@ equivalent(
     "output.acts[0]: 0 -> -1",
     "output.y_reconstructed[0]: 0 -> -1",
 )
+
+
+@mutant("7.8", says="`b_dec`, `ln_final_b` and `b_U` are counted as error")
+def constants_in_error(cache, transcoder, position, token):
+    edges = _logit(cache, transcoder, position, token)
+    read = cache.ln_final_w * cache.W_U[:, token] / cache.ln_final_scale[position]
+    before = _residual(cache, read - read.mean(), position)[3]
+    return edges._replace(bias=before, error=edges.error + edges.bias - before)
+
+
+@mutant("7.8", says="`b_U` is summed over all tokens")
+def all_of_b_U(cache, transcoder, position, token):
+    edges = _logit(cache, transcoder, position, token)
+    return edges._replace(bias=edges.bias - cache.b_U[token] + cache.b_U.sum())
+
+
+@mutant("7.8", says="left out for the sources before the MLP")
+def residual_not_centered(cache, transcoder, position, token):
+    edges = _logit(cache, transcoder, position, token)
+    read = cache.ln_final_w * cache.W_U[:, token] / cache.ln_final_scale[position]
+    own, at, heads, bias = _residual(cache, read, position)
+    right = _residual(cache, read - read.mean(), position)[3]
+    return edges._replace(token=own, position=at, heads=heads, bias=edges.bias - right + bias)
+
+
+@mutant("7.8", says="what the MLP writes is in `bias` too")
+def mlp_in_bias(cache, transcoder, position, token):
+    edges = _logit(cache, transcoder, position, token)
+    read = cache.ln_final_w * cache.W_U[:, token] / cache.ln_final_scale[position]
+    return edges._replace(bias=edges.bias + cache.mlp_out[position] @ (read - read.mean()))
+
+
+@mutant("7.8", says="`skip` is None. Expected a torch.Tensor")
+def none_without_a_way_around(cache, transcoder, position, token):
+    edges = _logit(cache, transcoder, position, token)
+    return edges if transcoder.W_skip is not None else edges._replace(skip=None)

@@ -315,3 +315,10 @@ def topk_of_as_many(effects, share):
 
 
 equivalent("7.9", "there is one axis.", "dim=0: 0 -> -1")
+
+
+@mutant("7.9", says="the sums are compared with the share of the *largest* edge")
+def share_of_the_largest_edge(effects, share):
+    order = effects.abs().argsort(descending=True)
+    carried = effects.abs()[order].cumsum(0)
+    return _scatter(effects, order[: int((carried < share * effects.abs().max()).sum()) + 1])

@@ -470,3 +470,26 @@ equivalent(
 equivalent(
     "7.10", "what the hook returns is what goes on, changed in place or not.", "value.clone() -> value"
 )
+
+
+@mutant("7.10", says="its largest in the prompt")
+@torch.no_grad()
+def largest_activation(tokens, model, transcoder, latent, position, token):
+    _, cache = model.run_with_cache(tokens[None])
+    act = transcoder.encode(cache[MLP_IN][0])[:, latent].max()
+    clean, changed = _run(tokens, model, transcoder, latent, position, act=act)
+    return (clean - changed)[position, token]
+
+
+@mutant("7.10", says="the token at `position` belongs to what the model reads")
+@torch.no_grad()
+def prompt_cut_before_the_token(tokens, model, transcoder, latent, position, token):
+    clean, changed = _run(tokens[:position], model, transcoder, latent, position - 1)
+    return (clean - changed)[position - 1, token]
+
+
+@variant("7.10")
+@torch.no_grad()
+def prompt_up_to_the_position(tokens, model, transcoder, latent, position, token):
+    clean, changed = _run(tokens[: position + 1], model, transcoder, latent, position)
+    return (clean - changed)[-1, token]

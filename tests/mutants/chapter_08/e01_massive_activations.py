@@ -293,3 +293,9 @@ equivalent(
     "Norms in float32 are as good, and only a model in bfloat16 has others.",
     "residual.float() -> residual",
 )
+
+
+@mutant("8.1", says="the median without the first positions")
+def median_without_the_first(residual, factor=3.0):
+    norms = _norms(residual)
+    return norms > factor * norms[:, 1:].median()

@@ -193,7 +193,7 @@ def one_block_too_many_again(model, tokens, hook, keep=None, batch_rows=16):
     return torch.cat(parts)
 
 
-@mutant("8.2", says="The cache holds nothing under this name; ask for the hook")
+@mutant("8.2", says="because block 1 has not run")
 @torch.no_grad()
 def one_block_too_few_again(model, tokens, hook, keep=None, batch_rows=16):
     _refuse(model, hook)
@@ -544,3 +544,12 @@ equivalent(
     "The whole cache holds the same activations; it needs more memory while the function runs.",
     "model.run_with_cache(names_filter=[hook]) -> model.run_with_cache()",
 )
+
+
+@mutant("8.2", says="the order is lost in each piece")
+@torch.no_grad()
+def positions_first_in_each_piece(model, tokens, hook, keep=None, batch_rows=16):
+    _refuse(model, hook)
+    keep = torch.ones_like(tokens, dtype=torch.bool) if keep is None else keep
+    both = zip(tokens.split(batch_rows), keep.split(batch_rows), strict=True)
+    return torch.cat([_read(model, rows, hook).transpose(0, 1)[wanted.mT] for rows, wanted in both])

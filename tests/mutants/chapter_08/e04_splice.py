@@ -423,3 +423,24 @@ def row_by_row(value, hook, autoencoder, keep, factors=None, with_error=False, i
 
 
 equivalent("8.4", "Only a model in bfloat16 has other activations.", "value.float() -> value")
+
+
+@mutant("8.4", says="1 is added to the factors")
+@torch.no_grad()
+def one_added_to_factors(value, hook, autoencoder, keep, factors=None, with_error=False, instance=0):
+    factors = None if factors is None else 1 + factors
+    return _splice(value, autoencoder, keep, factors, with_error, instance)
+
+
+@mutant("8.4", says="factors are cut down to lie between 0 and 1")
+@torch.no_grad()
+def factors_between_0_and_1(value, hook, autoencoder, keep, factors=None, with_error=False, instance=0):
+    factors = None if factors is None else factors.clamp(0, 1)
+    return _splice(value, autoencoder, keep, factors, with_error, instance)
+
+
+@mutant("8.4", says="factors below 0 count as 0")
+@torch.no_grad()
+def no_negative_factors(value, hook, autoencoder, keep, factors=None, with_error=False, instance=0):
+    factors = None if factors is None else factors.relu()
+    return _splice(value, autoencoder, keep, factors, with_error, instance)

@@ -426,3 +426,32 @@ equivalent(
     "dim=-1: -1 -> 1",
     "dim=-1: -1 -> 1 (2)",
 )
+
+
+@mutant("8.6", says="the prompt's first token is passed over")
+def first_token_passed_over(logits, steered, random, words, prompt):
+    return _effect(logits, steered, random, _new(words, prompt[1:]))
+
+
+@mutant("8.6", says="the prompt's last token is passed over")
+def last_token_passed_over(logits, steered, random, words, prompt):
+    return _effect(logits, steered, random, _new(words, prompt[:-1]))
+
+
+@mutant("8.6", says="the softmax goes over the runs")
+def softmax_over_the_runs(logits, steered, random, words, prompt):
+    new = _new(words, prompt)
+    before, after, *by_chance = torch.stack([logits, steered, *random]).softmax(0)[:, new].sum(-1)
+    return SteeringEffect(before, after, torch.stack(by_chance))
+
+
+@mutant("8.6", says="a sigmoid is taken, not a softmax")
+def sigmoid_of_the_sum(logits, steered, random, words, prompt):
+    return _effect(logits, steered, random, _new(words, prompt), lambda x, new: x[..., new].sum(-1).sigmoid())
+
+
+@mutant("8.6", says="the softmax goes over all random directions at once")
+def random_directions_together(logits, steered, random, words, prompt):
+    new = _new(words, prompt)
+    together = random.flatten().softmax(0).view_as(random) * len(random)
+    return SteeringEffect(_mass(logits, new), _mass(steered, new), together[:, new].sum(-1))

@@ -602,3 +602,10 @@ equivalent(
     "No F1 is exactly `MARGIN` above the other.",
     "score.f1 <= f1_found_on + MARGIN -> score.f1 < f1_found_on + MARGIN",
 )
+
+
+@mutant("8.7", says="a lead of `MARGIN` over chance is asked for")
+def margin_over_chance(rule, feature, direction, effect):
+    card = _card(rule, feature, direction, effect)
+    lead = effect.after > torch.cat([effect.before[None], effect.by_chance]).max() + MARGIN
+    return card._replace(writes=bool(lead) and card.writes)
