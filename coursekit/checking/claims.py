@@ -193,7 +193,7 @@ class Check:
         return self.learner.create(target or self.exercise_id, *args, **kwargs)
 
     def _call(self, target: Target, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        with self._explaining(method, args, kwargs):
+        with self._explaining(target, method, args, kwargs):
             result = self.learner.call(target, *args, **kwargs)
         self.last = described(result)
         self._last_call, self._last_result = (target, args, kwargs), result
@@ -261,16 +261,24 @@ class Check:
         return {}
 
     @contextlib.contextmanager
-    def _explaining(self, method: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Iterator[None]:
+    def _explaining(
+        self, target: Target, method: str, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> Iterator[None]:
         """An exception of the learner's code takes along what went in, and what the sizes in it are."""
         try:
             yield
         except LearnerError as error:
-            raise LearnerError(f"{error}{self._what_went_in(str(error), method, args, kwargs)}") from None
+            raise LearnerError(
+                f"{error}{self._what_went_in(str(error), target, method, args, kwargs)}"
+            ) from None
 
-    def _what_went_in(self, message: str, method: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
+    def _what_went_in(
+        self, message: str, target: Target, method: str, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> str:
         with contextlib.suppress(Exception):
-            function = self.reference() if self.reference else None
+            # An exercise's cell may hold several functions.
+            also = target.split()[1:] if isinstance(target, str) else []
+            function = self.reference(*also) if self.reference else None
             if method:
                 function = getattr(function, method)
             if function is not None:
@@ -405,7 +413,7 @@ class Check:
         `wrt` maps positions of arguments, or names of parameters, to the expected gradients, and `axes` those with
         different axes to their names. `mistakes` are known ones and the gradients that they lead to, as for `equal`.
         """
-        with self._explaining(target[1] if isinstance(target, tuple) else "", args, {}):
+        with self._explaining(target, target[1] if isinstance(target, tuple) else "", args, {}):
             result, gradients = self.learner.gradients(
                 target, *args, wrt=list(wrt), cotangent=cotangent, field=field
             )

@@ -54,6 +54,32 @@ def test_only_sizes_that_have_a_name_are_explained(message, expected):
     assert bool(expected) == bool(explained_clash(message, {5: ["features"], 2: ["hidden"]}))
 
 
+def test_an_index_that_is_too_large_and_a_choice_of_too_many():
+    message = "IndexError: index 5 is out of bounds for dimension 0 with size 5"
+    assert explained_clash(message, {5: ["points"]}) == (
+        "The last index of an axis `points` of size 5 is 4; 5 is asked for."
+    )
+    message = "RuntimeError: selected index k out of range\nin `topk`, line 2: `pre_acts.topk(k + 1)`"
+    assert explained_clash(message, {}) == "`topk` is asked for more values than the axis has."
+
+
+def test_an_argument_that_is_left_out_is_named():
+    def hook(value, hook, autoencoder, keep, factors=None, with_error=False, instance=0):
+        return factors * value
+
+    assert "Here `hook` and `factors` are None." in message_for("8.4", hook)
+
+
+def test_another_function_of_the_cell_has_its_own_names():
+    def residual_edges(cache, read, position):
+        return cache.embed @ cache.pos_embed @ read
+
+    exercise = get_exercise("7.7")
+    answers = {"residual_edges": residual_edges, exercise.cell_name: exercise.load_reference()}
+    message = run_check(exercise, DirectLearner(answers, cell_names())).message
+    assert "It was called with `read` [d_model" in message
+
+
 def test_the_learners_own_exception_stays_as_it_is():
     def raises(features, W):
         raise ValueError(torch.tensor(3))

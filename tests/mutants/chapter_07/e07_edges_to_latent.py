@@ -556,7 +556,7 @@ equivalent(
 
 @mutant("7.7", says="the position embedding is that of the last position", function="residual_edges")
 def place_of_the_last(cache, read, position):
-    return _residual(cache, read, position, position=cache.pos_embed[-1] @ read)
+    return _residual(cache, read, position)._replace(position=cache.pos_embed[-1] @ read)
 
 
 @mutant("7.7", says="the token's embedding is that of position 0", function="residual_edges")

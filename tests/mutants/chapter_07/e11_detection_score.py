@@ -330,10 +330,10 @@ def with_tensors(rule, firing, silent):
 @mutant("7.11", says="the label of the first context is used for all")
 def label_of_the_first_context(rule, firing, silent):
     label = firing[0][1]
-    return _score(lambda rule, context: _byes(rule, (context[0], label)), rule, firing, silent)
+    return _score(lambda rule, context: _yes(rule, (context[0], label)), rule, firing, silent)
 
 
 @mutant("7.11", says="the share of its words is taken for each firing context")
 def share_of_words_of_firing(rule, firing, silent):
     shares = [sum(bool(rule(w[: i + 1], label)) for i in range(len(w))) / len(w) for w, label in firing]
-    return _balanced(shares, [_byes(rule, c) for c in silent])
+    return _balanced(shares, [_yes(rule, c) for c in silent])

@@ -303,12 +303,10 @@ def ratio(logits, steered, random, words, prompt):
 def prompt_out_of_vocabulary(logits, steered, random, words, prompt):
     new = _new(words, prompt)
 
-    def mass(x, new):
-        x = x.clone()
-        x[..., prompt] = -torch.inf
-        return mass(x, new)
+    def without_prompt(x, new):
+        return mass(x.index_fill(-1, prompt, -torch.inf), new)
 
-    return _effect(logits, steered, random, new, mass)
+    return _effect(logits, steered, random, new, without_prompt)
 
 
 @mutant("8.6", says="a sigmoid is taken, not a softmax")
@@ -454,4 +452,4 @@ def sigmoid_of_the_sum(logits, steered, random, words, prompt):
 def random_directions_together(logits, steered, random, words, prompt):
     new = _new(words, prompt)
     together = random.flatten().softmax(0).view_as(random) * len(random)
-    return SteeringEffect(_mass(logits, new), _mass(steered, new), together[:, new].sum(-1))
+    return SteeringEffect(mass(logits, new), mass(steered, new), together[:, new].sum(-1))
