@@ -238,7 +238,7 @@ def main(
     if subject.model.cfg.n_layers == 1:
         found_on, held_out = load_tokens("train"), first_rows(load_tokens("held_out"), HELD_OUT_ROWS)
     else:
-        found_on = load_written_text()
+        found_on = load_written_text(subject.model)
         held_out = TokenizedText(found_on.tokens[rows:], found_on.labels[rows:], found_on.label_names)
     place = Place(subject)
     found_in, scored_in = latents_on(place, first_rows(found_on, rows)), latents_on(place, held_out)
