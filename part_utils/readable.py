@@ -99,6 +99,8 @@ class ReadLatent:
     """The tokens that most often came next, the most common first."""
     favored: list[int]
     """Those of them that are among the tokens which its direct effect favors most."""
+    top: list[int]
+    """The tokens which its direct effect favors most."""
 
 
 @torch.no_grad()
@@ -123,13 +125,14 @@ def read_latents(
     read = []
     for index, latent in enumerate(latents.tolist()):
         followers = common_followers(acts[..., index], tokens, n_followers).tolist()
-        top = set(effects[index].topk(min(n_favored, effects.shape[1])).indices.tolist())
+        top = effects[index].topk(min(n_favored, effects.shape[1])).indices.tolist()
         read.append(
             ReadLatent(
                 latent=latent,
                 fired=int((acts[..., index] > 0).sum()),
                 followers=followers,
                 favored=[token for token in followers if token in top],
+                top=top,
             )
         )
     return read

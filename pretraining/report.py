@@ -15,7 +15,7 @@ from part_utils.baselines import Comparison, compare_with_baselines, neuron_copi
 from part_utils.evaluation import Evaluation, evaluate, log_frequency_histogram
 from part_utils.language_models import load_autoencoder, load_language_model
 from part_utils.model_with_autoencoder import ModelWithAutoencoder
-from part_utils.readable import ReadLatent, candidates, random_latents, read_latents, times_fired
+from part_utils.readable import candidates, random_latents, read_latents, times_fired
 from part_utils.texts import TokenizedText, load_tokens
 from part_utils.token_text import text_of, token_string
 from pretraining.latent_rules import load_rules, score_rules, scores_table, summary
@@ -134,12 +134,27 @@ MIN_FAVORED = 2
 """A direct effect can be read if the 20 tokens that it favors most hold so many of the 10 most common followers."""
 
 
-def _drawn_latents(text: TokenizedText, subject: ModelWithAutoencoder, n: int, seed: int) -> list[ReadLatent]:
-    """Read latents drawn at random from those that copy no neuron and fire on MIN_FIRED tokens."""
-    fired = times_fired(text.tokens, subject)
-    eligible = (fired >= MIN_FIRED) & ~neuron_copies(subject.autoencoder)[subject.instance]
-    latents = random_latents(eligible, n, seed)
-    return read_latents(text.tokens, subject, latents) if len(latents) else []
+def followers_favored(text: TokenizedText, subject: ModelWithAutoencoder, n: int, seed: int) -> list[str]:
+    """Say for random latents, and for such as copy a neuron, how many favor what follows, and how many would by chance.
+
+    By chance: with the followers of another of these latents in the place of its own.
+    """
+    often = times_fired(text.tokens, subject) >= MIN_FIRED
+    copies = neuron_copies(subject.autoencoder)[subject.instance]
+    said = []
+    for kind, eligible in (("copy no neuron", often & ~copies), ("copy a neuron", often & copies)):
+        latents = random_latents(eligible, n, seed)
+        read = read_latents(text.tokens, subject, latents) if len(latents) else []
+        favor = sum(len(one.favored) >= MIN_FAVORED for one in read)
+        by_chance = sum(
+            len(set(other.followers) & set(one.top)) >= MIN_FAVORED
+            for one, other in zip(read, read[1:] + read[:1], strict=True)
+        )
+        said.append(
+            f"of {len(read)} random latents that {kind} and fire on {MIN_FIRED} tokens, {favor} favor {MIN_FAVORED} or "
+            f"more of their 10 most common followers among 20 tokens; with another one's followers {by_chance}."
+        )
+    return said
 
 
 def _words(tokens: list[int], model: "TransformerBridge") -> str:
@@ -226,12 +241,8 @@ def print_report(
         comparisons_table(result, comparisons),
     )
     for i, letter in enumerate(ENCODERS) if drawn else ():
-        read = _drawn_latents(text, ModelWithAutoencoder(model, autoencoder, i), drawn, seed)
-        readable = sum(len(one.favored) >= MIN_FAVORED for one in read)
-        console.print(
-            f"encoder-{letter}: of {len(read)} random latents that copy no neuron and fire on {MIN_FIRED} tokens, "
-            f"{readable} favor {MIN_FAVORED} or more of their 10 most common followers among 20 tokens."
-        )
+        for line in followers_favored(text, ModelWithAutoencoder(model, autoencoder, i), drawn, seed):
+            console.print(f"encoder-{letter}: {line}")
     if named:
         subject = ModelWithAutoencoder(model, autoencoder)
         scores = score_rules(named, subject, rows=min(400, max_rows or 400))

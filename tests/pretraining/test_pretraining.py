@@ -544,7 +544,8 @@ def test_evaluation_prints_every_measure(tmp_path: Path) -> None:
         "encoder-B",
         "zero ablation",
         "A prompt.",
-        "random",
+        "that copy no neuron",
+        "that copy a neuron",
     ):
         assert name in result.output
     metrics = json.loads((tmp_path / "metrics.json").read_text())
