@@ -12,17 +12,6 @@ from part_utils.activations import (
     get_activations,
     train_on_activations,
 )
-from tests.small_language_model import small_model, small_tokens
-
-
-@pytest.fixture(scope="module")
-def model() -> TransformerBridge:
-    return small_model()
-
-
-@pytest.fixture
-def tokens() -> torch.Tensor:
-    return small_tokens()
 
 
 def test_activations_are_those_after_the_gelu(model: TransformerBridge, tokens: torch.Tensor) -> None:

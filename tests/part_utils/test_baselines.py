@@ -16,17 +16,7 @@ from part_utils.baselines import (
     neuron_copies,
 )
 from part_utils.evaluation import evaluate
-from tests.small_language_model import small_autoencoder, small_model, small_tokens
-
-
-@pytest.fixture(scope="module")
-def model() -> TransformerBridge:
-    return small_model()
-
-
-@pytest.fixture(scope="module")
-def tokens() -> torch.Tensor:
-    return small_tokens()
+from tests.small_language_model import small_autoencoder
 
 
 @pytest.fixture

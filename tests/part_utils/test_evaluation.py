@@ -19,17 +19,7 @@ from part_utils.evaluation import (
     zero_ablation_hook,
 )
 from part_utils.variants import JumpReLUAutoEncoder
-from tests.small_language_model import small_autoencoder, small_model, small_tokens
-
-
-@pytest.fixture(scope="module")
-def model() -> TransformerBridge:
-    return small_model()
-
-
-@pytest.fixture
-def tokens() -> torch.Tensor:
-    return small_tokens()
+from tests.small_language_model import small_autoencoder
 
 
 @pytest.fixture

@@ -5,30 +5,13 @@ from __future__ import annotations
 import pytest
 
 from part_utils.graph_page import save_graph
-from part_utils.prompt_graph import Edge, Graph
 from tests.browser import launched_browser
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def page_at(tmp_path):
-    graph = Graph(
-        words=["<s>", " a", "</script>", ' "b"'],
-        position=3,
-        prediction=" <i>",
-        probability=0.25,
-        logit=4.0,
-        edges=[
-            Edge("token 3", "logit", "direct", 3.0),
-            Edge("latent 17", "logit", "", -0.5),
-            Edge("error", "logit", "", 0.4),
-            Edge("token 1", "latent 17", "attention", -0.3),
-        ],
-        n_into_logit=9,
-        share=0.8,
-        latents={17: "fires on ' a'"},
-    )
+def page_at(tmp_path, graph):
     address = save_graph(graph, tmp_path / "graph.html").as_uri()
     with launched_browser() as browser:
 

@@ -18,17 +18,12 @@ from part_utils.interpretation import (
     neuron_in_feature_basis,
 )
 from part_utils.model_with_autoencoder import ModelWithAutoencoder
-from tests.small_language_model import CFG, small_autoencoder, small_tokens
+from tests.small_language_model import CFG, small_autoencoder
 
 
 @pytest.fixture(scope="module", params=[1, 2], ids=["one layer", "two layers"])
 def model(request: pytest.FixtureRequest) -> TransformerBridge:
     return TransformerBridge.boot_native({**CFG, "n_layers": request.param})
-
-
-@pytest.fixture
-def tokens() -> torch.Tensor:
-    return small_tokens()
 
 
 @pytest.fixture

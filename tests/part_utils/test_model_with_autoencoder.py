@@ -10,12 +10,7 @@ from transformer_lens.model_bridge import TransformerBridge
 from part_utils.autoencoder import AutoEncoder
 from part_utils.interpretation import feature_activations, top_activations
 from part_utils.model_with_autoencoder import ModelWithAutoencoder, also_in_parts
-from tests.small_language_model import small_autoencoder, small_model, small_tokens
-
-
-@pytest.fixture(scope="module")
-def model() -> TransformerBridge:
-    return small_model()
+from tests.small_language_model import small_autoencoder, small_tokens
 
 
 @pytest.fixture(scope="module")

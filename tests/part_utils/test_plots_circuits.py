@@ -3,32 +3,9 @@
 from html.parser import HTMLParser
 from pathlib import Path
 
-import pytest
-
 from part_utils.graph_page import graph_page, save_graph
 from part_utils.plots import circuits as plots
-from part_utils.prompt_graph import Edge, Graph
-
-
-@pytest.fixture
-def graph() -> Graph:
-    return Graph(
-        words=["<s>", " a", "</script>", ' "b"'],
-        position=3,
-        prediction=" <i>",
-        probability=0.25,
-        logit=4.0,
-        edges=[
-            Edge("token 3", "logit", "direct", 3.0),
-            Edge("token 3", "logit", "attention", 1.0),
-            Edge("latent 17", "logit", "", -0.5),
-            Edge("error", "logit", "", 0.4),
-            Edge("token 1", "latent 17", "attention", -0.3),
-        ],
-        n_into_logit=9,
-        share=0.8,
-        latents={17: "fires on ' a'; raises '<b>'"},
-    )
+from part_utils.prompt_graph import Graph
 
 
 class Tags(HTMLParser):

@@ -19,17 +19,7 @@ from part_utils.readable import (
     read_latents,
     times_fired,
 )
-from tests.small_language_model import small_autoencoder, small_model, small_tokens
-
-
-@pytest.fixture(scope="module")
-def model() -> TransformerBridge:
-    return small_model()
-
-
-@pytest.fixture(scope="module")
-def tokens() -> torch.Tensor:
-    return small_tokens()
+from tests.small_language_model import small_autoencoder
 
 
 @pytest.fixture
