@@ -218,14 +218,19 @@ class Check:
 
     def _other_size(self, actual: Tensor, expected: Tensor, axes: str) -> str:
         """Say where another axis stands than should, or a size that fitted other inputs; "" if that cannot be told."""
+        names = axis_names(axes, expected.ndim)
+        sizes = dict(zip(expected.shape, names, strict=True))
+        if len(axes.split()) == len(sizes) and sorted(actual.shape) == sorted(sizes):
+            return f" By their sizes, your axes are `{' '.join(sizes[size] for size in actual.shape)}`."
         differ = [
             place
-            for place, sizes in enumerate(zip(actual.shape, expected.shape, strict=False))
-            if len(set(sizes)) > 1
+            for place, pair in enumerate(zip(actual.shape, expected.shape, strict=False))
+            if len(set(pair)) > 1
         ]
         if actual.ndim != expected.ndim or len(differ) != 1:
             return ""
-        name, size = axis_names(axes, expected.ndim)[differ[0]], actual.shape[differ[0]]
+        name, size = names[differ[0]], actual.shape[differ[0]]
+        few = size < expected.shape[differ[0]] and size < 4
         with contextlib.suppress(Exception):
             assert self._called is not None
             assert self.reference is not None
@@ -234,7 +239,8 @@ class Check:
             others = names_of_sizes(function, args, kwargs).get(size)
             if others:
                 listed = " and of ".join(f"`{other}`" for other in others)
-                return f" Here {size} is the size of {listed}, not of `{name}`."
+                number = f", or is the {size} written into your code as a number?" if few else "."
+                return f" Here {size} is the size of {listed}, not of `{name}`{number}"
         if self.claims and size < expected.shape[differ[0]]:
             return f" Is the {size} written into your code as a number? Sizes are read off what comes in (`.shape`)."
         return ""

@@ -47,6 +47,10 @@ class Parameters:
     def __init__(self, module: Any) -> None:
         self._held = dict(module.named_parameters()) if isinstance(module, nn.Module) else {}
 
+    def holds(self, name: str) -> bool:
+        """Say whether there is a parameter of this name that takes gradients."""
+        return name in self._held and bool(self._held[name].requires_grad)
+
     @torch.no_grad()
     def step(self, **steps: Tensor) -> None:
         """Add a step to every parameter that is held and takes gradients, by the name that it had."""

@@ -62,3 +62,4 @@ def project_features(check: Check) -> None:
             )
         },
     )
+    check.leaves_inputs(x, W)

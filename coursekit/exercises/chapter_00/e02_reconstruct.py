@@ -17,7 +17,7 @@ from coursekit.checking.claims import Check
     points=1,
 )
 def reconstruct(check: Check) -> None:
-    for batch, instances, latents, inputs in ((7, 3, 5, 2), (1, 2, 3, 11), (130, 9, 12, 3), (5, 1, 4, 3)):
+    for batch, instances, latents, inputs in ((7, 3, 5, 2), (130, 9, 12, 3), (1, 2, 3, 11), (5, 1, 4, 3)):
         acts = 2.5 * check.sparse(batch, instances, latents, probability=0.7)
         if batch != 7:
             # In most autoencoders no latent is below 0, but a decoder is linear.
@@ -77,3 +77,4 @@ def reconstruct(check: Check) -> None:
             )
         },
     )
+    check.leaves_inputs(acts, W_dec)

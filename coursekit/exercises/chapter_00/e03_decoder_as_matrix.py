@@ -33,6 +33,7 @@ def decoder_as_matrix(check: Check) -> None:
                 _mistakes(W_dec, instance),
                 what="the matrix",
             )
+    check.leaves_inputs(check.normal(2, 5, 3), 1)
 
 
 def _mistakes(W_dec: Tensor, instance: int) -> Mistakes:

@@ -32,3 +32,4 @@ def toy_model_forward(check: Check) -> None:
         check.learner.set(model, W=W)
         check_output(check, model, x, W, W.mT, b, hidden_relu=False)
     check_output_gradients(check, hidden_relu=False)
+    check.leaves_inputs(x, owner=model, also="forward")

@@ -42,3 +42,4 @@ def toy_model_calculate_loss(check: Check) -> None:
             detached="The loss has no gradient: it is cut off from the model's output (`.detach()`, `.data`, `.item()` "
             "or `torch.no_grad()`), so nothing would be trained.",
         )
+    check.leaves_inputs(out, x, owner=model, also="calculate_loss")

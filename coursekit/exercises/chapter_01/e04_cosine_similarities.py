@@ -62,6 +62,7 @@ def cosine_similarities(check: Check) -> None:
             "NaN is replaced by 1 instead of 0": torch.where(_empty(W), 1.0, gram_matrix(_unit(W))),
         },
     )
+    check.leaves_inputs(W)
 
 
 def _unit(W: Tensor) -> Tensor:

@@ -41,7 +41,7 @@ from part_utils.toy_model import ToyModelConfig
 def generate_correlated_features(check: Check) -> None:
     pairs = 3
     p = torch.tensor([0.15, 0.35, 0.6])[check.permutation(3)]
-    cfg = ToyModelConfig(n_instances=3, n_features=11, n_correlated_pairs=pairs)
+    cfg = ToyModelConfig(n_instances=3, n_features=11, n_correlated_pairs=pairs + 1)
     x, everything, again = drawn_pairs(check, cfg, "generate_correlated_features", p, pairs)
     present = x != 0
     check_values_are_plausible(check, x)

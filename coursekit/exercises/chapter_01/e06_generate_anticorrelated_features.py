@@ -44,7 +44,7 @@ def generate_anticorrelated_features(check: Check) -> None:
     pairs = 3
     # A half is just possible: then one of the two is always present.
     p = torch.tensor([0.12, 0.3, 0.5])[check.permutation(3)]
-    cfg = ToyModelConfig(n_instances=3, n_features=11, n_anticorrelated_pairs=pairs)
+    cfg = ToyModelConfig(n_instances=3, n_features=11, n_anticorrelated_pairs=pairs + 1)
     with _one_half_is_possible(check, cfg, pairs):
         x, everything, again = drawn_pairs(check, cfg, "generate_anticorrelated_features", p, pairs)
     present = x != 0

@@ -35,3 +35,4 @@ def neuron_model(check: Check) -> None:
         check.learner.set(model, W=W)
         check_output(check, model, x, W, W.mT, b, hidden_relu=True)
     check_output_gradients(check, hidden_relu=True)
+    check.leaves_inputs(x, owner=model, also="forward")

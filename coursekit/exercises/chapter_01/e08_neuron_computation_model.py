@@ -169,6 +169,9 @@ def _check_loss_of_absolute_values(check: Check) -> None:
                 out, x.relu(), importance
             ),
             "the absolute value is taken of the error, and then squared": weighted_loss(out, x, importance),
+            "the absolute value is taken of the output too, and the error is not squared": (
+                (importance * (out.abs() - x.abs()).abs()).mean(dim=(0, 2)).sum()
+            ),
         }
         check_loss(
             check,
@@ -190,3 +193,5 @@ def _check_loss_of_absolute_values(check: Check) -> None:
             detached="The loss has no gradient: it is cut off from the model's output (`.detach()`, `.data`, `.item()` "
             "or `torch.no_grad()`), so nothing would be trained.",
         )
+    check.leaves_inputs(out, x, owner=model, also="calculate_loss")
+    check.leaves_inputs(x, owner=model, also="forward")

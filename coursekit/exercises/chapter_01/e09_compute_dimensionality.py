@@ -61,6 +61,7 @@ def compute_dimensionality(check: Check) -> None:
         "and its dimensionality is 0",
         {"a feature that is not represented has the dimensionality 1 instead of 0": one},
     )
+    check.leaves_inputs(W)
 
 
 def _dimensionality(W: Tensor, epsilon: float = 0.0) -> Tensor:
@@ -126,6 +127,11 @@ def _wrong_dimensionalities(W: Tensor) -> dict:
             "the denominator sums over the features of all instances": torch.einsum("ihf,jhg->ifjg", unit, W)
             .pow(2)
             .sum((2, 3)),
+            "the overlaps with the features of all instances are added up before they are squared": torch.einsum(
+                "ihf,jhg->ifg", unit, W
+            )
+            .pow(2)
+            .sum(2),
             "the overlaps in the denominator are squared twice": (overlaps**4).sum(2),
             "the overlaps are summed before they are squared": overlaps.sum(2) ** 2,
             "the absolute overlaps are summed instead of the squared ones": overlaps.abs().sum(2),
@@ -147,6 +153,9 @@ def _wrong_dimensionalities(W: Tensor) -> dict:
         "one number is given to all features: hidden dimensions per feature, $m / |W|^2$": (
             W.shape[1] / W.square().sum((1, 2))[:, None]
         ).expand_as(lengths),
+        "it is a feature's share of all squared lengths, times the hidden dimensions: no overlap is asked for": (
+            lengths**2 * W.shape[1] / (lengths**2).sum(1, keepdim=True)
+        ),
         "the dimensionality of the whole model is shared out": (
             (lengths**2).sum(1, keepdim=True) ** 2 / (gram**2).sum((1, 2))[:, None] / W.shape[2]
         ).expand_as(lengths),

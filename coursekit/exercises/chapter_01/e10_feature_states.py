@@ -73,6 +73,7 @@ def feature_states(check: Check) -> None:
         "a column of zeros is not represented",
         _wrong_states(W),
     )
+    check.leaves_inputs(W)
 
 
 def _parts(W: Tensor) -> tuple[Tensor, Tensor]:
@@ -170,6 +171,16 @@ def _wrong_states(W: Tensor) -> dict:
             - lengths**2 / overlaps.sum(2).clamp(min=1e-12),
             "1 is subtracted for the feature itself, but its part of the sum is $|W_f|^2$": overlaps.sum(2)
             - 1,
+            "$|W_f|$ is subtracted for the feature itself, but its part of the sum is $|W_f|^2$": overlaps.sum(
+                2
+            )
+            - lengths,
+            **{
+                f"only one's own share of the direction is asked for: a dimensionality below {share:g}": (
+                    SHARED + share - lengths**2 / overlaps.sum(2).clamp(min=1e-12)
+                )
+                for share in (0.5, 0.8, 0.9)
+            },
         },
         {
             "": torch.tensor([0, 1, 2]),
@@ -184,6 +195,12 @@ def _wrong_states(W: Tensor) -> dict:
     return wrong | {
         "a feature that is too short, but overlapped by others, is called superposition; it is not represented": (
             torch.where(others > SHARED, 1, torch.where(lengths < SHORT, 0, 2))
+        ),
+        "a feature that is too short, but not overlapped by others, is called own dimension; it is not represented": (
+            torch.where(others <= SHARED, 2, torch.where(lengths < SHORT, 0, 1))
+        ),
+        "the answers to two questions are added up (long enough? not overlapped?): a feature that is too short is 0": (
+            (lengths >= SHORT).long() + (others <= SHARED).long()
         ),
         "the axes of `hidden` and `features` are swapped": lambda: _states(W.mT),
         "instance 0 is used for every instance": lambda: _states(W[:1]).expand(len(W), -1),

@@ -47,6 +47,7 @@ def sweep_settings(check: Check) -> None:
             _wrong_importances(probabilities, importances, features),
             what="`importance`",
         )
+    check.leaves_inputs(probabilities, importances, features)
 
 
 def _layout(probabilities: Tensor, importances: Tensor) -> tuple[Tensor, Tensor]:

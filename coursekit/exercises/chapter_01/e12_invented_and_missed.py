@@ -40,6 +40,7 @@ def invented_and_missed(check: Check) -> None:
                 _wrong_parts(out, x, right),
                 what=f"`{name}`",
             )
+    check.leaves_inputs(out, x)
     zero = check.call(torch.zeros_like(x), x)
     check.equal(
         zero[0],

@@ -25,6 +25,16 @@ def drawn_pairs(
     shape = (DRAWS, cfg.n_instances, 2 * pairs)
     model = make_model(check, cfg, p[:, None])
     # A few first: axes that are mixed up would make a large batch far too large.
+    few = check.method(model, method, 7, pairs)
+    of_the_model = {cfg.n_pairs, 2 * cfg.n_pairs, cfg.n_features, cfg.n_features // 2 * 2} - {
+        2 * pairs,
+        pairs,
+    }
+    if isinstance(few, Tensor) and few.shape[:2] == (7, cfg.n_instances) and few.shape[-1] in of_the_model:
+        raise Mistake(
+            f"Your result has {few.shape[-1]} features where {pairs} pairs were asked for: how many there are comes in "
+            "as an argument, and is not read from `self.cfg`."
+        )
     drawn_batch(check, model, method, (7, *shape[1:]), 7, pairs)
     x = drawn_batch(check, model, method, shape, DRAWS, pairs)
     full = _fullest(check, cfg)
@@ -201,11 +211,13 @@ def check_values_are_even(check: Check, x: Tensor, p: Tensor, lowest: int = 0) -
     """Check that the values of each feature, where it is present, are even between `lowest` and 1."""
     instances, features = p.shape
     spread = f"evenly between {lowest} and 1"
-    below = all((x[:, i, f] <= p[i, f] + 1e-6).all() for i in range(instances) for f in range(features))
     values = [x[:, i, f][x[:, i, f] != 0] for i in range(instances) for f in range(features)]
-    above = all((v >= 1 - q - 1e-6).all() for v, q in zip(values, p.flatten(), strict=True))
-    if lowest == 0 and (below or above):
-        reach = "above its probability p" if below else "below 1 - p"
+    below = [bool((v <= q + 1e-6).all()) for v, q in zip(values, p.flatten(), strict=True)]
+    above = [bool((v >= 1 - q - 1e-6).all()) for v, q in zip(values, p.flatten(), strict=True)]
+    if lowest == 0 and all(low or high for low, high in zip(below, above, strict=True)):
+        reach = "above its probability p" if all(below) else "below 1 - p"
+        if not (all(below) or all(above)):
+            reach = "above its probability p, or none is below 1 - p"
         raise Mistake(
             f"No value of a feature is ever {reach}. Either one draw decides both whether a feature is present and how "
             "large it is, or the value is multiplied with the probability.",
@@ -252,11 +264,18 @@ def _how_values_lie(x: Tensor, values: Tensor, lowest: int) -> str:
         if abs(share_of(values[small] > 0) - share_of(values[~small] > 0)) > 0.9:
             return ": how large a value is decides about its sign"
         values = values.abs()
+    low, high = values.min().item(), values.max().item()
     ordered = values.double().sort().values
     ranks = torch.arange(1, len(ordered) + 1) / max(len(ordered), 1)
     for phrase, curve in CURVES.items():
         if (curve(ordered).clamp(0, 1) - ranks).abs().max() < 0.02:
             return f": they lie {phrase}"
+    if (((ordered - low) / (high - low)).clamp(0, 1) - ranks).abs().max() < 0.02:
+        return f": they lie between {round(low, 2):g} and {round(high, 2):g} only"
+    small = share_of(values < 0.5)
+    if abs(small - 0.5) > 0.05:
+        size = "lie below one half" if lowest == 0 else "lie between -0.5 and 0.5"
+        return f": {small:.0%} of them {size}, and half should"
     return ""
 
 

@@ -134,6 +134,15 @@ def check_output(
             from_inputs(x - b, W_in, W_out, b)
         ),
         "`b_final` is subtracted from the input": lambda: from_inputs(x - b, W_in, W_out, 0 * b),
+        "`b_final` is added before the ReLU and once more after it": [
+            lambda: expected + b,
+            lambda: (expected + b).relu(),
+        ],
+        "batch and instances are exchanged with `reshape`, there and back; `transpose` moves axes": lambda: (
+            from_inputs(x.reshape(instances, len(x), features).transpose(0, 1), W_in, W_out, b)
+            .transpose(0, 1)
+            .reshape(x.shape)
+        ),
         "a ReLU is applied before `b_final` is added, and another one after it": lambda: (
             from_inputs(x, W_in, W_out, 0 * b) + b
         ).relu(),
@@ -164,6 +173,7 @@ def check_output(
             "the ReLU is applied to the products with the matrix, before they are added up": lambda: (
                 torch.relu(torch.einsum("bih,ifh->bif", (x[:, :, None] * W_in).relu().sum(-1), W_out) + b)
             ),
+            "a ReLU is applied to the matrix on the way in": lambda: from_inputs(x, W_in.relu(), W_out, b),
             "the ReLU is applied to the matrix instead of the hidden layer": (
                 lambda: torch.relu(
                     torch.einsum("bih,ifh->bif", torch.einsum("bif,ihf->bih", x, W_in.relu()), W_out) + b
@@ -250,10 +260,20 @@ def wrong_losses(out: Tensor, target: Tensor, importance: Tensor) -> dict:
     """Return what comes out of the known mistakes in a loss, alone and together."""
     batch, instances, features = out.shape
 
+    weighted_sum = (importance * (out - target) ** 2).sum()
+
     def loss(weights, error, over_batch, over_features, over_instances) -> Tensor:  # type: ignore[no-untyped-def]
         return (weights * error(out, target)).sum() / over_batch / over_features / over_instances
 
-    wrong: dict = variations(
+    squared = (out - target) ** 2
+    wrong: dict = {
+        "the squared errors are averaged before they are weighted with the importance": [
+            (squared.mean() * importance).sum(),
+            (squared.mean(dim=(0, 2))[:, None] * importance).sum(),
+        ],
+        "it is divided by 5 features, whatever their number": weighted_sum / batch / 5,
+    }
+    wrong |= variations(
         loss,
         {
             "": importance,

@@ -107,6 +107,14 @@ def _check_device(check: Check, cfg: AutoEncoderConfig) -> None:
         f"Not made on the `device` that was asked for: {', '.join(f'`{name}`' for name in here)}. Hand the device on "
         "where a tensor is made: `torch.zeros(..., device=device)`.",
     )
+    held = held_parameters(check, made)
+    lost = [name for name in shapes_of(cfg) if not check.learner.call((held, "holds"), name)]
+    check.holds(
+        not lost,
+        "and are parameters there",
+        f"On another `device` {', '.join(f'`{name}`' for name in lost)} would not be trained: "
+        "`nn.Parameter(...).to(device)` returns a plain tensor. Make the tensor on the device, then wrap it.",
+    )
 
 
 def _check_parameter(
@@ -142,7 +150,7 @@ def _check_parameter(
     if name not in trainable:
         raise Mistake(
             f"`{name}` is no parameter that takes gradients, so an optimizer would never change it. Wrap it in "
-            "`nn.Parameter(...)`."
+            "`nn.Parameter(...)`, which takes them as long as `requires_grad` is left as it is."
         )
     if name.startswith("b_"):
         if bool((value == 0).all()):

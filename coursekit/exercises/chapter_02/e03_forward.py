@@ -90,6 +90,9 @@ def autoencoder_forward(check: Check) -> None:
         with explained(NO_W_DEC if cfg.tied_weights else {}):
             decoded = check.method(autoencoder, "decode", given)
         _check_reconstruction(check, decoded, given, h, weights, suffix, "what `decode` returns")
+        # What is changed by one of these spoils what `forward` says of it.
+        check.leaves_inputs(h, owner=autoencoder, also="encode")
+        check.leaves_inputs(given, owner=autoencoder, also="decode")
         with explained(NO_W_DEC if cfg.tied_weights else {}):
             returned = check.method(autoencoder, "forward", h)
         output = _forward_output(returned, h, weights)
@@ -106,6 +109,7 @@ def autoencoder_forward(check: Check) -> None:
             f"`encode`, `decode` or `forward` changed {' and '.join(f'`{name}`' for name in changed)}. Use "
             "`self.normalize_and_return_W_dec()`, which leaves the parameters as they are.",
         )
+        check.leaves_inputs(h, owner=autoencoder, also="forward")
     for cfg in (SMALL, TIED):
         _check_forward_gradient(check, cfg)
         _check_gradients_of_both_halves(check, cfg)
@@ -193,6 +197,10 @@ def _check_reconstruction(
     expected = decoded(unit_rows, DECODER_BIAS[""])
     mistakes |= {
         "a ReLU is applied to the reconstruction, which may be negative": torch.relu(expected),
+        "`b_enc` is added to the latents before they are decoded": torch.einsum(
+            "bil,ilx->bix", acts + weights["b_enc"], unit_rows(stored)
+        )
+        + b_dec,
         "the latents are returned in its place": acts,
         "the axes are left in the order `n_instances batch n_input_ae`": expected.transpose(0, 1),
         "it is the error `h - h_reconstructed` that is returned": h - expected,

@@ -37,7 +37,7 @@ from part_utils.autoencoder import AutoEncoderConfig
     points=3,
 )
 def cheat_on_l1(check: Check) -> None:
-    for cfg, factor in ((SMALL, 2.5), (WIDE, 0.25), (TIED, 3)):
+    for cfg, factor in ((SMALL, 6.5), (WIDE, 0.25), (TIED, 3)):
         weights = random_weights(check, cfg)
         autoencoder = make_autoencoder(check, cfg, weights)
         with explained(
@@ -131,9 +131,15 @@ def _check_measurement(check: Check, cfg: AutoEncoderConfig) -> None:
             "the error is averaged over the batch before it is squared": error.mean(0).pow(2).mean(-1),
             "the error is averaged over the dimensions before it is squared": error.mean(-1).pow(2).mean(0),
             "the error is halved": (error**2).mean((0, 2)) / 2,
+            "the root is taken": [
+                (error**2).mean((0, 2)).sqrt(),
+                (error**2).mean(-1).sqrt().mean(0),
+                error.norm(dim=-1).mean(0),
+            ],
         },
         what="`l2`",
     )
+    check.leaves_inputs(h, W_enc, b_enc, W_dec, b_dec, also="l1_and_l2")
 
 
 def _refuse_another_factor(factor: float, ratio: Tensor, details: list[str]) -> None:
@@ -214,6 +220,12 @@ def _check_cheat(
     if agree(W_enc, unit_rows(weights["W_enc"], 1) / factor):
         raise Mistake(
             "The columns of the encoder are brought to unit length; they are only divided by `factor`.",
+            details,
+        )
+    shift = torch.einsum("ix,ixl->il", weights["b_dec"], weights["W_enc"])
+    if any(agree(b_enc, (weights["b_enc"] + sign * shift) / factor) for sign in (1, -1)):
+        raise Mistake(
+            "`b_dec` is put into `b_enc`. It stays where it is: what is encoded is still `h - b_dec`.",
             details,
         )
     if agree(W_enc, weights["W_enc"] / factor) and not agree(b_enc, weights["b_enc"] / factor):

@@ -57,6 +57,7 @@ def match_features(check: Check) -> None:
         W_dec = (W_toy[:, :, 1] + 0.1 * check.normal(3, 2)).unsqueeze(1)
         W_toy[:, :, 1] *= 2
         _check_matches(check, W_toy, W_dec, "right for a single latent")
+    check.leaves_inputs(W_toy, W_dec)
 
 
 def _check_without_direction(check: Check) -> None:
@@ -203,9 +204,10 @@ def _match_mistakes(W_toy: Tensor, W_dec: Tensor) -> Mistakes:
             _matched(-cosines, cosines)
         ),
         "opposite directions count as similar (the absolute value is taken)": lambda: _matched(cosines.abs()),
-        "the pairs are chosen by absolute value, where opposite directions count as similar": lambda: (
-            _matched(cosines.abs(), cosines)
-        ),
+        "the pairs are chosen by absolute value, where opposite directions count as similar (or by the square)": [
+            lambda: _matched(cosines.abs(), cosines),
+            lambda: _matched(cosines.square(), cosines),
+        ],
         "the pairs are chosen by dot products without unit length": lambda: _matched(dots, cosines),
         "the directions are not brought to unit length": lambda: _matched(dots),
         "the rows of `W_dec` are not brought to unit length": lambda: _matched(with_toy),

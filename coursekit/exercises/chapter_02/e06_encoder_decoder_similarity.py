@@ -155,6 +155,10 @@ def _check_similarity(
         "`b_enc` is added": expected + weights["b_enc"],
         "it is 1 for a direction without length too": lambda: torch.where(expected == 0, 1.0, expected),
         "the encoder is compared with the decoder row that fits it best, not with its own": pairs.amax(-1),
+        "the decoder is compared with the encoder that fits it best, not with its own": pairs.amax(1),
+        "`b_dec` is subtracted from the encoder's columns": (
+            unit_rows(W_enc - weights["b_dec"][..., None], 1).mT * writes
+        ).sum(-1),
         "the mean of every direction is subtracted first (a correlation)": torch.einsum(
             "ixl,ilx->il",
             unit_rows(W_enc - W_enc.mean(1, keepdim=True), 1),
@@ -181,9 +185,10 @@ def _check_similarity(
             "ixl,ilx->ix", rows, columns
         )
     else:
-        mistakes["the encoder is reshaped instead of transposed"] = (
-            unit_rows(W_enc.reshape(stored.shape)) * writes
-        ).sum(-1)
+        mistakes["the encoder is reshaped instead of transposed"] = [
+            (rows * writes).sum(-1)
+            for rows in (unit_rows(W_enc.reshape(stored.shape)), reads.reshape(stored.shape))
+        ]
         mistakes["the decoder is reshaped instead of transposed"] = (
             reads * unit_rows(stored.reshape(W_enc.shape), 1)
         ).sum(1)

@@ -265,3 +265,15 @@ def two_hidden_dimensions(features, W):
 @mutant("0.1", says="counts as 1 wherever it is above 0")
 def only_presence(features, W):
     return torch.einsum("bif,ihf->bih", (features > 0).float(), W)
+
+
+@mutant("0.1", says="itself (in place)")
+def features_in_place(features, W):
+    hidden = torch.einsum("bif,ihf->bih", features, W)
+    features.zero_()
+    return hidden
+
+
+@mutant("0.1", says="or is the 2 written into your code as a number?")
+def two_instances(features, W):
+    return torch.stack([features[:, 0] @ W[0].T, features[:, 1] @ W[1].T], dim=1)

@@ -78,7 +78,7 @@ def decoded_latent_by_latent(acts, W_dec):
     return out
 
 
-@variant("0.2")
+@mutant("0.2", says="itself (in place)")
 def decoded_in_place(acts, W_dec):
     W_dec.mul_(2)
     acts.div_(2)
@@ -239,3 +239,15 @@ def pseudo_inverse(acts, W_dec):
 @mutant("0.2", says="Here 5 is the size of `n_hidden_ae`, not of `n_input_ae`")
 def summed_over_the_inputs(acts, W_dec):
     return torch.einsum("bil,ild->bil", acts, W_dec)
+
+
+@mutant("0.2", says="itself (in place)")
+def latents_in_place(acts, W_dec):
+    reconstruction = torch.einsum("bij,ijk->bik", acts, W_dec)
+    acts.clamp_(min=0.1)
+    return reconstruction
+
+
+@mutant("0.2", says="negative values of `acts` are set to 0.")
+def only_positive_latents(acts, W_dec):
+    return torch.einsum("bij,ijk->bik", acts.relu(), W_dec)

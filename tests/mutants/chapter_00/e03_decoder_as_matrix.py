@@ -151,3 +151,8 @@ def anti_transpose(W_dec, instance):
 @variant("0.3")
 def conj_transpose(W_dec, instance):
     return W_dec[instance].H
+
+
+@mutant("0.3", says="itself (in place)")
+def transposed_in_place(W_dec, instance):
+    return W_dec.transpose_(1, 2)[instance]

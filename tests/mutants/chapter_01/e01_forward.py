@@ -356,3 +356,27 @@ def gram_kept_from_the_first_call(self, features):
     if not hasattr(self, "gram"):
         self.gram = self.W.mT @ self.W
     return torch.relu(torch.einsum("bif,ifg->big", features, self.gram) + self.b_final)
+
+
+@mutant("1.1", says="itself (in place)")
+def scaled_in_place(self, features):
+    features *= 2
+    return torch.relu(back(self, hidden_of(self, features)) / 2 + self.b_final)
+
+
+@mutant("1.1", says="once more after it")
+def bias_before_and_after(self, features):
+    return torch.relu(back(self, hidden_of(self, features)) + self.b_final) + self.b_final
+
+
+@mutant("1.1", says="once more after it")
+def bias_and_relu_twice(self, features):
+    out = torch.relu(back(self, hidden_of(self, features)) + self.b_final)
+    return torch.relu(out + self.b_final)
+
+
+@mutant("1.1", says="exchanged with `reshape`, there and back")
+def batch_and_instances_reshaped(self, features):
+    batch, instances, count = features.shape
+    x = features.reshape(instances, batch, count)
+    return torch.relu(x @ self.W.mT @ self.W + self.b_final[:, None]).reshape(batch, instances, count)

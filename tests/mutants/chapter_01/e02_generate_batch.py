@@ -482,3 +482,15 @@ def draw_used_again(self, batch_size):
     draw = torch.rand(shape_of(self, batch_size))
     p = self.feature_probability.expand_as(draw)
     return torch.where(draw < p, draw / p, torch.zeros_like(draw))
+
+
+@mutant("1.2", says="between 0.1 and 1 only")
+def never_below_a_tenth(self, batch_size):
+    present = torch.rand(shape_of(self, batch_size)) < self.feature_probability
+    return present * (0.1 + 0.9 * torch.rand(present.shape))
+
+
+@mutant("1.2", says="between 0 and 0.8 only")
+def never_above_four_fifths(self, batch_size):
+    present = torch.rand(shape_of(self, batch_size)) < self.feature_probability
+    return present * 0.8 * torch.rand(present.shape)

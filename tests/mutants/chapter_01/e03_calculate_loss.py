@@ -287,3 +287,24 @@ def sum_then_square(self, out, batch):
 @mutant("1.3", says="a batch size of 1024")
 def fixed_batch_size(self, out, batch):
     return (self.importance * (out - batch) ** 2).sum() / (1024 * self.cfg.n_features)
+
+
+@mutant("1.3", says="itself (in place)")
+def error_in_place(self, out, batch):
+    out -= batch
+    return (self.importance * out**2).mean((0, 2)).sum()
+
+
+@mutant("1.3", says="averaged before they are weighted")
+def mean_error_times_importance(self, out, batch):
+    return (F.mse_loss(out, batch) * self.importance).sum()
+
+
+@mutant("1.3", says="averaged before they are weighted")
+def mean_error_of_an_instance_times_importance(self, out, batch):
+    return ((out - batch).square().mean((0, 2)) @ self.importance).sum()
+
+
+@mutant("1.3", says="divided by 5 features, whatever their number")
+def five_features(self, out, batch):
+    return (self.importance * (out - batch) ** 2).sum() / (len(out) * 5)

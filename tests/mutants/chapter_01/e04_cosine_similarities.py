@@ -120,6 +120,7 @@ def in_double_precision_and_loops(W):
 
 @variant("1.4")
 def divided_in_place(W):
+    W = W.clone()
     W /= torch.sqrt(torch.sum(W**2, dim=1, keepdim=True)).clamp(min=1e-10)
     return torch.bmm(W.transpose(1, 2), W)
 
@@ -328,3 +329,9 @@ def short_ones_ignored(W):
 @mutant("1.4", says="compared with itself only")
 def each_with_itself(W):
     return F.cosine_similarity(W, W, dim=1)
+
+
+@mutant("1.4", says="itself (in place)")
+def normalized_in_place(W):
+    W /= W.norm(dim=1, keepdim=True).clamp(min=1e-8)
+    return W.mT @ W

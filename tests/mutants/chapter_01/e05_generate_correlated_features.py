@@ -304,3 +304,17 @@ def pair_by_pair(self, batch_size, n_correlated_pairs):
         m = torch.rand(batch_size, self.cfg.n_instances) < self.feature_probability[:, 0]
         columns += [torch.rand(m.shape) * m, torch.rand(m.shape) * m]
     return torch.stack(columns, dim=-1)
+
+
+@mutant("1.5", says="is not read from `self.cfg`")
+def as_many_pairs_as_the_model_has(self, batch_size, n_correlated_pairs):
+    shape = pairs_shape(self, batch_size, self.cfg.n_correlated_pairs)
+    present = (torch.rand(shape) < self.feature_probability[:, :1]).repeat_interleave(2, -1)
+    return present * torch.rand(present.shape)
+
+
+@mutant("1.5", says="is not read from `self.cfg`")
+def as_many_features_as_the_model_has(self, batch_size, n_correlated_pairs):
+    shape = pairs_shape(self, batch_size, self.cfg.n_features // 2)
+    present = (torch.rand(shape) < self.feature_probability[:, :1]).repeat_interleave(2, -1)
+    return present * torch.rand(present.shape)

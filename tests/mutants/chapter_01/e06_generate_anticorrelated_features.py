@@ -301,7 +301,7 @@ def asserts(self, batch_size, n_anticorrelated_pairs):
     return (torch.rand(present.shape) * present).flatten(2)
 
 
-@mutant("1.6", says="Present values do not lie evenly between 0 and 1")
+@mutant("1.6", says="one draw decides both")
 def value_of_the_deciding_draw(self, batch_size, n_anticorrelated_pairs):
     p = self.feature_probability[:, :1]
     if (p > 0.5).any():
@@ -431,3 +431,22 @@ def the_larger_wins(self, batch_size, n_anticorrelated_pairs):
     values = torch.rand(*shape, 2)
     largest = values == values.amax(-1, keepdim=True)
     return (values * largest * (torch.rand(shape) < 2 * p)[..., None]).flatten(-2)
+
+
+@mutant("1.6", says="is not read from `self.cfg`")
+def as_many_pairs_as_the_model_has(self, batch_size, n_anticorrelated_pairs):
+    p = self.feature_probability[:, :1]
+    if (p > 0.5).any():
+        raise ValueError("p may be 0.5 at most")
+    draw = torch.rand(pairs_shape(self, batch_size, self.cfg.n_anticorrelated_pairs))
+    present = torch.stack([draw < p, draw > 1 - p], dim=-1).flatten(2)
+    return present * torch.rand(present.shape)
+
+
+@mutant("1.6", says="one draw decides both")
+def the_draw_is_the_value(self, batch_size, n_anticorrelated_pairs):
+    p = self.feature_probability[:, :1]
+    if (p > 0.5).any():
+        raise ValueError("p may be 0.5 at most")
+    draw = torch.rand(pairs_shape(self, batch_size, n_anticorrelated_pairs))
+    return torch.stack([draw * (draw < p), draw * (draw > 1 - p)], dim=-1).flatten(2)

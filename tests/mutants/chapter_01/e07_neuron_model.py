@@ -198,3 +198,15 @@ def winner_takes_all(self, features):
 @mutant("1.7", says="a softmax is taken over the hidden layer")
 def softmax_neurons(self, features):
     return torch.relu(back(self, hidden_of(self, features).softmax(-1)) + self.b_final)
+
+
+@mutant("1.7", says="itself (in place)")
+def scaled_in_place(self, features):
+    features *= 2
+    return torch.relu(back(self, torch.relu(hidden_of(self, features))) / 2 + self.b_final)
+
+
+@mutant("1.7", says="a ReLU is applied to the matrix on the way in")
+def matrix_cut_on_the_way_in(self, features):
+    hidden = torch.einsum("bif,ihf->bih", features, self.W.relu())
+    return torch.relu(back(self, hidden.relu()) + self.b_final)

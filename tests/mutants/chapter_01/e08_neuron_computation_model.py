@@ -164,7 +164,7 @@ class SignsTurned(NeuronComputationModel):
         return batch * signs
 
     def calculate_loss(self, out, batch):
-        return ToyModel.calculate_loss(self, out, batch.abs_())
+        return ToyModel.calculate_loss(self, out, batch.clone().abs_())
 
 
 @variant("1.8")
@@ -372,3 +372,30 @@ class SignsAreKept(_Computation):
 class ReturnsTheAnswer(_Computation):
     def forward(self, features):
         return features.abs() + 0 * super().forward(features)
+
+
+@mutant("1.8", says="itself (in place)")
+class TargetInPlace(_Computation):
+    def calculate_loss(self, out, batch):
+        return super().calculate_loss(out, batch.abs_())
+
+
+@mutant("1.8", says="itself (in place)")
+class InputInPlace(_Computation):
+    def forward(self, features):
+        features *= 2
+        hidden = torch.relu(torch.einsum("bif,ihf->bih", features, self.W1))
+        return torch.relu(torch.einsum("bih,ifh->bif", hidden, self.W2) / 2 + self.b_final)
+
+
+@mutant("1.8", says="of the output too, and the error is not squared")
+class AbsoluteEverywhere(_Computation):
+    def calculate_loss(self, out, batch):
+        return (self.importance * (out.abs() - batch.abs()).abs()).mean(dim=(0, 2)).sum()
+
+
+@mutant("1.8", says="lie between -0.5 and 0.5, and half should")
+class ManySmallValues(_Computation):
+    def generate_batch(self, batch_size):
+        features = ToyModel.generate_batch(self, batch_size)
+        return features * torch.randn_like(features).clamp(-1, 1)

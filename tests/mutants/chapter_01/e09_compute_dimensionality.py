@@ -314,3 +314,27 @@ def one_for_nothing(W):
 @mutant("1.9", says="what keeps a division from 0 / 0 is too large")
 def hundredth_at_least(W):
     return W.norm(dim=1) ** 2 / _overlaps(W).pow(2).sum(-1).clamp(min=1e-2)
+
+
+def _in_parts(W):
+    lengths = W.norm(dim=1)
+    return lengths, W / lengths[:, None].clamp(min=1e-8)
+
+
+@mutant("1.9", says="itself (in place)")
+def normalized_in_place(W):
+    stored = W.clone()
+    lengths = W.norm(dim=1)
+    W /= lengths[:, None].clamp(min=1e-8)
+    return lengths**2 / (W.mT @ stored).pow(2).sum(-1).clamp(min=1e-16)
+
+
+@mutant("1.9", says="added up before they are squared")
+def overlaps_of_all_instances_added(W):
+    lengths, unit = _in_parts(W)
+    return lengths**2 / torch.einsum("ihf,jhg->ifg", unit, W).pow(2).sum(-1).clamp(min=1e-16)
+
+
+@mutant("1.9", says="no overlap is asked for")
+def share_of_all_squared_lengths(W):
+    return W.shape[1] * W.square().sum(1) / W.square().sum(dim=(1, 2))[:, None]

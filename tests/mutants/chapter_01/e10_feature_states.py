@@ -281,3 +281,35 @@ def only_the_one_before(W):
     squared = (F.normalize(W, dim=1).mT @ W).square()
     others = torch.stack([squared[:, f, f - 1] for f in range(W.shape[2])], -1)
     return torch.where(W.norm(dim=1) < 0.5, 0, torch.where(others > 0.25, 1, 2))
+
+
+@mutant("1.10", says="itself (in place)")
+def normalized_in_place(W):
+    lengths, others = W.norm(dim=1), _others(W)
+    W /= lengths[:, None].clamp(min=1e-8)
+    return _states(lengths, others)
+
+
+@mutant("1.10", says="$|W_f|$ is subtracted for the feature itself")
+def length_subtracted(W):
+    lengths = W.norm(dim=1)
+    return _states(lengths, _others(W) + lengths**2 - lengths)
+
+
+@mutant("1.10", says="a dimensionality below 0.8")
+def small_dimensionality(W):
+    lengths = W.norm(dim=1)
+    share = lengths**2 / (_others(W) + lengths**2).clamp(min=1e-12)
+    return torch.where(lengths < 0.5, 0, torch.where(share < 0.8, 1, 2))
+
+
+@mutant("1.10", says="is called own dimension; it is not represented")
+def own_dimension_decided_last(W):
+    states = (W.norm(dim=1) >= 0.5).long()
+    states[_others(W) <= 0.25] = 2
+    return states
+
+
+@mutant("1.10", says="the answers to two questions are added up")
+def sum_of_two_answers(W):
+    return (W.norm(dim=1) >= 0.5).long() + (_others(W) <= 0.25).long()

@@ -237,3 +237,11 @@ def always_two_features(probabilities, importances, n_features):
 def relative_importance(probabilities, importances, n_features):
     p, importance = _pair(probabilities, importances, n_features)
     return p, importance / importance[:, -1:]
+
+
+@mutant("1.11", says="itself (in place)")
+def scaled_in_place(probabilities, importances, n_features):
+    pairs = torch.cartesian_prod(probabilities, importances)
+    importances /= 2
+    varied = torch.cat([torch.ones(len(pairs), n_features - 1), pairs[:, 1:]], dim=1)
+    return pairs[:, :1].repeat(1, n_features), varied

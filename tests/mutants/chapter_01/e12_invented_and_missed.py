@@ -231,3 +231,10 @@ def invented_above_zero(out, batch):
 @mutant("1.12", says="where `batch` or `out` is 0")
 def absent_from_either(out, batch):
     return _parts(out, batch, (batch == 0) | (out == 0))
+
+
+@mutant("1.12", says="itself (in place)")
+def error_in_place(out, batch):
+    out -= batch
+    squared, absent = out**2, batch == 0
+    return (squared * absent).sum(2).mean(0), (squared * ~absent).sum(2).mean(0)

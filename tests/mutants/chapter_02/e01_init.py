@@ -569,3 +569,29 @@ class OneSignForEachDirection(_Right):
         super().__init__(cfg, device)
         signs = torch.randn(cfg.n_instances, 1, cfg.n_hidden_ae, device=device).sign()
         self.W_enc = nn.Parameter(self.W_enc.data.abs() * signs)
+
+
+@mutant("2.1", says="On another `device`")
+class MovedAfterWrapping(nn.Module):
+    def __init__(self, cfg, device=None):
+        super().__init__()
+        self.cfg = cfg
+        n, i, h = cfg.n_instances, cfg.n_input_ae, cfg.n_hidden_ae
+        self.W_enc = nn.Parameter(torch.randn(n, i, h)).to(device)
+        if not cfg.tied_weights:
+            self.W_dec = nn.Parameter(torch.randn(n, h, i)).to(device)
+        self.b_enc = nn.Parameter(torch.zeros(n, h)).to(device)
+        self.b_dec = nn.Parameter(torch.zeros(n, i)).to(device)
+
+
+@mutant("2.1", says="as long as `requires_grad` is left as it is")
+class FrozenBias(nn.Module):
+    def __init__(self, cfg, device=None):
+        super().__init__()
+        self.cfg = cfg
+        n, i, h = cfg.n_instances, cfg.n_input_ae, cfg.n_hidden_ae
+        self.W_enc = nn.Parameter(torch.randn(n, i, h, device=device))
+        if not cfg.tied_weights:
+            self.W_dec = nn.Parameter(torch.randn(n, h, i, device=device))
+        self.b_enc = nn.Parameter(torch.zeros(n, h, device=device))
+        self.b_dec = nn.Parameter(torch.zeros(n, i, device=device), requires_grad=False)

@@ -522,3 +522,10 @@ class LayerNormed(_Both):
 class MeanSquareOfOne(_Both):
     def normalize_and_return_W_dec(self):
         return super().normalize_and_return_W_dec() * self.cfg.n_input_ae**0.5
+
+
+@mutant("2.2", says="your axes are `n_hidden_ae n_input_ae n_instances`")
+class AllAxesReversed(_Both):
+    def normalize_and_return_W_dec(self):
+        W_dec = self.W_enc.permute(2, 1, 0) if self.cfg.tied_weights else self.W_dec
+        return W_dec / W_dec.norm(dim=-1, keepdim=True).clamp_min(1e-8)

@@ -678,7 +678,7 @@ class EncodesWithoutAGradientOfTheBias(_Three):
         return torch.relu(torch.einsum("bix,ixl->bil", h - self.b_dec, self.W_enc) + self.b_enc.detach())
 
 
-@mutant("2.3", says="the reconstruction is compared with `h - b_dec`")
+@mutant("2.3", says="itself (in place)")
 class ChangesTheInput(_Three):
     def encode(self, h):
         h -= self.b_dec
@@ -749,3 +749,24 @@ class SixteenInstances(_Three):
         acts = self.encode(h)
         right = AutoEncoderOutput(*_output(self, h, acts, self.decode(acts)))
         return right._replace(loss=16 * (right.l2_loss + self.cfg.l1_coeff * right.l1_loss).mean())
+
+
+@mutant("2.3", says="itself (in place)")
+class CenteredInPlace(_Three):
+    def encode(self, h):
+        h -= self.b_dec
+        return super().encode(h + self.b_dec)
+
+
+@mutant("2.3", says="itself (in place)")
+class LatentsInPlace(_Three):
+    def decode(self, acts):
+        reconstruction = super().decode(acts)
+        acts.clamp_(max=0.1)
+        return reconstruction
+
+
+@mutant("2.3", says="`b_enc` is added to the latents before they are decoded")
+class BiasOfTheEncoderAgain(_Three):
+    def decode(self, acts):
+        return super().decode(acts + self.b_enc)

@@ -239,7 +239,7 @@ def no_relu(h, W_enc, b_enc, W_dec, b_dec):
     return acts.abs().sum(dim=-1).mean(dim=0), error.square().mean(dim=(0, 2))
 
 
-@mutant("2.4", function="l1_and_l2", says="a square root is taken once more")
+@mutant("2.4", function="l1_and_l2", says="the root is taken")
 def root_of_l2(h, W_enc, b_enc, W_dec, b_dec):
     acts = torch.relu(torch.einsum("bik,ikj->bij", h - b_dec, W_enc) + b_enc)
     error = h - torch.einsum("bij,ijk->bik", acts, W_dec) - b_dec
@@ -387,3 +387,29 @@ def mean_where_something_fires(h, W_enc, b_enc, W_dec, b_dec):
     acts, rebuilt = _through(h, W_enc, b_enc, W_dec, b_dec)
     firing = (acts > 0).any(-1).sum(0).clamp(min=1)
     return acts.sum((0, 2)) / firing, (h - rebuilt).pow(2).mean((0, 2))
+
+
+@mutant("2.4", says="everything is divided by 2")
+def always_two(autoencoder, factor):
+    return autoencoder.W_enc / 2, autoencoder.b_enc / 2, autoencoder.normalize_and_return_W_dec() * 2
+
+
+@mutant("2.4", says="`b_dec` is put into `b_enc`")
+def bias_folded(autoencoder, factor):
+    shift = torch.einsum("ix,ixl->il", autoencoder.b_dec, autoencoder.W_enc)
+    b_enc = (autoencoder.b_enc - shift) / factor
+    return autoencoder.W_enc / factor, b_enc, autoencoder.normalize_and_return_W_dec() * factor
+
+
+@mutant("2.4", function="l1_and_l2", says="the root is taken")
+def root_of_each_error(h, W_enc, b_enc, W_dec, b_dec):
+    acts = torch.relu(torch.einsum("bix,ixl->bil", h - b_dec, W_enc) + b_enc)
+    error = h - b_dec - torch.einsum("bil,ilx->bix", acts, W_dec)
+    return acts.sum(-1).mean(0), error.pow(2).mean(-1).sqrt().mean(0)
+
+
+@mutant("2.4", function="l1_and_l2", says="itself (in place)")
+def centered_in_place(h, W_enc, b_enc, W_dec, b_dec):
+    h -= b_dec
+    acts = torch.relu(torch.einsum("bix,ixl->bil", h, W_enc) + b_enc)
+    return acts.sum(-1).mean(0), (h - torch.einsum("bil,ilx->bix", acts, W_dec)).pow(2).mean((0, 2))

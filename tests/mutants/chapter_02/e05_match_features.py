@@ -459,3 +459,25 @@ def taken_is_nothing(W_toy, W_dec):
 def found_or_nothing(W_toy, W_dec):
     matched = _assign(_table(W_toy, W_dec), _table(W_toy, W_dec))
     return torch.where(matched > 0.95, matched, 0)
+
+
+def _paired(table, values):
+    matched = torch.zeros_like(values[:, :, 0])
+    for instance, one in enumerate(table):
+        rows, columns = linear_sum_assignment(one.numpy(), maximize=True)
+        matched[instance, rows] = values[instance, rows, columns]
+    return matched
+
+
+@mutant("2.5", says="itself (in place)")
+def normalized_in_place(W_toy, W_dec):
+    W_toy /= W_toy.norm(dim=1, keepdim=True).clamp_min(1e-8)
+    W_dec /= W_dec.norm(dim=2, keepdim=True).clamp_min(1e-8)
+    table = (W_dec @ W_toy).mT
+    return _paired(table, table)
+
+
+@mutant("2.5", says="(or by the square)")
+def paired_by_the_square(W_toy, W_dec):
+    table = (F.normalize(W_dec, dim=2) @ F.normalize(W_toy, dim=1)).mT
+    return _paired(table.square(), table)

@@ -251,3 +251,21 @@ def decoder_without_b_dec(autoencoder):
 @torch.no_grad()
 def only_open_latents(autoencoder):
     return _similarity(autoencoder) * (autoencoder.b_enc > 0)
+
+
+@mutant("2.6", says="the encoder that fits it best")
+def best_encoder(autoencoder):
+    W_enc = F.normalize(autoencoder.W_enc, dim=1)
+    return (autoencoder.normalize_and_return_W_dec() @ W_enc).amax(-1)
+
+
+@mutant("2.6", says="the encoder is reshaped instead of transposed")
+def normalized_then_reshaped(autoencoder):
+    W_dec = autoencoder.normalize_and_return_W_dec()
+    return (F.normalize(autoencoder.W_enc, dim=1).reshape(W_dec.shape) * W_dec).sum(-1)
+
+
+@mutant("2.6", says="`b_dec` is subtracted from the encoder's columns")
+def encoder_centered(autoencoder):
+    W_enc = F.normalize(autoencoder.W_enc - autoencoder.b_dec[..., None], dim=1)
+    return torch.einsum("ixl,ilx->il", W_enc, autoencoder.normalize_and_return_W_dec())
