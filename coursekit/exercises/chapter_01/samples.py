@@ -264,18 +264,19 @@ def _how_values_lie(x: Tensor, values: Tensor, lowest: int) -> str:
         if abs(share_of(values[small] > 0) - share_of(values[~small] > 0)) > 0.9:
             return ": how large a value is decides about its sign"
         values = values.abs()
-    low, high = values.min().item(), values.max().item()
     ordered = values.double().sort().values
     ranks = torch.arange(1, len(ordered) + 1) / max(len(ordered), 1)
     for phrase, curve in CURVES.items():
         if (curve(ordered).clamp(0, 1) - ranks).abs().max() < 0.02:
             return f": they lie {phrase}"
-    if (((ordered - low) / (high - low)).clamp(0, 1) - ranks).abs().max() < 0.02:
-        return f": they lie between {round(low, 2):g} and {round(high, 2):g} only"
-    small = share_of(values < 0.5)
-    if abs(small - 0.5) > 0.05:
-        size = "lie below one half" if lowest == 0 else "lie between -0.5 and 0.5"
-        return f": {small:.0%} of them {size}, and half should"
+    low, high = round(ordered[0].item(), 2), round(ordered[-1].item(), 2)
+    even = (((ordered - low) / (high - low)).clamp(0, 1) - ranks).abs().max() < 0.02
+    if even and (low, high) != (0, 1) and (lowest == 0 or low == 0):
+        return f": they lie between {low if lowest == 0 else -high:g} and {high:g} only"
+    inner = share_of(values < 0.5)
+    if abs(inner - 0.5) > 0.05:
+        where = "lie below one half" if lowest == 0 else "lie between -0.5 and 0.5"
+        return f": {inner:.0%} of them {where}, and half should"
     return ""
 
 

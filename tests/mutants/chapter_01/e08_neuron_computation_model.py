@@ -399,3 +399,10 @@ class ManySmallValues(_Computation):
     def generate_batch(self, batch_size):
         features = ToyModel.generate_batch(self, batch_size)
         return features * torch.randn_like(features).clamp(-1, 1)
+
+
+@mutant("1.8", says="they lie between -0.8 and 0.8 only")
+class NeverLarge(_Computation):
+    def generate_batch(self, batch_size):
+        features = 0.8 * ToyModel.generate_batch(self, batch_size)
+        return torch.where(torch.rand_like(features) < 0.5, features, -features)
