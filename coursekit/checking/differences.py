@@ -114,9 +114,6 @@ def _wrong_slices(wrong: Tensor, counted: Tensor, axes: str) -> tuple[str, str]:
         bad = wrong.any(dim=others) if others else wrong
         if not bad.any() or bad.all():
             continue
-        if name == "batch" and len(bad) > 4 and int((bad[1:] != bad[:-1]).sum()) > 1:
-            # Which of many inputs happen to be right says nothing, unless they are the first or the last.
-            continue
         # A few wrong numbers here and there say nothing about an axis.
         inside = counted.transpose(0, axis)[bad]
         if wrong.transpose(0, axis)[bad][inside].double().mean() > 0.5:
