@@ -28,14 +28,14 @@ threads of a machine that did nothing else. Thousands of tokens a second, ours a
     TopK         74.7 and 33.5  2.2 (2.9)  FVU 0.097 at L0 8.0 and 0.369 at  8.0
     BatchTopK   124.0 and 18.1  6.9 (7.2)  FVU 0.367 at L0 7.1 and 0.570 at 22.4
     Matryoshka   82.0 and 14.3  5.7 (5.7)  FVU 0.095 at L0 6.4 and 0.117 at  7.0
-    JumpReLU    113.9 and 20.5  5.5 (6.4)  FVU 0.077 at L0 9.5 and 0.086 at  9.1
+    JumpReLU     84.2 and 27.1  3.1 (3.4)  FVU 0.069 at L0 11.3 and 0.086 at  9.1
     gated        93.0 and 22.5  4.1 (4.8)  FVU 0.128 at L0 8.9 and 0.218 at 10.9
 
 dictionary-learning's TopK: 36.2, FVU 0.138 at L0 8. Two fifths of a step of our TopK are `torch.topk` itself, for which
 nothing quicker was found; counted by the error that is reached it is further ahead (0.360 after 64 steps). JumpReLU's
-row is from before its thresholds got the whole kernel. With so few
-neurons hardly any time goes into matrix products: 6 % of the measured rate, dense-equivalent. A training with a penalty
-begins with half of all latents firing, too many to be summed over, so a longer one gains more.
+row is from another day. With so few neurons hardly any time goes into matrix products: 6 % of the measured rate,
+dense-equivalent. A training with a penalty begins with half of all latents firing, too many to be summed over, so a
+longer one gains more.
 
 Measured on an earlier bundled model, which had 512 neurons, on two threads (`OMP_NUM_THREADS=2`, `--tokens 163840
 --rounds 2`, 80 steps, a machine that did nothing else, ours in bfloat16): ours 23,555 tokens/s, FVU 0.348; SAELens
