@@ -48,7 +48,7 @@ class Parameters:
         self._held = dict(module.named_parameters()) if isinstance(module, nn.Module) else {}
 
     def holds(self, name: str) -> bool:
-        """Say whether there is a parameter of this name that takes gradients."""
+        """Say whether there is a parameter of this name that takes gradients: for `meta`, where there are no values."""
         return name in self._held and bool(self._held[name].requires_grad)
 
     @torch.no_grad()
