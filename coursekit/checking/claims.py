@@ -95,6 +95,7 @@ class Check:
     _scene: Callable[[], str] | None = None
     _last_call: tuple[Target, tuple[Any, ...], dict[str, Any]] | None = None
     _last_result: Any = None
+    _right_sizes: dict[tuple[str, int], set[int]] = field(default_factory=dict)
 
     # Pictures
 
@@ -241,7 +242,9 @@ class Check:
                 listed = " and of ".join(f"`{other}`" for other in others)
                 number = f", or is the {size} written into your code as a number?" if few else "."
                 return f" Here {size} is the size of {listed}, not of `{name}`{number}"
-        if self.claims and size < expected.shape[differ[0]]:
+        # One that is written down was right, or cut nothing off, for what came before.
+        before = self._right_sizes.get((axes, differ[0]), ())
+        if before and max(before) <= size < expected.shape[differ[0]]:
             return f" Is the {size} written into your code as a number? Sizes are read off what comes in (`.shape`)."
         return ""
 
@@ -335,6 +338,8 @@ class Check:
         """
         tensor = self.tensor(actual, what)
         if tensor.shape == expected.shape and agree(tensor, expected, rtol, atol):
+            for place, size in enumerate(expected.shape):
+                self._right_sizes.setdefault((axes, place), set()).add(size)
             self._remember(claim)
             return
         with drawn(tensor, expected, axes):

@@ -5,6 +5,7 @@ A check reaches these by their dotted names, with handles. Tensors and plain val
 
 from __future__ import annotations
 
+import gc
 from collections import defaultdict
 from dataclasses import replace
 from functools import partial
@@ -244,7 +245,7 @@ class TrainingRecorder:
     It stops by itself when it has seen so much that nobody will ask any more: a check that was broken off.
     """
 
-    MOST_CALLS, FIRST = 1_000, 3
+    MOST_CALLS = 1_000
 
     def __init__(self) -> None:
         self._inputs: list[Tensor] = []
@@ -259,17 +260,21 @@ class TrainingRecorder:
     def _note(self, module: nn.Module, args: tuple[Any, ...]) -> None:
         if not (isinstance(module, AutoEncoder) and torch.is_grad_enabled() and args):
             return
+        if not isinstance(getattr(module, "W_dec", None), Tensor):
+            return
         if len(self._inputs) >= self.MOST_CALLS or args[0].ndim != 3:
             self._hook.remove()
+            return
+        weights = {name: value.detach().clone() for name, value in module.named_parameters()}
+        if self._inputs and _same(weights, self._weights[-1]) and torch.equal(args[0], self._inputs[-1]):
+            # Called once more in the same step.
             return
         self._inputs.append(args[0].detach().clone())
         self._note_move(module)
         self._drift.append((module.W_dec.detach().norm(dim=-1) - 1).abs().max().item())
-        if len(self._weights) < self.FIRST:
-            weights = {name: value.detach().clone() for name, value in module.named_parameters()}
-            gradient = module.W_enc.grad
-            self._weights.append(weights)
-            self._gradients.append(None if gradient is None else gradient.detach().clone())
+        gradient = module.W_enc.grad
+        self._weights.append(weights)
+        self._gradients.append(None if gradient is None else gradient.detach().clone())
 
     def _note_move(self, module: AutoEncoder) -> None:
         """How far the encoder's weights have moved since the last call."""
@@ -279,7 +284,7 @@ class TrainingRecorder:
         self._last, self._model = now.clone(), module
 
     def stop(self) -> dict[str, Any]:
-        """Return what was seen: `inputs` of all calls one after another, their `sizes`, what the first calls met.
+        """Return what was seen: `inputs` of all calls one after another, their `sizes`, the `weights` that each met.
 
         And `moves`, of every step: the largest change of a weight of the encoder.
         """
@@ -294,41 +299,73 @@ class TrainingRecorder:
             "drift": self._drift,
             "moves": [move for move in self._moves if move > 0],
             "weights": self._weights,
-            "gradients": self._gradients,
+            "gradients": self._gradients[:3],
         }
 
 
-class RowsSeen:
-    """Notes how many rows of text go through a language model at once."""
+def _same(left: dict[str, Tensor], right: dict[str, Tensor]) -> bool:
+    return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
 
-    def __init__(self, model: TransformerBridge) -> None:
-        self._most = 0
-        model.blocks[0].mlp.register_forward_pre_hook(self._note, with_kwargs=True)
+
+class PartsSeen:
+    """Notes how much goes through a module at once, and what stays in memory of the parts that are done.
+
+    Args:
+        module: an autoencoder, or a language model, of which the MLP is watched.
+        memory: whether `kept` will be asked; otherwise nothing is measured for it.
+    """
+
+    EARLY, LATE = 2, 5
+    """At these calls the memory is measured: of the second one a few things may stay for good."""
+
+    def __init__(self, module: nn.Module, memory: bool = False) -> None:
+        self._memory = memory
+        self._most = self._calls = self._inputs = self._early = self._grown = 0
+        watched: Any = getattr(module, "blocks", None)
+        watched = module if watched is None else watched[0].mlp
+        watched.register_forward_pre_hook(self._note, with_kwargs=True)
 
     def _note(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        shapes = [
-            value.shape for value in (*args, *kwargs.values()) if isinstance(value, Tensor) and value.ndim > 1
-        ]
-        self._most = max([self._most, *(shape[0] for shape in shapes)])
+        inputs = [x for x in (*args, *kwargs.values()) if isinstance(x, Tensor) and x.ndim > 1]
+        if not inputs:
+            return
+        self._most = max([self._most, *(len(x) for x in inputs)])
+        self._calls += self._memory
+        if self.EARLY <= self._calls < self.LATE:
+            self._inputs += inputs[0].shape[:-1].numel()
+        if self._calls == self.EARLY:
+            self._early = _numbers_in_memory(1)
+        elif self._calls == self.LATE:
+            self._grown = _numbers_in_memory(1) - self._early
+            if self._grown > self._inputs:
+                # All of that may be waiting to be thrown away. To look for it takes a while.
+                self._grown = _numbers_in_memory(2) - self._early
 
     def most(self) -> int:
-        """Return the largest number of rows so far."""
+        """Return the largest number of rows, of the first axis, that went in at once."""
         return self._most
 
+    def kept(self) -> float:
+        """Return how many numbers stayed in memory for each token that was done; 0 of a text in few parts."""
+        return self._grown / self._inputs if self._calls >= self.LATE else 0.0
 
-class InputsSeen:
-    """Notes how long the longest input of a module is: how many rows of its first axis go through it at once."""
 
-    def __init__(self, module: nn.Module) -> None:
-        self._most = 0
-        module.register_forward_pre_hook(self._note)
+def _numbers_in_memory(generation: int) -> int:
+    """How many numbers all tensors hold that somebody still has, each memory counted once.
 
-    def _note(self, module: nn.Module, args: tuple[Any, ...]) -> None:
-        self._most = max([self._most, *(len(x) for x in args if isinstance(x, Tensor) and x.ndim)])
-
-    def most(self) -> int:
-        """Return the largest number of rows so far."""
-        return self._most
+    What nobody has any more is thrown away first: what is new, or with `generation` 2 all of it.
+    """
+    gc.collect(generation)
+    sizes = {}
+    for thing in gc.get_objects():
+        if (
+            type(thing) in (Tensor, nn.Parameter)
+            and thing.layout is torch.strided
+            and thing.device.type != "meta"
+        ):
+            storage = thing.untyped_storage()
+            sizes[storage.data_ptr()] = storage.nbytes() // thing.element_size()
+    return sum(sizes.values())
 
 
 def endless_column(seed: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -424,8 +461,8 @@ def made_up_effect(before: float, after: float, by_chance: Tensor) -> SteeringEf
 
 def apply_rule(
     detective: Any, case: str, tokens: Tensor, labels: Tensor, words: list[str], label_names: list[str]
-) -> Tensor:
-    """Return what one rule of a detective says about every token of a text.
+) -> tuple[Tensor, str]:
+    """Return what one rule of a detective says about every token of a text, and of what type its first answer is.
 
     Args:
         detective: the learner's `FeatureDetective`.
@@ -436,12 +473,14 @@ def apply_rule(
         label_names: the names of the labels.
     """
     rule = getattr(detective, case)
-    said = torch.zeros(tokens.shape, dtype=torch.bool)
+    said, kind = torch.zeros(tokens.shape, dtype=torch.bool), ""
     for row, (line, line_labels) in enumerate(zip(tokens.tolist(), labels.tolist(), strict=True)):
         text = [words[token] for token in line]
         for place, label in enumerate(line_labels):
-            said[row, place] = bool(rule(text[: place + 1], label_names[label]))
-    return said
+            answer = rule(text[: place + 1], label_names[label])
+            said[row, place] = bool(answer)
+            kind = kind or type(answer).__name__
+    return said, kind
 
 
 class BlocksSeen:

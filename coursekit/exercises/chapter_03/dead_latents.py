@@ -161,7 +161,8 @@ def check_touched(
     if not any(mask.any() for mask in touched.values()):
         raise Mistake(
             "Nothing was changed: the dead latents have the same weights as before. Were the new values written into "
-            "a copy?"
+            "a copy, or is the mask of the dead latents empty (here some are dead in one instance and alive in "
+            "another)?"
         )
     for phrase, mask in wrong_ideas_of_dead(rates).items():
         if torch.equal(mask, dead) or not mask.any():

@@ -158,6 +158,12 @@ def _wrong_shares(rates: Tensor, window: int) -> Mistakes:
             lambda: _share(rates, window - 1),
             lambda: _share(rates, window - 1)[:-1],
         ],
+        "every window begins at step 0": lambda: _stretches(
+            rates, [(0, i + window) for i in range(len(dead))]
+        ),
+        "every window reaches to the last step": lambda: _stretches(
+            rates, [(i, len(rates)) for i in range(len(dead))]
+        ),
         **{
             f"a window has {steps} steps, whatever `window` is": [
                 lambda steps=steps: _share(rates, steps),  # type: ignore[misc]
@@ -169,12 +175,6 @@ def _wrong_shares(rates: Tensor, window: int) -> Mistakes:
             for steps in (2, 3, 4, 5, 8, 10, 20, 50, 100)
             if steps != window
         },
-        "every window begins at step 0": lambda: _stretches(
-            rates, [(0, i + window) for i in range(len(dead))]
-        ),
-        "every window reaches to the last step": lambda: _stretches(
-            rates, [(i, len(rates)) for i in range(len(dead))]
-        ),
         "the last windows are shorter than `window`: there are only `steps - window + 1` full ones": lambda: (
             _stretches(rates, [(i, i + window) for i in range(len(rates))])
         ),
@@ -190,7 +190,24 @@ def _wrong_shares(rates: Tensor, window: int) -> Mistakes:
                 (rates[len(rates) - window + 1 :] == 0).all(0).float().mean().reshape(1),
             ]
         ),
-        "the windows do not overlap: each begins where the last one ended": _share(rates, window)[::window],
+        "the windows do not overlap: each begins where the last one ended": [
+            _share(rates, window)[::window],
+            lambda: _stretches(rates, [(i, i + window) for i in range(0, len(rates), window)]),
+        ],
+        "the first window is missing, which begins at step 0": lambda: _share(rates, window)[1:],
+        "there is a number for each step, and the first windows are shorter than `window`": lambda: (
+            _stretches(rates, [(max(0, i + 1 - window), i + 1) for i in range(len(rates))])
+        ),
+        "the mean share of the inputs is taken on which a latent fires": _windows(rates, window).mean(
+            (1, 2, 3)
+        ),
+        "it is asked along the axis of the windows, not of the steps in one": silent.all(0)
+        .float()
+        .mean((1, 2)),
+        "it is asked along the axis of the instances, and each step counts": silent.all(2)
+        .float()
+        .mean((1, 2)),
+        "it is asked along the axis of the latents, and each step counts": silent.all(3).float().mean((1, 2)),
         "a latent counts as dead that is silent in *any* step of the window": silent.any(1)
         .float()
         .mean((1, 2)),

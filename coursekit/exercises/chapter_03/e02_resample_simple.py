@@ -99,6 +99,13 @@ def _check_simple_encoder(
                 "The new encoder columns are as long as the decoder rows: `neuron_resample_scale` is not used.",
                 details,
             )
+        old_columns = before["W_enc"].mT[dead]
+        if agree(columns - old_columns, scale * rows) or agree(columns - old_columns, rows):
+            raise Mistake("The new directions are *added* to the old encoder columns; they take their place.")
+        if agree(unit_rows(columns), unit_rows(old_columns)):
+            raise Mistake(
+                "The encoder columns keep their old direction: only the decoder rows were drawn anew."
+            )
         cosines = (unit_rows(columns) * unit_rows(rows)).sum(-1)
         if not (cosines > 0.999).all():
             raise Mistake(

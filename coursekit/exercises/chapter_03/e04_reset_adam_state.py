@@ -35,6 +35,15 @@ GRADIENT = {
 }
 
 
+# Without tied weights, which comes first, the same masks fit.
+TIED_CLASH = {
+    "must match the size of tensor": "With tied weights a mask does not fit its parameter, although all fit "
+    "without. There "
+    "is no `W_dec` then, so a parameter's place in a list is another one: look its state up by the parameter itself, "
+    "`optimizer.state[autoencoder.b_enc]`.",
+}
+
+
 @exercise(
     id="3.4",
     reference="resampling.reset_adam_state",
@@ -118,7 +127,9 @@ def _check_reset(check: Check, cfg: AutoEncoderConfig, resampled: Tensor, in_gro
         "Look them up by the parameter itself: `optimizer.state[autoencoder.W_enc]`."
     }
     errors = in_another_order if in_groups else GRADIENT
-    with explained({**errors, **(WITHOUT_W_DEC if cfg.tied_weights else {})}):
+    if cfg.tied_weights:
+        errors = {**errors, **WITHOUT_W_DEC, **({} if in_groups else TIED_CLASH)}
+    with explained(errors):
         check.call(optimizer, autoencoder, resampled)
     after = _adam_state(check, optimizer, autoencoder)
     changed = changed_weights(check, autoencoder, cfg, weights)

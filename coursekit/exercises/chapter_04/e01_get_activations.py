@@ -46,6 +46,8 @@ def get_activations(check: Check) -> None:
             ),
             "only the last position of every text is returned": expected[:, -1],
             "the first position of every text is left out": expected[:, 1:],
+            "the last position of every text is left out": expected[:, :-1],
+            "the last text is left out": expected[:-1],
             "the first text is run without the others": expected[:1],
             "the input of the MLP is returned, not its neurons": scene.cache["blocks.0.ln2.hook_out"],
             "what the MLP reads is returned (`hook_resid_mid`), not its neurons": scene.cache[
@@ -59,7 +61,7 @@ def get_activations(check: Check) -> None:
             "each token's activations are brought to unit length": F.normalize(expected, dim=-1),
             **{
                 f"only the first {n} texts are run": expected[:n]
-                for n in (1, 2, 4, 8, 10, 16, 32, 64, 100, 128)
+                for n in (2, 4, 8, 10, 16, 32, 64, 100, 128)
                 if n < rows
             },
             "the predictions (logits) are returned": scene.logits(),
@@ -117,6 +119,9 @@ def _check_flattened(check: Check, acts: Tensor, flat: Tensor) -> None:
                 ).reshape(-1, d_mlp),
                 "position and neuron are on one axis": acts.reshape(batch, -1),
                 "`seq` and `d_mlp` are joined, in the place of `batch` and `seq`": acts.reshape(batch, -1).mT,
+                "the rows are as long as a text (`acts.shape[1]`, which is `seq`), not as the neurons are many": (
+                    acts.reshape(-1, acts.shape[1])
+                ),
                 "everything is on one axis: the neurons have to keep theirs": acts.flatten(),
                 "nothing is flattened": acts,
                 "the axis of the neurons comes first": flat.mT,

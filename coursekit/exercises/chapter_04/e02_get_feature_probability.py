@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 import torch
@@ -11,8 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from coursekit.catalogue import exercise
-from coursekit.checking.claims import Check, variations
+from coursekit.checking.claims import Alternative, Check, variations
 from coursekit.checking.phrases import explained
+from part_utils.activations import MLP_HOOK
 
 if TYPE_CHECKING:
     pass
@@ -48,7 +49,8 @@ def get_feature_probability(check: Check) -> None:
             n_instances=n_instances,
             rows=3 * ROWS if many else ROWS,
         )
-        watch = check.create(scene.autoencoder, target=f"{FIXTURES}.InputsSeen")
+        _silence(scene, latent=4)
+        watch = check.create(scene.autoencoder, memory=many, target=f"{FIXTURES}.PartsSeen")
         options = {} if batch_rows is None else {"batch_rows": batch_rows}
         chunk = (batch_rows or 16) * SEQ
         with explained(FORWARD):
@@ -59,7 +61,8 @@ def get_feature_probability(check: Check) -> None:
             "n_instances n_hidden_ae",
             "the share of all tokens on which each latent fires, for every instance",
             # With one instance, many mistakes look like an axis that is lost.
-            variations(
+            _on_pieces(scene, batch_rows or 16)
+            | variations(
                 lambda h, encode, summary: summary(encode(h)),
                 wrong_inputs(scene),
                 wrong_encoders(scene.weights),
@@ -71,6 +74,14 @@ def get_feature_probability(check: Check) -> None:
                     (wrong_encoders(scene.weights)[""](scene.h) > 0).sum(0) % 256 / scene.tokens.numel()
                 ),
             },
+        )
+        never = isinstance(found, Tensor) and bool((found[:, 4] == 0).all())
+        check.holds(
+            never,
+            "a latent that never fires has a rate of 0",
+            "A latent that never fires has a rate of exactly 0, and yours is a little above it: nothing is to "
+            "be added to "
+            "the rates, and no smallest one to be set. By the 0 a dead latent is known later on.",
         )
         scene.unharmed()
         if many:
@@ -89,6 +100,43 @@ def get_feature_probability(check: Check) -> None:
                 f"`batch_rows` {batch_rows} it should be {batch_rows * SEQ}, so that those of a long text need not fit "
                 "into memory.",
             )
+        if many:
+            latents, neurons = scene.own.cfg.n_hidden_ae, scene.h.shape[-1]
+            kept = check.method(watch, "kept")
+            check.holds(
+                kept < (neurons + latents) / 2,
+                "of the rows that are done only counts are kept",
+                f"Of the rows that are done about {kept:.0f} numbers for each token stay in memory: all of their "
+                f"{latents} latents, or which of them fire. Add to the counts as you go, so that a long text fits.",
+            )
+
+
+def _silence(scene: Scene, latent: int) -> None:
+    """One latent never fires, in any instance."""
+    bias = scene.own.b_enc.detach().clone()
+    bias[:, latent] = -100.0
+    scene.change(b_enc=bias)
+
+
+def _on_pieces(scene: Scene, size: int) -> dict[str, Alternative]:
+    """The rates where texts are cut into pieces, which the model reads without what stood before them."""
+
+    def rates(pieces: Iterable[Tensor]) -> Tensor:
+        with torch.no_grad():
+            h = torch.cat([scene.own_model.run_with_cache(x)[1][MLP_HOOK].flatten(0, 1) for x in pieces])
+        return (wrong_encoders(scene.weights)[""](h) > 0).double().mean(0)
+
+    return {
+        "the *positions* are split into parts, not the rows, so that the model misses the beginning of the texts": (
+            lambda: rates(scene.tokens.split(size, dim=1))
+        ),
+        "each token goes through the model alone, as a text of its own": lambda: rates(
+            [scene.tokens.reshape(-1, 1)]
+        ),
+        "the texts are put together in one and cut anew, into rows that are `batch_rows` long": lambda: rates(
+            scene.tokens.flatten()[: scene.tokens.numel() // size * size].reshape(-1, size).split(16)
+        ),
+    }
 
 
 def _fires_often(scene: Scene) -> bool:
@@ -149,6 +197,8 @@ def _summaries_of_latents(chunk: int) -> dict[str, Callable[[Tensor], Tensor]]:
         "the count is divided by the tokens of one part (`batch_rows` times the positions)": lambda acts: (
             rates(acts) * len(acts) / chunk
         ),
+        "the count is divided by the number of parts times the tokens of a full one, although the last part is "
+        "smaller": lambda acts: rates(acts) * len(acts) / (math.ceil(len(acts) / chunk) * chunk),
         "the shares are in percent": lambda acts: 100 * rates(acts),
         "the logarithm of the rates is returned": lambda acts: rates(acts).log10(),
         "the first position of every text is left out of the count, but not of the number of tokens": lambda acts: (

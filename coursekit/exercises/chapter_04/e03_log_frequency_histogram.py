@@ -45,16 +45,41 @@ def log_frequency_histogram(check: Check) -> None:
     ):
         counts, _, n_dead = parts_of(check, check.call(torch.zeros(17), 5), ("counts", "edges", "n_dead"))
     with concerning("If no latent fires:"):
-        check.equal(counts, torch.zeros(5), "bins", "nothing in any bin where all latents are dead")
+        check.equal(
+            counts,
+            torch.zeros(5),
+            "bins",
+            "nothing in any bin where all latents are dead",
+            {
+                "the dead latents are in a bin; they are in none": [17.0 * row for row in torch.eye(5)],
+                "there is one bin, or none, whatever `n_bins` is": [torch.zeros(n) for n in (0, 1)],
+                "there is a count for every edge, `n_bins + 1`": torch.zeros(6),
+            },
+            what="`counts`",
+        )
         check.equal(scalar(n_dead), torch.tensor(17.0), "", "", what="`n_dead`")
     # Between the smallest rate and the largest there is no room then; where the bins lie is left open.
     rates = torch.zeros(11)
-    rates[check.permutation(11)[0]] = 0.03
+    # So rarely as no text here is long; it fires all the same.
+    rates[check.permutation(11)[0]] = 1e-9
     with explained({"": "If a single latent fires your code raises an error."}):
         counts, _, n_dead = parts_of(check, check.call(rates, 5), ("counts", "edges", "n_dead"))
     with concerning("If a single latent fires:"):
         counts = check.tensor(counts, "`counts`").double()
-        check.equal(counts.sum(), torch.tensor(1.0), "", "", what="the sum of `counts`")
+        check.equal(
+            counts.sum(),
+            torch.tensor(1.0),
+            "",
+            "",
+            {
+                "a rate that is small but not zero counts as dead (it is 1e-9 here)": torch.tensor(0.0),
+                "a latent on an edge is counted in the bins on both sides of it (here all edges are the same)": [
+                    torch.tensor(5.0),
+                    torch.tensor(2.0),
+                ],
+            },
+            what="the sum of `counts`",
+        )
         check.equal(scalar(n_dead), torch.tensor(10.0), "", "", what="`n_dead`")
 
 
@@ -155,10 +180,6 @@ def _check_histogram(check: Check, rates: Tensor, n_bins: int, found: Any, claim
             "the bins reach from the smallest rate to 1, not to the largest": torch.histogram(
                 logs, n_bins, range=(low, 0.0)
             ).hist,
-            f"the bins reach from {_short(found_edges[0].item())} to {_short(found_edges[-1].item())}, and not from "
-            f"{low:.2f} to {high:.2f}, the logarithms of the smallest rate and the largest": lambda: (
-                torch.histogram(logs, found_edges).hist
-            ),
             "the smallest rate and the largest are in no bin": torch.cat(
                 [expected[:1] - 1, expected[1:-1], expected[-1:] - 1]
             ),
@@ -183,6 +204,7 @@ def _check_histogram(check: Check, rates: Tensor, n_bins: int, found: Any, claim
             "the bins hold equally many latents each, and are not of equal width": lambda: (
                 torch.histogram(logs, logs.quantile(torch.linspace(0, 1, n_bins + 1, dtype=logs.dtype))).hist
             ),
+            _about_edges(found_edges, low, high): lambda: torch.histogram(logs, found_edges).hist,
         },
         what="`counts`",
     )
@@ -201,8 +223,8 @@ def _check_histogram(check: Check, rates: Tensor, n_bins: int, found: Any, claim
             rtol=0,
         ),
         "the edges are powers of ten, from the smallest rate to the largest",
-        f"The edges reach from {_short(found_edges[0].item())} to {_short(found_edges[-1].item())}; expected bins of "
-        f"equal width from {low:.2f} to {high:.2f}, the logarithms of the smallest and the largest rate.",
+        f"The counts are right, but the edges are not: {_about_edges(found_edges, low, high)}. Expected bins of equal "
+        f"width from {low:.2f} to {high:.2f}.",
     )
     n_dead = check.tensor(scalar(n_dead), "`n_dead`")
     check.equal(
@@ -220,6 +242,21 @@ def _check_histogram(check: Check, rates: Tensor, n_bins: int, found: Any, claim
             "0 is returned, whatever is dead": torch.tensor(0.0),
         },
         what="`n_dead`",
+    )
+
+
+def _about_edges(edges: Tensor, low: float, high: float) -> str:
+    """What is wrong with the edges, if the counts are those between them."""
+    ends = f"from {_short(edges[0].item())} to {_short(edges[-1].item())}"
+    widths = edges.diff()
+    if bool(torch.isfinite(edges).all()) and widths.max() > 1.05 * widths.min():
+        return (
+            f"the bins are not of equal width: the narrowest is {widths.min():.2g} wide, the widest "
+            f"{widths.max():.2g}"
+        )
+    return (
+        f"the bins reach {ends}, and not from {low:.2f} to {high:.2f}, the logarithms of the smallest "
+        f"rate and the largest"
     )
 
 

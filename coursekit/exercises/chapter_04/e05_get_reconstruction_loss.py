@@ -105,7 +105,12 @@ def get_reconstruction_loss(check: Check) -> None:
                 "the mean activation is subtracted first: that is the variance": (scene.h - scene.h.mean(0))
                 .square()
                 .mean(),
-                "the variance is taken": [scene.h.var(), scene.h.var(correction=0)],
+                "the variance is taken": [
+                    scene.h.var(),
+                    scene.h.var(correction=0),
+                    scene.h[:, None].expand_as(rebuilt).var(),
+                    scene.h.var(dim=0).mean(),
+                ],
                 "the mean is squared, not the activations": scene.h.mean().square(),
                 "the length of the activation vectors is taken": scene.h.norm(dim=-1).mean(),
                 "the mean absolute activation is taken": scene.h.abs().mean(),

@@ -79,6 +79,11 @@ def reconstruction_hook(check: Check) -> None:
                 "one number takes the place of the whole tensor": torch.zeros(()),
                 "only the last position is set to zero": torch.cat([value[:, :-1], 0 * value[:, -1:]], 1),
                 "only the negative activations are set to zero (a ReLU)": value.relu(),
+                "only the positive activations are set to zero": value.clamp(max=0),
+                "the axis of the texts is lost": torch.zeros(3, 7),
+                "the zeros are flat, `(batch seq) d_mlp`": torch.zeros(15, 7),
+                "the first position keeps its activations": torch.cat([value[:, :1], 0 * value[:, 1:]], 1),
+                "only the first text is set to zero": torch.cat([0 * value[:1], value[1:]]),
                 "the sign is turned round": -value,
             },
         )
@@ -162,6 +167,10 @@ def _check_reconstructed(check: Check, scene: Scene, value: Tensor, instance: in
         "the mean of the activations and their reconstruction is returned": (value + expected) / 2,
         "the activations are left as they are": value,
         "zeros are returned": torch.zeros_like(value),
+        "the first position keeps its own activations": torch.cat([value[:, :1], expected[:, 1:]], 1),
+        "only the last position is replaced": torch.cat([value[:, :-1], expected[:, -1:]], 1),
+        "only the first text is replaced": torch.cat([expected[:1], value[1:]]),
+        "only the first text is returned": expected[:1],
         "the *latents* are returned, not the reconstruction": wrong_encoders(scene.weights)[""](flat)[
             :, instance
         ].view(batch, seq, -1),

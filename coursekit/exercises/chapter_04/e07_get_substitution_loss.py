@@ -134,6 +134,14 @@ def _check_losses(check: Check, scene: Scene, parts: list[Any], instance: int) -
             / (mean - clean),
             "it is kept between 0 and 1; a reconstruction may be worse than zeros": recovered.clamp(0, 1),
             "it is kept above 0; a reconstruction may be worse than zeros": recovered.clamp_min(0),
+            **{
+                f"{small:g} is added to the denominator, which is not small beside it": (zero - reconstructed)
+                / (zero - clean + small)
+                for small in (1e-4, 1e-3, 1e-2, 0.1, 1.0)
+            },
+            **{f"it is rounded to {digits} digits": recovered.round(decimals=digits) for digits in (2, 3, 4)},
+            "the difference of mean and zero ablation is what is to gain": (zero - reconstructed)
+            / (zero - mean),
             "the two ablations are compared, without the reconstruction": (zero - mean) / (zero - clean),
         },
         what="`recovered`",
@@ -200,6 +208,19 @@ def _loss_mistakes(
                 scene.cache["blocks.0.mlp.hook_pre"].mean((0, 1)).expand_as(value)
             ),
             "`b_dec` is used as the mean": lambda value: weights["b_dec"][instance].expand_as(value),
+            "the mean leaves out the first position": lambda value: (
+                value[:, 1:].mean((0, 1)).expand_as(value)
+            ),
+            "the mean leaves out the last position": lambda value: (
+                value[:, :-1].mean((0, 1)).expand_as(value)
+            ),
+            "the sum is used, not the mean": lambda value: value.sum((0, 1)).expand_as(value),
+            "the mean is taken of the absolute activations": lambda value: (
+                value.abs().mean((0, 1)).expand_as(value)
+            ),
+            "the mean over the tokens on which a neuron is positive is used": lambda value: (
+                value.relu().sum((0, 1)) / (value > 0).sum((0, 1)).clamp_min(1)
+            ).expand_as(value),
             "the median is used, not the mean": lambda value: scene.h.median(0).values.expand_as(value),
         }
     mistakes: dict[str, Alternative] = {}

@@ -138,6 +138,35 @@ def _ablation_mistakes(scene: Scene, feature: int, instance: int) -> dict[str, A
         "half of the latent's contribution is taken away": changed(
             lambda value: value - contribution(value) / 2
         ),
+        "the latent's contribution is taken away twice": changed(
+            lambda value: value - 2 * contribution(value)
+        ),
+        "the latent gets its *mean* activation, not zero": minus(
+            direction,
+            lambda value: (
+                _latent_on(scene, value, feature, instance)
+                - _latent_on(scene, value, feature, instance).mean()
+            ),
+        ),
+        "the latent gets the mean of its activations in each text, not zero": minus(
+            direction,
+            lambda value: (
+                _latent_on(scene, value, feature, instance)
+                - _latent_on(scene, value, feature, instance).mean(1, keepdim=True)
+            ),
+        ),
+        "the square of the latent's activation is taken away": minus(
+            direction, lambda value: _latent_on(scene, value, feature, instance).square()
+        ),
+        "the latent is taken away on every position but the first": changed(
+            lambda value: torch.cat([value[:, :1], (value - contribution(value))[:, 1:]], 1)
+        ),
+        "the latent is taken away in the first text only": changed(
+            lambda value: torch.cat([(value - contribution(value))[:1], value[1:]])
+        ),
+        "the latent is cut down to an activation of 1 at most, not to 0": minus(
+            direction, lambda value: (_latent_on(scene, value, feature, instance) - 1).relu()
+        ),
         "the latents with this number of *all* instances are taken away": changed(
             lambda value: (
                 value

@@ -22,6 +22,13 @@ from part_utils.autoencoder import AutoEncoder, AutoEncoderConfig
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 from coursekit.exercises.chapter_04.scene import FIXTURES, NEEDS, WEIGHTS, random_number, type_name
+from coursekit.exercises.chapter_04.steps_of_adam import (
+    StepsTaken,
+    check_optimizer,
+    check_rates,
+    check_schedule,
+    check_trained_all_along,
+)
 
 TRAINING_SIZES = {"d_vocab": 53}
 
@@ -59,6 +66,8 @@ def train_on_activations_check(check: Check) -> None:
                 "leaf Variable": "The decoder can be normalized in place only under `torch.no_grad()`; "
                 "`autoencoder.normalize_decoder()` does that.",
                 "does not require grad": "The loss has no gradient: was it computed under `torch.no_grad()`?",
+                "needs at least two batches": f"`batch_size` is {BATCH} here, and `ActivationBuffer` got another one: "
+                "hand it over.",
             }
         ):
             found = check.call(tokens, model, **options)
@@ -68,8 +77,12 @@ def train_on_activations_check(check: Check) -> None:
     autoencoder = _trained(check, found)
     _check_sizes(check, autoencoder, acts.shape[-1])
     _check_fed(check, record, acts)
-    _check_steps(check, record)
+    last = {name: check.learner.get(autoencoder, name) for name in WEIGHTS}
+    batches = record["inputs"].split(record["sizes"])
+    taken = StepsTaken([*record["weights"], last], batches, L1, STEPS)
+    _check_steps(check, record, taken)
     _check_decoder(check, autoencoder, record)
+    check_rates(taken, LR, STEPS)
     _check_learned(check, autoencoder, own_model, tokens, acts, options)
     check.holds(
         check.learner.call(f"{FIXTURES}.hooks_left", model) == 0,
@@ -90,9 +103,15 @@ def train_on_activations_check(check: Check) -> None:
                 [f"after one step they are between {lengths.min():.4f} and {lengths.max():.4f} long"],
             )
     short = {**options, "steps": 3}
-    weights = []
+    weights, batches, starts = [], [], []
     for seed in (5, 5, 6):
-        trained = _trained(check, check.call(tokens, model, **{**short, "seed": seed}))
+        calls = check.create(target=f"{FIXTURES}.TrainingRecorder")
+        try:
+            trained = _trained(check, check.call(tokens, model, **{**short, "seed": seed}))
+        finally:
+            record = check.method(calls, "stop")
+        batches.append(record["inputs"])
+        starts.append(record["weights"][0]["W_enc"] if record["weights"] else torch.zeros(0))
         weights.append(check.tensor(check.learner.get(trained, "W_enc"), "`W_enc`"))
         # What torch draws next must not matter to whoever sets the seed.
         check.learner.call("torch.rand", 3)
@@ -106,6 +125,18 @@ def train_on_activations_check(check: Check) -> None:
         not agree(weights[0], weights[2]),
         "the same seed gives the same autoencoder, another one another",
         "Two runs with different seeds give the same autoencoder: `seed` is not used.",
+    )
+    check.holds(
+        not torch.equal(batches[0], batches[2]),
+        "",
+        "Two runs with different seeds see the same batches: the autoencoder gets the seed, and the buffer does not "
+        "(`ActivationBuffer(…, seed=seed)`).",
+    )
+    check.holds(
+        not torch.equal(starts[0], starts[2]),
+        "",
+        "Two runs with different seeds begin with the same weights: the buffer gets the seed, and the autoencoder "
+        "does not (`torch.manual_seed(seed)` before it is made).",
     )
 
 
@@ -155,6 +186,12 @@ def _check_log(log: Any) -> None:
 
 def _check_sizes(check: Check, autoencoder: Handle, d_mlp: int, n_instances: int = 2) -> None:
     W_enc = check.learner.get(autoencoder, "W_enc")
+    if isinstance(W_enc, Tensor) and check.learner.get(autoencoder, "W_dec") is None:
+        raise Mistake(
+            "The autoencoder has no `W_dec`: its weights are tied. Leave `tied_weights` as it is, so that it "
+            "has a decoder "
+            "whose rows can be brought to unit length."
+        )
     if not isinstance(W_enc, Tensor):
         raise Mistake(
             f"The first thing that you return is a {autoencoder.type_name}, and not an autoencoder."
@@ -279,7 +316,7 @@ def _places_picture(batches: list[Tensor], n_tokens: int) -> str:
     return side_by_side(map_of(batches), map_of(order.split(BATCH)), "text batch", ("mixed batches", "yours"))
 
 
-def _check_steps(check: Check, record: dict[str, Any]) -> None:
+def _check_steps(check: Check, record: dict[str, Any], taken: StepsTaken) -> None:
     """Adam's first step moves every weight by the learning rate, and each step has the gradient of its own batch."""
     before, between = record["weights"][0], record["weights"][1]
     moved = (between["W_enc"] - before["W_enc"]).abs().max().item()
@@ -302,6 +339,7 @@ def _check_steps(check: Check, record: dict[str, Any]) -> None:
             "All instances start with the same weights, and so stay one and the same autoencoder. Let each have a "
             "random start of its own, as `AutoEncoder(cfg)` does."
         )
+    check_trained_all_along(record["weights"], LR, STEPS)
     batch = record["inputs"].split(record["sizes"])[0]
     gradient, step = _gradient(before, batch), between["W_enc"] - before["W_enc"]
     strong = gradient.abs() > 0.01 * gradient.abs().max()
@@ -333,34 +371,8 @@ def _check_steps(check: Check, record: dict[str, Any]) -> None:
                 "The gradients of all batches add up: call `optimizer.zero_grad()` in every step, before `backward()`."
             )
     check.holds(True, "steps of Adam, each with the gradient of its own batch", "")
-    _check_schedule(check, record["moves"])
-
-
-def _check_schedule(check: Check, moves: list[float]) -> None:
-    """The steps get as small as the learning rate, which falls to zero in a straight line."""
-    if len(moves) > STEPS:
-        raise Mistake(f"Your function makes {len(moves)} steps; `steps` was {STEPS}.")
-    # Steps that change nothing are not among them.
-    middle = max(moves[STEPS // 2 : STEPS * 5 // 8], default=0.0)
-    end = 0.0 if len(moves) < STEPS - 4 else max(moves[-4:])
-    details = [
-        f"the largest change of a weight is {moves[0]:.2g} in the first step, {middle:.2g} after half of the steps and "
-        f"{end:.2g} in the last ones; with a learning rate that falls from {LR} to 0 the last ones are tiny"
-    ]
-    check.holds(
-        end < 0.15 * LR,
-        "",
-        "The learning rate does not fall to zero in the course of the training: the last steps are too large. At step "
-        "`i` of `steps` it should be `lr * (1 - i / steps)`; `train` does that with `lr_schedule=linear_lr`.",
-        details,
-    )
-    check.holds(
-        middle > 0.1 * LR,
-        "the learning rate falls to zero at the end",
-        "The learning rate falls too early: in the second half of the training hardly anything changes. At step `i` of "
-        "`steps` it should be `lr * (1 - i / steps)`.",
-        details,
-    )
+    check_optimizer(check, taken)
+    check_schedule(check, record["moves"], LR, STEPS)
 
 
 def _gradient(weights: Mapping[str, Tensor], batch: Tensor, loss: str = "loss") -> Tensor:

@@ -38,6 +38,9 @@ FORWARD = {
     "no attribute 'size'": "Something that is no tensor was used as one. `autoencoder(h)` returns five things: take "
     "`.acts` or `.h_reconstructed` of it.",
     "tuple indices must be integers": "`autoencoder(h)` returns five things: take `.acts` or `.h_reconstructed` of it.",
+    "The inputs have shape": "The autoencoder's input has an axis for the instances, `tokens n_instances d_mlp`, "
+    "and needs "
+    "the activations for each of them: `inputs_for_all_instances(…, autoencoder)`, or `expand(-1, n_instances, -1)`.",
     "'AutoEncoderOutput'": "`autoencoder(h)` returns five things: take `.acts` or `.h_reconstructed` of it.",
 }
 
@@ -73,6 +76,14 @@ class Scene:
         """Return the model's predictions, with other activations in a hook's place."""
         hooks: list[Any] = [(hook, lambda value, hook: replace(value))] if replace else []
         return self.own_model.run_with_hooks(self.tokens, return_type="logits", fwd_hooks=hooks)
+
+    @torch.no_grad()
+    def change(self, **weights: Tensor) -> None:
+        """Give the autoencoder other weights, on both sides, before the learner's code sees it."""
+        self.check.learner.set(self.autoencoder, **weights)
+        for name, value in weights.items():
+            getattr(self.own, name).copy_(value)
+            self.before[name] = self.check.learner.get(self.autoencoder, name)
 
     def unharmed(self) -> None:
         """Check that the learner's code has left the model and the autoencoder as they were."""

@@ -189,7 +189,7 @@ def _check_highest(
     check.show(lambda: _tokens_shown(tokens, indices, values, right, expected))
     if isinstance(indices, Tensor) and isinstance(values, Tensor) and not values.is_floating_point():
         raise Mistake("The indices and the values are exchanged: the indices come first.")
-    _check_values(check, values, acts, wrong, expected, count, batch_rows)
+    _check_values(check, values, acts, wrong, expected, count, batch_rows, k)
     if isinstance(indices, Tensor) and indices.ndim == 1 and len(indices) == count:
         flat = (
             " (they are places in the flattened text)"
@@ -214,6 +214,8 @@ def _check_highest(
         check.holds(True, claim, "")
         return
     row, position = right.unbind(dim=-1)
+    start = row // batch_rows * batch_rows
+    height, inside = (rows - start).clamp(max=batch_rows), (row - start) * seq + position
     for phrase, pairs in {
         "each is (seq, batch); expected (batch, seq)": right.flip(-1),
         "the rows count from the beginning of each batch: add its `start`": torch.stack(
@@ -222,6 +224,12 @@ def _check_highest(
         "the number of the batch is taken for the row": torch.stack([row // batch_rows, position], dim=-1),
         "the flat places are taken apart with the number of rows instead of `seq` (seq first)": torch.stack(
             [places // rows, places % rows], dim=-1
+        ),
+        "the places in a part are taken apart with the number of its rows instead of `seq`": torch.stack(
+            [start + inside // height, inside % height], dim=-1
+        ),
+        "the places in a part are taken apart with `batch_rows` instead of `seq`": torch.stack(
+            [start + inside // batch_rows, inside % batch_rows], dim=-1
         ),
         "the flat places are taken apart as if `seq` came first": torch.stack(
             [places % rows, places // rows], dim=-1
@@ -268,6 +276,7 @@ def _check_values(
     expected: Tensor,
     count: int,
     batch_rows: int,
+    k: int,
 ) -> None:
     rows = len(acts)
     full = rows // batch_rows * batch_rows
@@ -295,8 +304,22 @@ def _check_values(
         mistakes[
             "tokens on which the latent is silent are left out, although there are fewer than `k` others"
         ] = silent
+    if isinstance(values, Tensor) and values.ndim == 1 and len(values) != count:
+        _about_the_number(len(values), count, k, acts.numel())
     mistakes |= {phrase: _top(other, count) for phrase, other in wrong.items()}
     check.equal(values, expected, "k", "", mistakes, what="`values`")
+
+
+def _about_the_number(found: int, count: int, k: int, tokens: int) -> None:
+    """Another number of tokens than was asked for, where that alone says why."""
+    if found == k > count:
+        raise Mistake(
+            f"The text has {tokens} tokens, fewer than `k`, which is {k}, and you return {k}: something fills "
+            f"the list up. "
+            "Return the tokens that there are (begin with no values at all, and not with `k` zeros)."
+        )
+    if found == 10 != k:
+        raise Mistake(f"You return 10 tokens, and `k` is {k} here: is 10 written into your code?")
 
 
 def _top(acts: Tensor, count: int) -> Tensor:
@@ -335,7 +358,7 @@ def _check_memory(check: Check, model: Handle, own_model: Any, tokens: Tensor) -
         found = check.call(tokens, model, endless, latent, 1, 3, 5)
     _, values = fields(check, found, "indices, values")
     check.equal(values, expected, "k", "computes one latent, whatever their number", what="`values`")
-    watch = check.create(model, target=f"{FIXTURES}.RowsSeen")
+    watch = check.create(model, memory=True, target=f"{FIXTURES}.PartsSeen")
     many = tokens.repeat(20, 1)
     found = check.call(many, model, check.create(seed, target=f"{FIXTURES}.autoencoder"), 2, 0, 3, 8)
     fields(check, found, "indices, values")
@@ -347,6 +370,14 @@ def _check_memory(check: Check, model: Handle, own_model: Any, tokens: Tensor) -
         "text: take a few rows at a time."
         if most >= len(many)
         else f"{most} of {len(many)} rows went through the model at once, with `batch_rows` 8.",
+    )
+    kept, neurons = check.method(watch, "kept"), own_model.cfg.d_mlp
+    check.holds(
+        kept < neurons / 2,
+        "of the rows that are done no neurons' activations are kept",
+        f"Of the rows that are done about {kept:.0f} numbers for each token stay in memory: the activations of "
+        f"{neurons} neurons, or a view of them (a slice shares their memory). Keep this latent's activations, or the "
+        "`k` best of them, and let the rest go.",
     )
 
 

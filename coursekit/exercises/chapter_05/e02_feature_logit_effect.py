@@ -140,7 +140,8 @@ def feature_logit_effect(check: Check) -> None:
             centered = {
                 phrase: value - value.mean()
                 for phrase, value in mistakes.items()
-                if not (phrase.startswith("the log-softmax") and agree(value - value.mean(), shown))
+                # A log-softmax only takes a constant away: of this row it is the row's effect, which stands above.
+                if not phrase.startswith("the log-softmax")
             }
         else:
             shown, centered = expected, mistakes
@@ -180,6 +181,9 @@ def _check_extremes(effect: Tensor, top: Any, bottom: Any, k: int) -> None:
         raise Mistake(
             "`bottom` holds the effects; expected the numbers of the tokens (`.indices` of `topk`)."
         )
+    for name, tokens in (("top", top), ("bottom", bottom)):
+        if isinstance(tokens, Tensor) and tokens.ndim == 1 and len(tokens) != k:
+            raise Mistake(f"`{name}` has {len(tokens)} tokens, and `k` is {k} here.")
     top = whole_numbers(top, (k,), "k", "`top`")
     bottom = whole_numbers(bottom, (k,), "k", "`bottom`")
     order = effect.argsort(descending=True)

@@ -49,9 +49,10 @@ def feature_in_neuron_basis(check: Check) -> None:
                 instance, :, latent
             ].square()
             / W_dec[instance, :, latent].square().sum(),
-            "a column of the normalized decoder is used (one neuron, all latents) instead of the latent's row": rows[
-                instance, :, latent
-            ].square(),
+            "a column of the normalized decoder is used (one neuron, all latents) instead of the latent's row": [
+                rows[instance, :, latent].square(),
+                rows[instance, :, latent].square() / rows[instance, :, latent].square().sum(),
+            ],
             **{
                 f"another instance is used ({other}, and not {instance})": rows[other, latent].square()
                 for other in range(3)
@@ -73,6 +74,8 @@ def feature_in_neuron_basis(check: Check) -> None:
             "the softmax of the entries is taken": direction.softmax(dim=0),
             "the shares are in percent": 100 * share,
             "the share is divided by the largest one": share / share.max(),
+            "the squares are divided by the row's length, not by its square": raw.square() / raw.norm(),
+            "the entries keep their sign; a share is never negative": direction * direction.abs(),
         }
         counted.append(_shares_and_counts(check, handle, latent, instance, direction, mistakes))
     check.holds(True, "the shares are those of the squared length", "")
@@ -132,6 +135,12 @@ _WAYS_OF_COUNTING: dict[str, Callable[[Tensor, float], float]] = {
     "the sums that are still too small are counted, but not the neuron that makes it enough (one too few)": (
         lambda shares, part: _needed(_sorted(shares), part) - 1
     ),
+    **{
+        f"the sums may be {short:g} too small (a tolerance is for rounding only, about 1e-6)": (
+            lambda shares, part, short=short: _needed(_sorted(shares), part - short)  # type: ignore[misc]
+        )
+        for short in (0.05, 0.01)
+    },
     "the bound is a twentieth too high": lambda shares, part: _needed(_sorted(shares), part + 0.05),
     "one neuron too many is counted": lambda shares, part: _needed(_sorted(shares), part) + 1,
     "the neurons are not taken in the order of their shares, the largest first": lambda shares, part: _needed(
@@ -190,6 +199,10 @@ def _check_counts(counted: Sequence[_Counted]) -> None:
         return
     if found == [numbers[::-1] for numbers in right]:
         raise Mistake("`n_half` and `n_ninety` are exchanged.")
+    if [numbers[1] for numbers in found] == [ninety - half for half, ninety in right]:
+        raise Mistake(
+            "`n_ninety` counts only the neurons beyond those of `n_half`. Count from the largest share on for both."
+        )
     for place, (name, part) in enumerate((("`n_half`", 0.5), ("`n_ninety`", 0.9))):
         wrong = [case for case, numbers in enumerate(found) if numbers[place] != right[case][place]]
         if not wrong:

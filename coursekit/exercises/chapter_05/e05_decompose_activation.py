@@ -64,6 +64,20 @@ def decompose_activation(check: Check) -> None:
     check.holds(True, "right where a single latent fires", "")
 
 
+_SIZES = (
+    "Two sizes do not go together. `b_dec[instance]` and a latent's direction, its *row* of the decoder, have a number "
+    "for each neuron; `b_enc[instance]` and a *column* of the decoder have one for each latent."
+)
+_CLASHES = {
+    "The inputs have shape": "The autoencoder wants `batch n_instances n_input_ae`, the same `h` for each of its "
+    "instances: "
+    "`h.expand(1, autoencoder.cfg.n_instances, -1)` is a batch of one.",
+    "must match the size": _SIZES,
+    "shapes cannot be multiplied": _SIZES,
+    "inconsistent tensor size": _SIZES,
+}
+
+
 def _check_other_sizes(check: Check) -> None:
     """One and three instances, many latents that fire, some of them hardly."""
     for instances, inputs, latents, instance in ((3, 7, 67, 2), (1, 5, 41, 0)):
@@ -91,7 +105,9 @@ def _check_decomposition(
     check: Check, handle: Handle, autoencoder: AutoEncoder, h: Tensor, instance: int
 ) -> None:
     names = "features, contributions, bias, error"
-    features, contributions, bias, error = fields(check, check.call(h, handle, instance), names)
+    with explained(_CLASHES):
+        found = check.call(h, handle, instance)
+    features, contributions, bias, error = fields(check, found, names)
     W_dec, b_dec = autoencoder.W_dec.detach(), autoencoder.b_dec.detach()
     rows = unit_rows(W_dec)
     output = autoencoder(h.expand(1, len(W_dec), -1))
@@ -115,6 +131,15 @@ def _check_decomposition(
             "the decoder's rows are not brought to unit length": acts[features, None] * W_dec[instance, features],
             "the encoder's columns are used; what a latent writes is its row of the decoder": acts[features, None]
             * W_enc[instance].mT[features],
+            "the encoder's columns at unit length are used; what a latent writes is its row of the decoder": acts[
+                features, None
+            ]
+            * unit_rows(W_enc[instance].mT[features]),
+            "the activations are in the order of the latents' numbers, unlike `features` and the directions": acts[
+                features.sort().values, None
+            ]
+            * directions,
+            "the activations are squared": acts[features, None].square() * directions,
             "the activations are left out: these are the directions": directions,
             "the decoder's rows are returned, without the activations": W_dec[instance, features],
             "the directions are those of the other instance": acts[features, None] * rows[other, features],

@@ -26,11 +26,29 @@ def match_between_autoencoders(check: Check) -> None:
     for n_a, n_b in ((7, 11), (13, 5)):
         _check_matches(check, *_two_autoencoders(check, n_a, n_b))
     check.holds(True, "right with more latents in A than in B, and with fewer", "")
+    # Latents that are often silent, and rows without a direction.
+    _check_matches(check, *_two_autoencoders(check, 7, 11, level=0.0))
+    _check_zero_rows(check)
     _check_matches(check, *_two_opposites(check))
     _check_matches(check, check.normal(1, 5), check.normal(3, 5), check.uniform(17, 1), check.uniform(17, 3))
     check.holds(True, "right with a single latent in A", "")
     check.leaves_inputs(check.normal(2, 5), check.normal(3, 5), check.uniform(17, 2), check.uniform(17, 3))
     check.holds(True, "a negative correlation is kept where there is no better one", "")
+
+
+def _check_zero_rows(check: Check) -> None:
+    W_dec_a, W_dec_b, acts_a, acts_b = _two_autoencoders(check, 5, 7)
+    W_dec_a[1], W_dec_b[2] = 0.0, 0.0
+    _, cosine, *_ = fields(
+        check, check.call(W_dec_a, W_dec_b, acts_a, acts_b), "by_cosine, cosine, by_correlation, correlation"
+    )
+    if isinstance(cosine, Tensor) and cosine.is_floating_point() and cosine.isnan().any():
+        raise Mistake(
+            "`cosine` is NaN where a decoder row is all zeros, in A or in B: it is divided by its length, 0. "
+            "Such a row is "
+            "similar to nothing: `F.normalize` leaves it at zero, and so does `.clamp_min(1e-8)` on the length."
+        )
+    _check_matches(check, W_dec_a, W_dec_b, acts_a, acts_b)
 
 
 def _two_opposites(check: Check, width: int = 6, tokens: int = 31) -> tuple[Tensor, ...]:
@@ -42,7 +60,7 @@ def _two_opposites(check: Check, width: int = 6, tokens: int = 31) -> tuple[Tens
 
 
 def _two_autoencoders(
-    check: Check, n_a: int, n_b: int, width: int = 6, tokens: int = 53
+    check: Check, n_a: int, n_b: int, width: int = 6, tokens: int = 53, level: float = 2.0
 ) -> tuple[Tensor, ...]:
     """Decoders and activations of two autoencoders that share some latents, in another order."""
     shared = min(n_a, n_b) - 2
@@ -57,8 +75,8 @@ def _two_autoencoders(
     # Decoder rows have any length; activations have levels and strengths of their own. Latent 0 of B is far longer.
     W_dec_a = unit_rows(W_dec_a) * check.uniform(n_a, 1, low=0.3, high=3.0)
     W_dec_b = unit_rows(W_dec_b) * check.uniform(n_b, 1, low=0.3, high=3.0)
-    acts_a = acts_a * check.uniform(n_a, low=0.2, high=3.0) + check.uniform(n_a, high=2.0)
-    acts_b = acts_b * check.uniform(n_b, low=0.2, high=3.0) + check.uniform(n_b, high=2.0)
+    acts_a = acts_a * check.uniform(n_a, low=0.2, high=3.0) + check.uniform(n_a, high=level)
+    acts_b = acts_b * check.uniform(n_b, low=0.2, high=3.0) + check.uniform(n_b, high=level)
     # Opposites of the last two of A are in B: a cosine of almost -1 is no match.
     free = [place for place in range(n_b) if place not in places.tolist()]
     W_dec_b[free[0]], W_dec_b[free[1]] = -2 * W_dec_a[-1], -0.5 * W_dec_a[-2]
@@ -177,6 +195,23 @@ def _check_matches(check: Check, W_dec_a: Tensor, W_dec_b: Tensor, acts_a: Tenso
             / deviations[0].clamp_min(1e-8)[:, None],
             "only B's activations are divided by their standard deviation": covariance
             / deviations[1].clamp_min(1e-8),
+            "only A's activations are brought to unit length": unit_rows(centered_a.mT) @ centered_b,
+            "only B's activations are brought to unit length": centered_a.mT @ unit_rows(centered_b.mT).mT,
+            **{
+                f"{small:g} is added to the lengths, which is not small beside all of them": (
+                    (centered_a / (centered_a.norm(dim=0) + small)).mT @ (centered_b / (centered_b.norm(dim=0) + small))
+                )
+                for small in (1e-3, 1e-2, 0.1, 1.0)
+            },
+            "only the tokens are looked at on which A's latent fires": torch.stack(
+                [_correlation(acts_a[on][:, [i]], acts_b[on])[0] for i, on in enumerate((acts_a > 0).mT)]
+            ),
+            "only the tokens are looked at on which both latents fire": torch.stack(
+                [
+                    torch.cat([_correlation(acts_a[on][:, [i]], acts_b[on][:, [j]])[0] for j, on in enumerate(both.mT)])
+                    for i, both in enumerate((acts_a > 0).mT[..., None] & (acts_b > 0))
+                ]
+            ),
             "the products are summed, and not averaged over the tokens": correlations * counts,
             "the products are summed, and not averaged over the tokens, with the count minus 1 in `std`": correlations
             * (counts - 1),
@@ -185,7 +220,12 @@ def _check_matches(check: Check, W_dec_a: Tensor, W_dec_b: Tensor, acts_a: Tenso
             "the directions are compared once more; what correlates are the activations": cosines,
         },
         "finds the latent whose activations correlate best, and is 0 for those that never change",
+        varies=_varies(acts_a)[:, None] & _varies(acts_b),
     )  # fmt: skip
+
+
+def _varies(acts: Tensor) -> Tensor:
+    return (acts != acts[:1]).any(dim=0)
 
 
 def _correlation(left: Tensor, right: Tensor) -> Tensor:
@@ -200,8 +240,20 @@ def _check_match(
     name: str,
     wrong: Mapping[str, Tensor],
     claim: str,
+    varies: Tensor | None = None,
 ) -> None:
-    """The index and the score of the best latent of B for each of A, up to equal scores."""
+    """The index and the score of the best latent of B for each of A, up to equal scores.
+
+    Args:
+        check: the check.
+        by: the indices that were returned.
+        value: the scores that were returned.
+        scores: of every latent of A with every one of B.
+        name: what the scores are.
+        wrong: scores that known mistakes lead to.
+        claim: what is shown if all is right.
+        varies: for which pairs both latents change; a learner may set the others to 0 on their own.
+    """
     n_a, n_b = scores.shape
     best = scores.max(dim=1).values
     here = torch.arange(n_a)
@@ -247,13 +299,16 @@ def _check_match(
     }
     clear = best > 1e-6
     for phrase, indices in ideas.items():
-        if clear.any() and torch.equal(by[clear], indices[clear]):
+        # It has to be this idea that leads to the wrong ones.
+        differs = not agree(scores[here, indices][clear], best[clear])
+        if differs and torch.equal(by[clear], indices[clear]):
             raise Mistake(f"`by_{name}` is what comes out when {phrase}.")
     for phrase, matrix in wrong.items():
         # A latent that never changes may be looked after on its own.
         if isinstance(value, Tensor) and value.shape == (n_a,):
             asked = clear if clear.any() else ~clear
-            for scored in (matrix, matrix.abs()):
+            masked = () if varies is None else (torch.where(varies, matrix, 0.0),)
+            for scored in (matrix, matrix.abs(), *masked):
                 if agree(value[asked], scored.max(dim=1).values[asked]):
                     raise Mistake(f"`{name}` and `by_{name}` are what comes out when {phrase}.")
     # The latents alone say little: other ideas may lead to the same ones. So the scores have to be theirs.

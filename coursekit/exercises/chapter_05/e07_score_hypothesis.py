@@ -195,6 +195,8 @@ def _check_score(
         "the threshold is a share of the mean activation": {"level": "mean"},
         "the threshold is a quantile of the activations in `found_on`": {"level": "quantile"},
         "the threshold is a quantile of the held-out activations": {"level": "quantile held_out"},
+        "the share `threshold` of all tokens counts as firing (a quantile); it is a share of the largest "
+        "*activation*": {"level": "quantile rest"},
         "the context lacks the current word": {"context": "before"},
         "the context is the whole row, with words that are still to come": {"context": "row"},
         "the context is the current word alone": {"context": "word"},
@@ -212,6 +214,7 @@ def _check_score(
         "the label is that of the next word": {"label": "next"},
         "the label is that of the previous word": {"label": "previous"},
         "the first word of every row is left out": {"skip": 1},
+        "the rule is not asked about the first word of a row, and is taken to say no": {"silent_first": True},
         "only the first row is scored": {"rows": 1},
         "only the first ten rows are scored": {"rows": 10},
         "a context begins in the rows before; it begins with its own row": {"context": "joined"},
@@ -264,6 +267,7 @@ def _check_score(
             "the factor 2 is missing": f1 / 2,
             "it is hits / (claimed + fires - hits), the overlap of the two": hits / max(claimed + fires - hits, 1),
             "it is the smaller of the two": min(precision, recall),
+            "it is the mean of the rows' F1; count hits in all rows together": wrong(each_row=True)[2],
         },
         3: {
             "it is the share of tokens on which the latent fires (the precision of the rule that always says yes), not "
@@ -325,6 +329,7 @@ def _counts(
     window: int = 0,
     label: str = "",
     skip: int = 0,
+    silent_first: bool = False,
     rows: int | None = None,
     negate: bool = False,
     at: bool = False,
@@ -349,6 +354,7 @@ def _counts(
             "rest": (1 - share) * found_on[2].max(),
             "quantile": found_on[2].flatten().quantile(share),
             "quantile held_out": held_out[2].flatten().quantile(share),
+            "quantile rest": found_on[2].flatten().quantile(1 - share),
         }[level]
         fires = acts >= cut if at else acts > cut
         for row, numbers in enumerate(tokens.tolist()):
@@ -373,7 +379,7 @@ def _counts(
                     "previous": names[max(place - 1, 0)],
                     "kind": names[place].partition(":")[0],
                 }[label]
-                said = rule(seen, name) != negate
+                said = rule(seen, name) != negate and not (silent_first and place == 0)
                 fired = bool(fires[row, place])
                 totals = [a + b for a, b in zip(totals, (said and fired, said, fired, 1), strict=True)]
             before += line

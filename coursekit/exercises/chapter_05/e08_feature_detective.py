@@ -40,7 +40,7 @@ def feature_detective(check: Check) -> None:
     for case, fires in zip(CASES, evidence.fires, strict=True):
         name = case.replace("_", " ")
         try:
-            said = check.learner.call(
+            said, kind = check.learner.call(
                 f"{FIXTURES}.apply_rule", detective, case, evidence.tokens, evidence.labels, evidence.words,
                 evidence.label_names,
             )  # fmt: skip
@@ -53,7 +53,7 @@ def feature_detective(check: Check) -> None:
                 open_cases.append(name)
                 reports.append(f"{name}: not attempted, the class has no method `{case}`")
                 continue
-            failed.append(f"{name}: your rule raised {error}")
+            failed.append(f"{name}: {_what_was_raised(error)}your rule raised {error}")
             reports.append(failed[-1])
             continue
         if not isinstance(said, Tensor) or said.dtype != torch.bool or said.shape != fires.shape:
@@ -65,7 +65,8 @@ def feature_detective(check: Check) -> None:
         if f1 >= NEEDED_F1:
             check.holds(True, report, "")
         else:
-            report += f": {_what_is_wrong(said, precision, recall)}; needs {NEEDED_F1}"
+            what = _of_another_case(said, case, evidence) or _what_is_wrong(said, kind, precision, recall)
+            report += f": {what}; needs {NEEDED_F1}"
             failed.append(report)
         reports.append(report)
     if len(open_cases) == len(CASES):
@@ -75,9 +76,37 @@ def feature_detective(check: Check) -> None:
         raise Mistake(". ".join(part[:1].upper() + part[1:] for part in parts) + ".", reports)
 
 
-def _what_is_wrong(said: Tensor, precision: float, recall: float) -> str:
+def _what_was_raised(error: LearnerError) -> str:
+    """What an exception that rules often raise comes from; "" if that cannot be told."""
+    if error.kind == "IndexError":
+        return "the first word of a row has no word before it, so ask how long `context` is; "
+    if error.kind == "TypeError" and "positional argument" in error.said:
+        return "a rule is a method and takes `self, context, label`; "
+    if "'list' object has no attribute" in error.said or "got 'list'" in error.said:
+        return (
+            "`context` is a list of tokens: `context[-1]` is the current one, `''.join(context)` the text; "
+        )
+    return ""
+
+
+def _of_another_case(said: Tensor, case: str, evidence: Evidence) -> str:
+    """Whether it solves one of the others."""
+    for other, fires in zip(CASES, evidence.fires, strict=True):
+        if other != case and 2 * int((said & fires).sum()) >= NEEDED_F1 * int(said.sum() + fires.sum()):
+            return f"this is a rule for {other.replace('_', ' ')}"
+    return ""
+
+
+def _what_is_wrong(said: Tensor, kind: str, precision: float, recall: float) -> str:
+    if kind == "NoneType" and not said.any():
+        return "the rule returns None (does it end with a `return`?)"
+    if kind == "str" and said.float().mean() > 0.5:
+        return "the rule returns a text, and any text that is not empty counts as yes; return True or False"
     if not said.any():
-        return "the rule never says yes (does it return something?)"
+        return (
+            "the rule never says yes. A space in front belongs to a token (`' the'`), a label is longer than its first "
+            "word, and a context is all of the row so far: print some of them and compare"
+        )
     if said.float().mean() > 0.5:
         return "the rule says yes nearly everywhere"
     if precision < 0.05 and recall < 0.05:

@@ -214,7 +214,7 @@ def window_one_too_long(frac_active, window):
     return torch.stack([(frac_active[t : t + window + 1] == 0).all(dim=0).float().mean() for t in range(n)])
 
 
-@mutant("3.1", function="dead_share", says="The result of `dead_share` has the wrong shape")
+@mutant("3.1", function="dead_share", says="the first windows are shorter than")
 def padded_to_all_steps(frac_active, window):
     n = len(frac_active)
     return torch.stack(
@@ -304,3 +304,45 @@ def scaled_in_place(frac_active_in_window):
 @mutant("3.1", says="a latent counts as dead whose share does not change")
 def silent_means_unchanged(frac_active_in_window):
     return (frac_active_in_window.diff(dim=0) == 0).all(dim=0)
+
+
+def _silent(frac_active, stretches):
+    return torch.stack([(frac_active[start:end] == 0).all(0).float().mean() for start, end in stretches])
+
+
+@mutant("3.1", says="the windows do not overlap", function="dead_share")
+def windows_side_by_side_with_a_shorter_last(frac_active, window):
+    return _silent(frac_active, [(i, i + window) for i in range(0, len(frac_active), window)])
+
+
+@mutant("3.1", says="every window reaches to the last step", function="dead_share")
+def windows_to_the_end(frac_active, window):
+    return _silent(frac_active, [(i, len(frac_active)) for i in range(len(frac_active) - window + 1)])
+
+
+@mutant("3.1", says="the first window is missing", function="dead_share")
+def first_window_missing(frac_active, window):
+    fired = (frac_active > 0).cumsum(dim=0)
+    return (fired[window:] == fired[:-window]).float().mean(dim=(1, 2))
+
+
+@mutant("3.1", says="the mean share of the inputs", function="dead_share")
+def mean_rate_in_windows(frac_active, window):
+    return frac_active.unfold(0, window, 1).mean(dim=(1, 2, 3))
+
+
+@mutant("3.1", says="along the axis of the instances, and each step counts", function="dead_share")
+def asked_along_the_instances(frac_active, window):
+    return (frac_active.unfold(0, window, 1) == 0).all(dim=1).float().mean(dim=(1, 2))
+
+
+@variant("3.1", function="dead_share")
+def dead_share_by_pooling(frac_active, window):
+    most = F.max_pool1d(frac_active.flatten(1).T[None], window, stride=1)[0]
+    return (most == 0).float().mean(dim=0)
+
+
+@variant("3.1", function="dead_share")
+def dead_share_by_counting(frac_active, window):
+    fired = torch.cat([torch.zeros_like(frac_active[:1]), (frac_active > 0).cumsum(dim=0)])
+    return (fired[window:] == fired[:-window]).double().mean(dim=(1, 2))

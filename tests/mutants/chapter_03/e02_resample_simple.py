@@ -597,3 +597,19 @@ def noise_on_the_old_direction(autoencoder, frac_active_in_window, neuron_resamp
     autoencoder.b_enc[dead] = 0.0
     if not autoencoder.cfg.tied_weights:
         autoencoder.W_dec[dead] = directions
+
+
+@mutant("3.2", says="is the mask of the dead latents empty")
+@torch.no_grad()
+def only_those_dead_in_every_instance(autoencoder, rates, scale=0.2):
+    dead = dead_mask(rates)
+    simple(autoencoder, dead.all(dim=0).expand_as(dead), scale)
+
+
+@mutant("3.2", says="*added* to the old encoder columns")
+@torch.no_grad()
+def added_to_the_old(autoencoder, rates, scale=0.2):
+    old = autoencoder.W_enc.clone()
+    dead = dead_mask(rates)
+    simple(autoencoder, dead, scale)
+    autoencoder.W_enc.mT[dead] += old.mT[dead]

@@ -409,3 +409,12 @@ def first_group_only(optimizer, autoencoder, resampled):
         for moment in ("exp_avg", "exp_avg_sq"):
             if id(parameter) in masks and moment in optimizer.state[parameter]:
                 optimizer.state[parameter][moment].masked_fill_(masks[id(parameter)], 0)
+
+
+@mutant("3.4", says="a parameter's place in a list is another one")
+def by_number(optimizer, autoencoder, resampled):
+    masks = (resampled.unsqueeze(1), resampled.unsqueeze(2), resampled)
+    for parameter, mask in zip(list(autoencoder.parameters()), masks, strict=False):
+        for name in ("exp_avg", "exp_avg_sq"):
+            if name in optimizer.state.get(parameter, {}):
+                optimizer.state[parameter][name].masked_fill_(mask, 0.0)

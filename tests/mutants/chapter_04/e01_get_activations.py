@@ -252,3 +252,18 @@ equivalent(
     "The whole cache holds the same activations; it needs more memory while the function runs.",
     "model.run_with_cache(names_filter=MLP_HOOK) -> model.run_with_cache()",
 )
+
+
+@mutant("4.1", says="the last position of every text is left out")
+def last_position_left_out(tokens, model):
+    return cached(tokens, model)[:, :-1]
+
+
+@mutant("4.1", says="the rows are as long as a text", function="flatten_activations")
+def rows_as_long_as_a_text(acts):
+    return acts.reshape(-1, acts.shape[1])
+
+
+@mutant("4.1", says="It was called with `acts` [batch 5", function="flatten_activations")
+def another_model_hard_coded(acts):
+    return acts.reshape(-1, 512)

@@ -129,7 +129,7 @@ def without_bos(tokens, model, autoencoder, batch_rows=16):
 
 @mutant("4.2", says="`b_dec` of the autoencoder was changed")
 def biases_changed(tokens, model, autoencoder, batch_rows=16):
-    rates = get_feature_probability(tokens, model, autoencoder)
+    rates = get_feature_probability(tokens, model, autoencoder, batch_rows)
     autoencoder.b_dec.data.zero_()
     return rates
 
@@ -147,13 +147,17 @@ def activations_at_once_latents_in_parts(tokens, model, autoencoder, batch_rows=
 
 
 @variant("4.2")
-def all_together_in_double(tokens, model, autoencoder, batch_rows=16):
-    return (_latents(tokens, model, autoencoder) > 0).double().mean(dim=0)
+def counts_of_parts_in_double(tokens, model, autoencoder, batch_rows=16):
+    parts = tokens.split(batch_rows)
+    counts = [(_latents(rows, model, autoencoder) > 0).double().sum(dim=0) for rows in parts]
+    return torch.stack(counts).sum(dim=0) / tokens.numel()
 
 
 @variant("4.2")
 def nonzero_counted(tokens, model, autoencoder, batch_rows=16):
-    return torch.count_nonzero(_latents(tokens, model, autoencoder), dim=0) / tokens.numel()
+    parts = tokens.split(batch_rows)
+    counts = sum(torch.count_nonzero(_latents(rows, model, autoencoder), dim=0) for rows in parts)
+    return counts / tokens.numel()
 
 
 @variant("4.2")
@@ -167,17 +171,50 @@ def row_by_row_weighted(tokens, model, autoencoder, batch_rows=16):
 
 @variant("4.2")
 def rates_with_numpy(tokens, model, autoencoder, batch_rows=16):
-    return torch.from_numpy((_latents(tokens, model, autoencoder).numpy() > 0).mean(axis=0))
+    counts = sum(
+        (_latents(rows, model, autoencoder).numpy() > 0).sum(axis=0) for rows in tokens.split(batch_rows)
+    )
+    return torch.from_numpy(counts / tokens.numel())
 
 
 @variant("4.2")
 def own_encoder_sign(tokens, model, autoencoder, batch_rows=16):
-    h = get_activations(tokens, model).flatten(0, 1)
-    parts = []
-    for i in range(autoencoder.cfg.n_instances):
-        before = (h - autoencoder.b_dec[i]) @ autoencoder.W_enc[i] + autoencoder.b_enc[i]
-        parts.append(torch.heaviside(before, torch.zeros(())).mean(0))
-    return torch.stack(parts).detach()
+    counts = torch.zeros_like(autoencoder.b_enc)
+    for rows in tokens.split(batch_rows):
+        h = get_activations(rows, model).flatten(0, 1)
+        for i in range(autoencoder.cfg.n_instances):
+            before = (h - autoencoder.b_dec[i]) @ autoencoder.W_enc[i] + autoencoder.b_enc[i]
+            counts[i] += torch.heaviside(before, torch.zeros(())).sum(0).detach()
+    return counts / tokens.numel()
+
+
+@mutant("4.2", says="stay in memory: all of their 19 latents")
+def which_fire_is_kept(tokens, model, autoencoder, batch_rows=16):
+    kept = [_latents(rows, model, autoencoder) > 0 for rows in tokens.split(batch_rows)]
+    return torch.cat(kept).float().mean(dim=0)
+
+
+@mutant("4.2", says="has a rate of exactly 0")
+def rates_never_zero(tokens, model, autoencoder, batch_rows=16):
+    return get_feature_probability(tokens, model, autoencoder, batch_rows).clamp_min(1e-6)
+
+
+@mutant("4.2", says="the *positions* are split into parts")
+def positions_split(tokens, model, autoencoder, batch_rows=16):
+    parts = tokens.split(batch_rows, dim=1)
+    return sum((_latents(part, model, autoencoder) > 0).sum(dim=0) for part in parts) / tokens.numel()
+
+
+@mutant("4.2", says="each token goes through the model alone")
+def tokens_one_by_one(tokens, model, autoencoder, batch_rows=16):
+    return get_feature_probability(tokens.reshape(-1, 1), model, autoencoder, batch_rows)
+
+
+@mutant("4.2", says="the number of parts times the tokens of a full one")
+def every_part_taken_for_a_full_one(tokens, model, autoencoder, batch_rows=16):
+    parts = tokens.split(batch_rows)
+    counts = sum((_latents(part, model, autoencoder) > 0).sum(dim=0) for part in parts)
+    return counts / (len(parts) * batch_rows * tokens.shape[1])
 
 
 @mutant("4.2", says="an axis of size 1 is lost")

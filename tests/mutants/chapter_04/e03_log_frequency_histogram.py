@@ -1,6 +1,7 @@
 """Answers to exercise 4.3: `log_frequency_histogram`."""
 
 import functools
+import itertools
 import math
 
 import numpy as np
@@ -353,3 +354,39 @@ equivalent(
     "torch.zeros(dtype=torch.long) -> torch.zeros()",
     "counts.long() -> counts",
 )
+
+
+@mutant("4.3", says="the bins are not of equal width")
+@_handles_all_dead
+def one_bin_wider(rates, n_bins=50):
+    logs = _alive(rates).log10()
+    edges = torch.linspace(float(logs.min()), float(logs.max()), n_bins + 1)
+    edges[-2] -= 0.5 * (edges[-1] - edges[-2])
+    return torch.histogram(logs, edges).hist, edges, _dead(rates)
+
+
+@mutant("4.3", says="a latent on an edge is counted in the bins on both sides")
+@_handles_all_dead
+def counted_on_both_sides(rates, n_bins=50):
+    logs = _alive(rates).log10()
+    edges = torch.linspace(float(logs.min()), float(logs.max()), n_bins + 1)
+    counts = [((logs >= low) & (logs <= high)).sum() for low, high in itertools.pairwise(edges)]
+    return torch.stack(counts), edges, _dead(rates)
+
+
+@mutant("4.3", says="a rate that is small but not zero counts as dead")
+@_handles_all_dead
+def dead_below_a_millionth(rates, n_bins=50):
+    logs = rates[rates > 1e-6].log10()
+    if not len(logs):
+        return _empty(rates, n_bins)
+    return _histogram(logs, n_bins, len(rates) - len(logs))
+
+
+@mutant("4.3", says="the dead latents are in a bin")
+def dead_in_the_first_bin(rates, n_bins=50):
+    if (rates > 0).any():
+        return log_frequency_histogram(rates, n_bins)
+    counts = torch.zeros(n_bins)
+    counts[0] = len(rates)
+    return counts, torch.linspace(-1, 0, n_bins + 1), len(rates)

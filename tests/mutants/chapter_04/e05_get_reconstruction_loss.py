@@ -318,3 +318,9 @@ equivalent(
     "h - h_reconstructed -> h_reconstructed - h",
     "F.cosine_similarity(h <-> h_reconstructed)",
 )
+
+
+@mutant("4.5", says="the variance is taken")
+def variance_over_instances_too(tokens, model, autoencoder):
+    h, _ = _rebuilt(tokens, model, autoencoder)
+    return _with(tokens, model, autoencoder, mean_squared_activation=h.var())

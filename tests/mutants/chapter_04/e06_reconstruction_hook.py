@@ -203,7 +203,9 @@ def zeros_of_one_text(value, hook):
 
 
 @mutant(
-    "4.6", function="zero_ablation_hook", says="`zero_ablation_hook`: Your result is right wherever it should"
+    "4.6",
+    function="zero_ablation_hook",
+    says="`zero_ablation_hook`: Your result is what comes out when the first position keeps",
 )
 def all_but_the_first_position(value, hook):
     value = value.clone()
@@ -231,7 +233,7 @@ def half_and_half(value, hook, autoencoder, instance=0):
     return (value + _all_rebuilt(value, autoencoder)[:, instance].reshape(value.shape)) / 2
 
 
-@mutant("4.6", says="Your result is right for `seq`")
+@mutant("4.6", says="the first position keeps its own")
 def first_position_kept(value, hook, autoencoder, instance=0):
     rebuilt = _all_rebuilt(value, autoencoder)[:, instance].reshape(value.shape).clone()
     rebuilt[:, 0] = value[:, 0]
@@ -256,3 +258,20 @@ def difference_with_itself(value, hook):
 @variant("4.6")
 def text_by_text(value, hook, autoencoder, instance=0):
     return torch.stack([_all_rebuilt(row[None], autoencoder)[:, instance] for row in value])
+
+
+@mutant("4.6", says="only the first text is replaced")
+def first_text_replaced(value, hook, autoencoder, instance=0):
+    out = value.clone()
+    out[0] = _all_rebuilt(value, autoencoder)[:, instance].reshape(value.shape)[0]
+    return out
+
+
+@mutant("4.6", function="zero_ablation_hook", says="only the positive activations are set to zero")
+def positive_ones_zeroed(value, hook):
+    return value.clamp(max=0)
+
+
+@mutant("4.6", function="zero_ablation_hook", says="the axis of the texts is lost")
+def zeros_of_the_first_text(value, hook):
+    return torch.zeros_like(value[0])

@@ -339,3 +339,21 @@ def median_loss(tokens, model, autoencoder, instance=0):
 @variant("4.7")
 def python_numbers(tokens, model, autoencoder, instance=0):
     return SubstitutionLoss(*(float(value) for value in _five(tokens, model, autoencoder, instance)))
+
+
+@mutant("4.7", says="the mean leaves out the first position")
+def mean_without_the_first_position(tokens, model, autoencoder, instance=0):
+    return _substituted(tokens, model, autoencoder, instance, mean=lambda value: value[:, 1:].mean((0, 1)))
+
+
+@mutant("4.7", says="0.01 is added to the denominator")
+def guarded_against_zero(tokens, model, autoencoder, instance=0):
+    return _substituted(
+        tokens,
+        model,
+        autoencoder,
+        instance,
+        recovered=lambda right, loss: (
+            (right.zero_ablated - right.reconstructed) / (right.zero_ablated - right.clean + 1e-2)
+        ),
+    )

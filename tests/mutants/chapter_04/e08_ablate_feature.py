@@ -249,7 +249,7 @@ def half_taken_away(tokens, model, autoencoder, feature_idx, instance=0):
     return _without(tokens, model, lambda v: _contribution(v, autoencoder, feature_idx, instance) / 2)
 
 
-@mutant("4.8", says="and right everywhere else")
+@mutant("4.8", says="on every position but the first")
 @torch.no_grad()
 def first_position_spared(tokens, model, autoencoder, feature_idx, instance=0):
     def contribution(value):
@@ -367,3 +367,29 @@ equivalent(
     "model(return_type='logits') -> model()",
     "model.run_with_hooks(return_type='logits') -> model.run_with_hooks()",
 )
+
+
+@mutant("4.8", says="taken away twice")
+def taken_away_twice(tokens, model, autoencoder, feature_idx, instance=0):
+    twice = lambda value: 2 * _latent(value, autoencoder, feature_idx, instance)  # noqa: E731
+    return _ablated(tokens, model, autoencoder, feature_idx, instance, acts=twice)
+
+
+@mutant("4.8", says="gets its *mean* activation, not zero")
+def at_its_mean(tokens, model, autoencoder, feature_idx, instance=0):
+    def off_the_mean(value):
+        acts = _latent(value, autoencoder, feature_idx, instance)
+        return acts - acts.mean()
+
+    return _ablated(tokens, model, autoencoder, feature_idx, instance, acts=off_the_mean)
+
+
+@mutant("4.8", says="needs the activations for each of them")
+def for_a_single_instance(tokens, model, autoencoder, feature_idx, instance=0):
+    direction = autoencoder.normalize_and_return_W_dec()[instance, feature_idx].detach()
+
+    def without(value):
+        acts = autoencoder(value.flatten(0, 1)[:, None]).acts[:, instance, feature_idx]
+        return value - acts.reshape(value.shape[:2])[..., None] * direction
+
+    return _logits(tokens, model, without) - _clean(tokens, model)

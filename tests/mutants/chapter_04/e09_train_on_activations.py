@@ -1,6 +1,7 @@
 """Answers to exercise 4.9: `train_on_activations`."""
 
 import itertools
+import math
 
 import torch
 
@@ -489,23 +490,6 @@ def scheduler_of_torch(
 
 equivalent(
     "4.9",
-    "buffer and weights are seeded: one of the two is enough for another seed to give another autoencoder",
-    "ActivationBuffer(seed=seed) -> ActivationBuffer()",
-    "seed=seed: seed -> factor",
-    "seed=seed: seed -> n_instances",
-    "seed=seed: seed -> steps",
-    "seed=seed: seed -> batch_size",
-    "torch.manual_seed(seed): seed -> factor",
-    "torch.manual_seed(seed): seed -> n_instances",
-    "torch.manual_seed(seed): seed -> l1_coeff",
-    "torch.manual_seed(seed): seed -> steps",
-    "torch.manual_seed(seed): seed -> batch_size",
-    "torch.manual_seed(seed): seed -> lr",
-    "torch.manual_seed(seed): seed -> progress",
-)
-
-equivalent(
-    "4.9",
     "the steps of the training draw nothing themselves",
     "train(seed=seed) -> train()",
     "seed=seed: seed -> factor (2)",
@@ -546,3 +530,97 @@ equivalent(
     "progress=progress: progress -> lr",
     "progress=progress: progress -> seed",
 )
+
+
+@mutant("4.9", says="trained in the first step only")
+def new_parameter_each_step(*args, **options):
+    def replaced(autoencoder):
+        autoencoder.W_dec = torch.nn.Parameter(autoencoder.normalize_and_return_W_dec().detach())
+
+    return _trained(*args, **options, after=replaced)
+
+
+@mutant("4.9", says="it is one step ahead")
+def rate_one_step_ahead(*args, **options):
+    return _trained(*args, **options, schedule=lambda step, steps: 1 - (step + 1) / steps)
+
+
+@mutant("4.9", says="it is divided by `steps - 1`")
+def rate_zero_in_the_last_step(*args, **options):
+    return _trained(*args, **options, schedule=lambda step, steps: 1 - step / max(steps - 1, 1))
+
+
+@mutant("4.9", says="it falls along a cosine")
+def rate_along_a_cosine(*args, **options):
+    return _trained(*args, **options, schedule=lambda step, steps: (1 + math.cos(math.pi * step / steps)) / 2)
+
+
+@mutant("4.9", says="that is weight decay")
+def weights_decay(*args, **options):
+    return _trained(*args, **options, optimizer=torch.optim.AdamW)
+
+
+@mutant("4.9", says="there is no momentum")
+def without_momentum(*args, **options):
+    return _trained(
+        *args,
+        **options,
+        optimizer=lambda parameters, lr: torch.optim.Adam(parameters, lr, betas=(0.0, 0.999)),
+    )
+
+
+class _AdamMadeAnew(torch.optim.Adam):
+    """What it remembers is thrown away before every step."""
+
+    def step(self, closure=None):
+        self.state.clear()
+        return super().step(closure)
+
+
+@mutant("4.9", says="the optimizer is made anew in every step")
+def optimizer_made_anew(*args, **options):
+    return _trained(*args, **options, optimizer=_AdamMadeAnew)
+
+
+@mutant("4.9", says="the buffer does not")
+def buffer_without_the_seed(tokens, model, *args, batch_size=1024, seed=0, **options):
+    feed = lambda acts, size, generator: iter(ActivationBuffer(tokens, model, size))  # noqa: E731
+    return _trained(tokens, model, *args, batch_size=batch_size, seed=seed, **options, batches=feed)
+
+
+@mutant("4.9", says="its weights are tied")
+def tied_weights(tokens, model, factor=4, n_instances=1, l1_coeff=1e-3, **options):
+    d_mlp = get_activations(tokens[:1], model).shape[-1]
+    autoencoder = AutoEncoder(
+        AutoEncoderConfig(n_instances, d_mlp, factor * d_mlp, l1_coeff, tied_weights=True)
+    )
+    h = get_activations(tokens[:1], model).flatten(0, 1)[:, None].expand(-1, n_instances, -1)
+    loss = autoencoder(h).loss
+    loss.backward()
+    return autoencoder, [loss.item()]
+
+
+@mutant("4.9", says="hand it over")
+def batch_size_of_the_buffer(tokens, model, *args, batch_size=1024, **options):
+    feed = lambda acts, size, generator: iter(ActivationBuffer(tokens, model))  # noqa: E731
+    return _trained(tokens, model, *args, batch_size=batch_size, **options, batches=feed)
+
+
+@mutant("4.9", says="Instance 1 is not trained")
+def second_call_for_one_instance(*args, **options):
+    return _trained(*args, **options, backward=lambda output: output.l2_loss.mean(dim=0)[0].backward())
+
+
+@variant("4.9")
+def fused_and_in_groups(*args, **options):
+    return _trained(
+        *args,
+        **options,
+        optimizer=lambda parameters, lr: torch.optim.AdamW(parameters, lr, weight_decay=0.0, fused=True),
+    )
+
+
+@mutant("4.9", says="begin with the same weights")
+def weights_without_the_seed(tokens, model, *args, seed=0, **options):
+    feed = lambda acts, size, generator: iter(ActivationBuffer(tokens, model, size, seed=seed))  # noqa: E731
+    return _trained(tokens, model, *args, seed=0, **options, batches=feed)

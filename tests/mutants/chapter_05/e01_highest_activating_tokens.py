@@ -345,7 +345,7 @@ def every_token_once(tokens, model, autoencoder, feature_idx, instance=0, k=10, 
     return right.indices[kept[:k]], right.values[kept[:k]]
 
 
-@mutant("5.1", says="`values` has the wrong shape: expected [k")
+@mutant("5.1", says="is 10 written into your code?")
 @torch.no_grad()
 def ten_always(tokens, model, autoencoder, feature_idx, instance=0, k=10, batch_rows=32):
     return highest_activating_tokens(tokens, model, autoencoder, feature_idx, instance, 10, batch_rows)
@@ -380,3 +380,42 @@ equivalent(
     "torch.arange(device=acts.device) -> torch.arange()",
 )
 equivalent("5.1", "the last axis of two is axis 1", "dim=-1: -1 -> 1")
+
+
+@mutant("5.1", says="stay in memory: the activations of 13 neurons")
+@torch.no_grad()
+def neurons_of_all_rows_kept(tokens, model, autoencoder, feature_idx, instance=0, k=10, batch_rows=32):
+    h = torch.cat([get_activations(rows, model) for rows in tokens.split(batch_rows)])
+    return _best(_one_column(h, autoencoder, feature_idx, instance), k)
+
+
+@mutant("5.1", says="stay in memory: the activations of 13 neurons")
+@torch.no_grad()
+def views_of_all_rows_kept(tokens, model, autoencoder, feature_idx, instance=0, k=10, batch_rows=32):
+    kept, acts = [], []
+    for rows in tokens.split(batch_rows):
+        h = get_activations(rows, model)
+        kept.append(h[:, :, 0])
+        acts.append(_one_column(h, autoencoder, feature_idx, instance))
+    return _best(torch.cat(acts), k)
+
+
+@mutant("5.1", says="something fills the list up")
+@torch.no_grad()
+def begun_with_zeros(tokens, model, autoencoder, feature_idx, instance=0, k=10, batch_rows=32):
+    values, places, start = torch.zeros(k), torch.zeros(k, 2, dtype=torch.long), 0
+    for rows in tokens.split(batch_rows):
+        acts = _one_column(get_activations(rows, model), autoencoder, feature_idx, instance)
+        here, found = _best(acts, k)
+        here[:, 0] += start
+        start += len(rows)
+        values, best = torch.cat([values, found]).topk(k)
+        places = torch.cat([places, here])[best]
+    return places, values
+
+
+@mutant("5.1", says="with the number of its rows instead of `seq`")
+def taken_apart_with_the_rows_of_a_part(tokens, model, ae, f, i=0, k=10, batch_rows=32):
+    return _highest(
+        tokens, model, ae, f, i, k, batch_rows, places=lambda at, rows, seq: (at // rows, at % rows)
+    )

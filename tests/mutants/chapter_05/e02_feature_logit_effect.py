@@ -119,7 +119,7 @@ def values_for_tokens(model, ae, f, i=0, k=10):
     return effect, effect.topk(k).values, effect.topk(k, largest=False).values
 
 
-@mutant("5.2", says="`top` should have the shape")
+@mutant("5.2", says="`top` has 10 tokens, and `k` is")
 def always_ten_tokens(model, ae, f, i=0, k=10):
     return _effect(model, ae, f, i, 10)
 

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from part_utils.interpretation import feature_in_neuron_basis
 from tests.mutants import equivalent, mutant, variant
 
 
@@ -246,3 +247,29 @@ equivalent(
     "part - 1e-06: 1e-06 -> 0.0",
 )
 equivalent("5.3", "there is one axis", "dim=0: 0 -> -1")
+
+
+@mutant("5.3", says="0.01 too small (a tolerance is for rounding only")
+def wide_tolerance(autoencoder, feature_idx, instance=0):
+    share = feature_in_neuron_basis(autoencoder, feature_idx, instance).share
+    held = share.sort(descending=True).values.cumsum(0)
+    return share, *(int((held < part - 0.01).sum()) + 1 for part in (0.5, 0.9))
+
+
+@mutant("5.3", says="only the neurons beyond those of `n_half`")
+def ninety_beyond_half(autoencoder, feature_idx, instance=0):
+    share, half, ninety = feature_in_neuron_basis(autoencoder, feature_idx, instance)
+    return share, half, ninety - half
+
+
+@mutant("5.3", says="divided by the row's length, not by its square")
+def divided_by_the_length(autoencoder, feature_idx, instance=0):
+    _, half, ninety = feature_in_neuron_basis(autoencoder, feature_idx, instance)
+    row = autoencoder.W_dec[instance, feature_idx].detach()
+    return row.square() / row.norm(), half, ninety
+
+
+@mutant("5.3", says="keep their sign")
+def shares_with_a_sign(autoencoder, feature_idx, instance=0):
+    share, half, ninety = feature_in_neuron_basis(autoencoder, feature_idx, instance)
+    return share * autoencoder.W_dec[instance, feature_idx].detach().sign(), half, ninety

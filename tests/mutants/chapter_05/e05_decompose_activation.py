@@ -209,7 +209,7 @@ def fires_above_a_hundredth(h, autoencoder, instance=0):
     return features[loud], contributions[loud], bias, error
 
 
-@mutant("5.5", says="raised")
+@mutant("5.5", says="the same `h` for each of its instances")
 def two_instances_assumed(h, autoencoder, instance=0):
     acts = autoencoder(h.expand(1, 2, -1)).acts[0, instance]
     return decompose_activation(h, autoencoder, instance) if len(acts) else None
@@ -251,7 +251,7 @@ def above_a_thousandth(h, autoencoder, instance=0):
     return _parts(h, autoencoder, instance, _order(acts, 1e-3), acts)
 
 
-@mutant("5.5", says="Your code raised ValueError: The inputs have shape")
+@mutant("5.5", says="the same `h` for each of its instances")
 @torch.no_grad()
 def two_instances_hard_coded(h, autoencoder, instance=0):
     acts = autoencoder(h.expand(1, 2, -1)).acts[0, instance]
@@ -347,3 +347,27 @@ equivalent(
     "autoencoder.b_dec[instance].detach().clone() -> autoencoder.b_dec[instance].detach()",
     "autoencoder.b_dec[instance].detach() -> autoencoder.b_dec[instance]",
 )
+
+
+@mutant("5.5", says="the activations are in the order of the latents' numbers, unlike")
+def activations_by_number(h, autoencoder, instance=0):
+    right = decompose_activation(h, autoencoder, instance)
+    output = autoencoder(h.expand(1, autoencoder.cfg.n_instances, -1))
+    acts = output.acts[0, instance].detach()[right.features.sort().values]
+    directions = autoencoder.normalize_and_return_W_dec()[instance, right.features].detach()
+    return right._replace(contributions=acts[:, None] * directions)
+
+
+@mutant("5.5", says="the encoder's columns at unit length are used")
+def encoder_at_unit_length(h, autoencoder, instance=0):
+    right = decompose_activation(h, autoencoder, instance)
+    columns = autoencoder.W_enc[instance].mT[right.features].detach()
+    acts = right.contributions.norm(dim=-1, keepdim=True)
+    return right._replace(contributions=acts * columns / columns.norm(dim=-1, keepdim=True))
+
+
+@mutant("5.5", says="Two sizes do not go together")
+def bias_of_the_encoder_in_the_error(h, autoencoder, instance=0):
+    right = decompose_activation(h, autoencoder, instance)
+    bias = autoencoder.b_enc[instance].detach()
+    return right._replace(bias=bias, error=h - right.contributions.sum(0) - bias)

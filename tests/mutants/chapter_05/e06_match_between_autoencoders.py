@@ -3,6 +3,7 @@
 import torch
 from torch.nn import functional as F
 
+from part_utils.interpretation import match_between_autoencoders
 from tests.mutants import equivalent, mutant, variant
 
 
@@ -311,3 +312,49 @@ equivalent(
         )
     ),
 )
+
+
+@mutant("5.6", says="`cosine` is NaN where a decoder row is all zeros")
+def not_a_number_for_a_row_of_zeros(W_dec_a, W_dec_b, acts_a, acts_b):
+    right = match_between_autoencoders(W_dec_a, W_dec_b, acts_a, acts_b)
+    best = (
+        (W_dec_a / W_dec_a.norm(dim=1, keepdim=True)) @ (W_dec_b / W_dec_b.norm(dim=1, keepdim=True)).mT
+    ).max(1)
+    return best.indices, best.values, *right[2:]
+
+
+@mutant("5.6", says="on which A's latent fires")
+def only_where_a_fires(W_dec_a, W_dec_b, acts_a, acts_b):
+    right = match_between_autoencoders(W_dec_a, W_dec_b, acts_a, acts_b)
+    found = [
+        match_between_autoencoders(W_dec_a[:1], W_dec_b, acts_a[on][:, [i]], acts_b[on])[2:]
+        if on.any()
+        else (torch.tensor([0]), torch.zeros(1))
+        for i, on in enumerate((acts_a > 0).mT)
+    ]
+    by, correlation = (torch.cat(part) for part in zip(*found, strict=True))
+    return *right[:2], by, correlation
+
+
+@mutant("5.6", says="negative cosines are set to 0")
+def cosines_begin_at_zero(W_dec_a, W_dec_b, acts_a, acts_b):
+    right = match_between_autoencoders(W_dec_a, W_dec_b, acts_a, acts_b)
+    unit_a, unit_b = (W / W.norm(dim=1, keepdim=True).clamp_min(1e-8) for W in (W_dec_a, W_dec_b))
+    best = (unit_a @ unit_b.mT).relu().max(1)
+    return best.indices, best.values, *right[2:]
+
+
+@mutant("5.6", says="0.01 is added to the lengths")
+def something_added_to_the_lengths(W_dec_a, W_dec_b, acts_a, acts_b):
+    right = match_between_autoencoders(W_dec_a, W_dec_b, acts_a, acts_b)
+    unit_a, unit_b = (c / (c.norm(dim=0) + 1e-2) for c in (acts_a - acts_a.mean(0), acts_b - acts_b.mean(0)))
+    best = (unit_a.mT @ unit_b).max(1)
+    return *right[:2], best.indices, best.values
+
+
+@mutant("5.6", says="only A's activations are brought to unit length")
+def only_a_at_unit_length(W_dec_a, W_dec_b, acts_a, acts_b):
+    right = match_between_autoencoders(W_dec_a, W_dec_b, acts_a, acts_b)
+    centered = acts_a - acts_a.mean(0)
+    best = ((centered / centered.norm(dim=0).clamp_min(1e-8)).mT @ (acts_b - acts_b.mean(0))).max(1)
+    return *right[:2], best.indices, best.values

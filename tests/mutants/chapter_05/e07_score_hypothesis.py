@@ -363,3 +363,26 @@ equivalent(
     "max(fires.numel() + true, 1): 1 -> 2",
     "max(fires.numel() + true, 1): 1 -> 0",
 )
+
+
+@mutant("5.7", says="not asked about the first word of a row")
+def first_word_never_claimed(predicate, feature, threshold=0.25):
+    said = _said(predicate, feature.held_out)
+    said[:, 0] = False
+    return _scores(said, feature.held_out.acts > threshold * feature.found_on.acts.max())
+
+
+@mutant("5.7", says="the share `threshold` of all tokens counts as firing")
+def quantile_of_the_tokens(predicate, feature, threshold=0.25):
+    return _score(
+        predicate, feature, threshold, level=feature.found_on.acts.flatten().quantile(1 - threshold)
+    )
+
+
+@mutant("5.7", says="it is the mean of the rows' F1")
+def f1_of_each_row(predicate, feature, threshold=0.25):
+    said = _said(predicate, feature.held_out)
+    fires = feature.held_out.acts > threshold * feature.found_on.acts.max()
+    rows = [_scores(*pair)[2] for pair in zip(said, fires, strict=True)]
+    precision, recall, _, baseline = _scores(said, fires)
+    return precision, recall, statistics.mean(rows), baseline

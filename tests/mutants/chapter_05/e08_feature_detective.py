@@ -18,7 +18,7 @@ class AlwaysYes:
     case_2 = case_3 = case_4 = case_5 = case_1
 
 
-@mutant("5.8", says="case 4: precision 0.00, recall 0.00, F1 0.00: the rule never says yes")
+@mutant("5.8", says="case 4: precision 0.00, recall 0.00, F1 0.00: the rule returns None")
 class ReturnForgotten(FeatureDetective):
     def case_4(self, context, label):
         super().case_4(context, label)
@@ -56,13 +56,13 @@ class CaseLeftOut:
     case_4, case_5 = FeatureDetective.case_4, FeatureDetective.case_5
 
 
-@mutant("5.8", says="Case 3: your rule raised IndexError")
+@mutant("5.8", says="Case 3: the first word of a row has no word before it")
 class NoWordBefore(FeatureDetective):
     def case_3(self, context, label):
         return context[-2] in (" is", " not") and context[-1] == " None"
 
 
-@mutant("5.8", says="Case 5: your rule raised TypeError")
+@mutant("5.8", says="Case 5: a rule is a method and takes `self")
 class LabelForgotten(FeatureDetective):
     def case_5(self, context):
         return context[-1].strip().isdigit()
@@ -123,3 +123,27 @@ equivalent(
     "context[-1] == ' else' and line_so_far(context).strip() == 'else' -> context[-1] == ' else'",
     "context[-1] == ' else' and line_so_far(context).strip() == 'else' -> line_so_far(context).strip() == 'else'",
 )
+
+
+@mutant("5.8", says="the rule returns a text, and any text that is not empty counts as yes")
+class TextForAnAnswer(FeatureDetective):
+    def case_1(self, context, label):
+        return "yes" if super().case_1(context, label) else "no"
+
+
+@mutant("5.8", says="this is a rule for case 5")
+class CasesExchanged(FeatureDetective):
+    def case_4(self, context, label):
+        return super().case_5(context, label)
+
+
+@mutant("5.8", says="A space in front belongs to a token")
+class SpaceForgotten(FeatureDetective):
+    def case_2(self, context, label):
+        return context[-1] == "else"
+
+
+@mutant("5.8", says="`context` is a list of tokens")
+class ContextForAText(FeatureDetective):
+    def case_1(self, context, label):
+        return context.endswith("class")
