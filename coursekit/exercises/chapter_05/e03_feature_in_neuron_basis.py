@@ -85,6 +85,8 @@ def feature_in_neuron_basis(check: Check) -> None:
         (2.0, -2.0, 0.0, 2.0, 2.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0),
         (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -3.0, 0.0, 0.0, 0.0, 0.0),
         (0.3, 0.2, -0.3, 0.2, 5.0, 0.3, -0.2, 1.0, 0.3, 0.2, 0.1, 0.3, 2.5),
+        # Two of them hold 49.95 %, and four 89.95 %.
+        (0.5, -0.4995, 0.4472136, 0.0, 0.4472136, 0.3170173, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0),
         (1.0, -1.1, 0.9, 1.2, 1.0, -0.8, 1.1, 1.0, 0.9, 1.0, -1.05, 0.95, 1.0),
     )
     weights = W_dec.clone()
@@ -139,7 +141,7 @@ _WAYS_OF_COUNTING: dict[str, Callable[[Tensor, float], float]] = {
         f"the sums may be {short:g} too small (a tolerance is for rounding only, about 1e-6)": (
             lambda shares, part, short=short: _needed(_sorted(shares), part - short)  # type: ignore[misc]
         )
-        for short in (0.05, 0.01)
+        for short in (0.05, 0.01, 0.001)
     },
     "the bound is a twentieth too high": lambda shares, part: _needed(_sorted(shares), part + 0.05),
     "one neuron too many is counted": lambda shares, part: _needed(_sorted(shares), part) + 1,
