@@ -52,11 +52,14 @@ def _check_zero_rows(check: Check) -> None:
 
 
 def _two_opposites(check: Check, width: int = 6, tokens: int = 31) -> tuple[Tensor, ...]:
-    """Two latents of A; each of B's is silent where they fire."""
+    """Two latents of A; each of B's is silent where they fire, and none points where the first one does."""
     strength = check.uniform(tokens, 1)
     acts_a = strength * check.uniform(2, low=0.5, high=2.0) + 0.1 * check.uniform(tokens, 2)
     acts_b = 3.0 - strength * check.uniform(3, low=0.5, high=2.0) + 0.1 * check.uniform(tokens, 3)
-    return check.normal(2, width), check.normal(3, width), acts_a, acts_b
+    W_dec_a = check.normal(2, width)
+    # All of B's point away from the first of A's.
+    W_dec_b = 0.2 * check.normal(3, width) - check.uniform(3, 1, low=0.5, high=2.0) * W_dec_a[:1]
+    return W_dec_a, W_dec_b, acts_a, acts_b
 
 
 def _two_autoencoders(
@@ -215,9 +218,9 @@ def _check_matches(check: Check, W_dec_a: Tensor, W_dec_b: Tensor, acts_a: Tenso
             "the products are summed, and not averaged over the tokens": correlations * counts,
             "the products are summed, and not averaged over the tokens, with the count minus 1 in `std`": correlations
             * (counts - 1),
+            "the directions are compared once more; what correlates are the activations": cosines,
             "the decoder rows are correlated; here it is the activations": _correlation(W_dec_a.mT, W_dec_b.mT),
             "the ranks of the activations are correlated (Spearman)": _correlation(ranks_a, ranks_b),
-            "the directions are compared once more; what correlates are the activations": cosines,
         },
         "finds the latent whose activations correlate best, and is 0 for those that never change",
         varies=_varies(acts_a)[:, None] & _varies(acts_b),
@@ -300,8 +303,12 @@ def _check_match(
     clear = best > 1e-6
     for phrase, indices in ideas.items():
         # It has to be this idea that leads to the wrong ones.
-        differs = not agree(scores[here, indices][clear], best[clear])
-        if differs and torch.equal(by[clear], indices[clear]):
+        theirs = scores[here, indices][clear]
+        differs = not agree(theirs, best[clear])
+        scored = (
+            isinstance(value, Tensor) and value.shape == (n_a,) and agree(value[clear].abs(), theirs.abs())
+        )
+        if differs and has_them and torch.equal(by[clear], indices[clear]):
             raise Mistake(f"`by_{name}` is what comes out when {phrase}.")
     for phrase, matrix in wrong.items():
         # A latent that never changes may be looked after on its own.
