@@ -305,7 +305,7 @@ def _check_match(
         # It has to be this idea that leads to the wrong ones.
         theirs = scores[here, indices][clear]
         differs = not agree(theirs, best[clear])
-        scored = (
+        has_them = (
             isinstance(value, Tensor) and value.shape == (n_a,) and agree(value[clear].abs(), theirs.abs())
         )
         if differs and has_them and torch.equal(by[clear], indices[clear]):
