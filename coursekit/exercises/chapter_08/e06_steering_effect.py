@@ -144,10 +144,7 @@ def _wrong(
         "the prompt's tokens are left out of the softmax as well": of_each(
             lambda x: _mass(x.index_fill(-1, prompt, -torch.inf), counted)
         ),
-        "a sigmoid is taken, not a softmax": [
-            of_each(lambda x: x.sigmoid()[..., counted].sum(dim=-1)),
-            of_each(lambda x: x[..., counted].sum(dim=-1).sigmoid()),
-        ],
+        "a sigmoid is taken, not a softmax": of_each(lambda x: x.sigmoid()[..., counted].sum(dim=-1)),
         "exponentials are added up, without dividing by their sum": of_each(
             lambda x: x.exp()[..., counted].sum(dim=-1)
         ),

@@ -207,14 +207,14 @@ def length_of_the_median_vector(residual, factor=3.0):
     return _norms(residual) > factor * residual.float().flatten(0, 1).median(0).values.norm()
 
 
-@mutant("8.1", says="and wrong for `batch`")
+@mutant("8.1", says="norms are taken over the positions")
 def along_positions(residual, factor=3.0):
     norms = residual.float().norm(dim=1)
     mask = norms > factor * norms.median()
     return mask[:, : residual.shape[1]]
 
 
-@mutant("8.1", says="The mask is 0 everywhere.")
+@mutant("8.1", says="compared with the norm of everything together")
 def one_norm(residual, factor=3.0):
     return residual.float().abs().sum(-1) > factor * residual.float().norm()
 

@@ -443,11 +443,6 @@ def softmax_over_the_runs(logits, steered, random, words, prompt):
     return SteeringEffect(before, after, torch.stack(by_chance))
 
 
-@mutant("8.6", says="a sigmoid is taken, not a softmax")
-def sigmoid_of_the_sum(logits, steered, random, words, prompt):
-    return _effect(logits, steered, random, _new(words, prompt), lambda x, new: x[..., new].sum(-1).sigmoid())
-
-
 @mutant("8.6", says="the softmax goes over all random directions at once")
 def random_directions_together(logits, steered, random, words, prompt):
     new = _new(words, prompt)
