@@ -147,6 +147,7 @@ def _drawn(check: Check, kind: Kind) -> Texts:
         for place in good.nonzero().flatten().tolist():
             texts = _texts(check, kind, counts[place])
             others = [_of_as_many(*texts), *([_parted(*texts)] if kind.ties else [])]
+            others += [_of_ten(*texts)] if kind.outlier else []
             if all(abs(other - float(right[place])) > 2e-3 for other in others):
                 return texts
 
@@ -223,6 +224,12 @@ def _parted(scores: Tensor, labels: Tensor, held_out: Tensor, theirs: Tensor) ->
     return _f1(held_out >= scores[order[running.argmax()]], theirs)
 
 
+def _of_ten(scores: Tensor, labels: Tensor, held_out: Tensor, theirs: Tensor) -> float:
+    """The F1 of the best of ten thresholds, evenly spread from the lowest to the highest score."""
+    ten = torch.linspace(float(scores.min()), float(scores.max()), 10).tolist()
+    return _f1(held_out >= max(ten, key=lambda t: _f1(scores >= t, labels)), theirs)
+
+
 def _lowest_best(scores: Tensor, labels: Tensor) -> float:
     """`_best` in one go."""
     ordered, order = scores.sort()
@@ -239,7 +246,6 @@ def _wrong_scores(scores: Tensor, labels: Tensor, held_out: Tensor, theirs: Tens
     precision, recall = _precision(said, theirs), _recall(said, theirs)
     above, below = _best(scores, labels), _best(-scores, labels)
     turned = _f1(-scores >= below, labels) > _f1(scores >= above, labels)
-    ten = torch.linspace(float(scores.min()), float(scores.max()), 10).tolist()
 
     def standardized(x: Tensor) -> Tensor:
         return (x - x.mean()) / x.std()
@@ -286,6 +292,9 @@ def _wrong_scores(scores: Tensor, labels: Tensor, held_out: Tensor, theirs: Tens
         "the absolute value of the scores is taken": _f1(
             held_out.abs() >= _best(scores.abs(), labels), theirs
         ),
+        "the larger F1 is returned, that of the threshold or that of saying yes to what is below it": max(
+            _f1(said, theirs), _f1(~said, theirs)
+        ),
         "every token is said to belong": _f1(torch.ones_like(theirs), theirs),
         "the larger F1 is returned, that of the threshold or that of always saying yes": max(
             _f1(said, theirs), _f1(torch.ones_like(theirs), theirs)
@@ -300,8 +309,8 @@ def _wrong_scores(scores: Tensor, labels: Tensor, held_out: Tensor, theirs: Tens
         "the scores of each text are standardized by themselves": _f1(
             standardized(held_out) >= _best(standardized(scores), labels), theirs
         ),
-        "too few thresholds are tried: the best one may lie at any score": _f1(
-            held_out >= max(ten, key=lambda t: _f1(scores >= t, labels)), theirs
+        "too few thresholds are tried: the best one may lie at any score": _of_ten(
+            scores, labels, held_out, theirs
         ),
         "only the first tokens' scores are tried as thresholds": _f1(
             held_out >= max(scores[:20].tolist(), key=lambda t: _f1(scores >= t, labels)), theirs

@@ -193,7 +193,7 @@ def _wrong(residual: Tensor, factor: float) -> dict[str, Tensor]:
         "norms are taken over the positions (`dim=1`), not over the dimensions": against(
             residual.norm(dim=1).median(), residual.norm(dim=1)[:, : norms.shape[1]]
         ),
-        "absolute entries are added up, and compared with the norm of everything together": (
+        "absolute entries are added up; their sum is compared with the norm of everything together": (
             residual.abs().sum(dim=-1) > factor * residual.norm()
         ).float(),
         "the factor is not used": (norms > norms.median()).float(),

@@ -263,6 +263,8 @@ def _drawn(check: Check, case: Case) -> tuple[fixtures.PlantedRule, _Text, _Text
             and case.f1_found_on[0] <= on_found[2] <= case.f1_found_on[1]
             and case.lead[0] <= right[2] - on_found[2] <= case.lead[1]
             and (not case.below_always or right[2] < right[3] - 0.04)
+            # Whose F1 of always saying yes it is makes a difference.
+            and (case.about != "always" or on_found[3] < right[3] - 0.01)
             and (
                 case.below_always
                 or case.about == "always"

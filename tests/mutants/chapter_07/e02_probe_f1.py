@@ -426,7 +426,7 @@ def quantile_of_the_other_text(scores, labels, held, held_labels):
     return _bf1(held >= held.quantile(1 - share), held_labels)
 
 
-@mutant("7.2", says="saying yes to all others, those below the threshold")
+@mutant("7.2", says="saying yes to")
 def yes_on_either_side(scores, labels, held, held_labels):
     said = held >= _best(scores, labels)
     return max(_bf1(said, held_labels), _bf1(~said, held_labels))
