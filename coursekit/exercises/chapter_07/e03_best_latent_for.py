@@ -148,6 +148,9 @@ def _wrong(acts: Tensor, labels: Tensor) -> dict[str, Any]:
         "has the largest difference of mean activations": lambda: mean_in - mean_out,
         "has the largest F1 if strong activations count for more than weak ones": weighted,
         "has the largest precision": lambda: torch.nan_to_num(hits / fires.sum(0)),
+        "has the largest share of hits among the times that it fires and one more": lambda: (
+            hits / (hits + false + 1)
+        ),
         "fires on most of the topic's tokens (recall), however often it fires elsewhere": lambda: hits,
         "is right most often (accuracy, or hits minus false alarms)": lambda: hits - false,
         "has the largest share of hits minus share of false alarms": lambda: inside.mean(0) - outside.mean(0),

@@ -185,7 +185,7 @@ def most_hits(acts, labels):
     return int((acts[labels] > 0).sum(0).argmax())
 
 
-@mutant("7.3", says="is right most often (accuracy, or hits minus false alarms)")
+@mutant("7.3", says="among the times that it fires and one more")
 def hits_over_fires(acts, labels):
     fires = acts > 0
     return int((2 * (fires & labels[:, None]).sum(0) / (fires.sum(0) + 1)).argmax())
