@@ -403,6 +403,13 @@ def _check_decoder(check: Check, autoencoder: Handle, record: dict[str, Any]) ->
     off = (lengths - 1).abs().max().item()
     details = [f"at the end they are between {lengths.min():.4f} and {lengths.max():.4f} long"]
     check.show(lambda: side_by_side(lengths[0], torch.ones_like(lengths[0]), "n_hidden_ae"))
+    of_instances = (lengths - 1).abs().amax(dim=1)
+    if of_instances.min() < 1e-4 < of_instances.max():
+        raise Mistake(
+            f"The decoder rows do not keep unit length in instance {int(of_instances.argmax())}, and elsewhere they do. "
+            "`autoencoder.normalize_decoder()` sees to all of them.",
+            details,
+        )
     if off > 1e-4:
         # Normalizing once a step lets a row grow by one step only.
         if off < 3 * LR * math.sqrt(W_dec.shape[-1]) and drift.max() < 3 * LR * math.sqrt(W_dec.shape[-1]):

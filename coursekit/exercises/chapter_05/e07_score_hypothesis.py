@@ -231,9 +231,10 @@ def _check_score(
     }.items():
         if same((*_ratios(counted, claimed, fires), right[3])):
             raise Mistake(f"The scores are what comes out when {phrase}.", details)
-    for phrase, change in changes.items():
-        if same(wrong(**change)):
-            raise Mistake(f"The scores are what comes out when {phrase}.", details)
+    # On one text two mistakes may lead to the same scores: then both are said.
+    fitting = [phrase for phrase, change in changes.items() if same(wrong(**change))]
+    if fitting:
+        raise Mistake(f"The scores are what comes out when {', or when '.join(fitting[:2])}.", details)
     precision, recall, f1, baseline = right
     base_rate = fires / total
     agreeing = (total - claimed - fires + 2 * hits) / total

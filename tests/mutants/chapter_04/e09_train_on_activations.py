@@ -406,7 +406,7 @@ def rate_falls_twice_as_fast(*args, **kwargs):
     return _trained(*args, **kwargs, schedule=lambda step, steps: max(1 - 2 * step / steps, 0))
 
 
-@mutant("4.9", says="The decoder rows do not keep unit length. Call")
+@mutant("4.9", says="do not keep unit length in instance 1")
 def first_instance_alone_normalized(*args, **kwargs):
     @torch.no_grad()
     def normalize(autoencoder):
