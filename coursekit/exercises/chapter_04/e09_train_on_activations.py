@@ -406,7 +406,7 @@ def _check_decoder(check: Check, autoencoder: Handle, record: dict[str, Any]) ->
     of_instances = (lengths - 1).abs().amax(dim=1)
     if of_instances.min() < 1e-4 < of_instances.max():
         raise Mistake(
-            f"The decoder rows do not keep unit length in instance {int(of_instances.argmax())}, and elsewhere they do. "
+            f"The decoder rows do not keep unit length in instance {int(of_instances.argmax())}, elsewhere they do. "
             "`autoencoder.normalize_decoder()` sees to all of them.",
             details,
         )
