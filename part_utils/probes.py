@@ -32,8 +32,8 @@ def probe_f1(
 ) -> float:
     """Choose the threshold that is best on one text, and return the F1 that it has on the other.
 
-    A token is said to belong to the topic if its score is above the threshold. The threshold is the one with the best
-    F1 on `scores` and `labels`. F1 is 2 * hits / (tokens said to belong + tokens that belong), and 0 if that divides
+    A token is said to belong to the topic if its score is at least the threshold, which is the one with the best F1 on
+    `scores` and `labels`. F1 is 2 * hits / (tokens said to belong + tokens that belong), and 0 if that divides
     by zero.
 
     Args:

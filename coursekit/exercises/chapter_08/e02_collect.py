@@ -72,6 +72,7 @@ def collect(check: Check) -> None:
         )
     _check_refusals(check, model, tokens)
     _check_many_blocks(check)
+    _check_memory(check)
 
 
 def _called(check: Check, seen: Handle, block: int, *args: Any, **kwargs: Any) -> Any:
@@ -118,6 +119,24 @@ def _check_many_blocks(check: Check) -> None:
     except LearnerError as error:
         raise Mistake(said, str(error).splitlines()) from None
     check.holds(same(found, expected), "blocks with two digits", said)
+
+
+def _check_memory(check: Check) -> None:
+    """Of the rows that are done only what is wanted stays in memory."""
+    seed = int(torch.randint(2**31, (), generator=check.generator))
+    model = check.create(seed, n_layers=BLOCKS, target=f"{FIXTURES}.language_model")
+    watch = check.create(model, memory=True, target=f"{FIXTURES}.PartsSeen")
+    own = fixtures.language_model(seed)
+    tokens = torch.randint(own.cfg.d_vocab, (24, 11), generator=check.generator)
+    keep = torch.zeros(24, 11, dtype=torch.bool)
+    keep[:, 6] = True
+    check.call(model, tokens, "blocks.1.hook_out", keep, batch_rows=3)
+    check.holds(
+        check.method(watch, "kept") < own.cfg.d_model / 2,
+        "of the rows that are done, only what is wanted stays in memory",
+        "The activations are right, but those of positions that are not wanted stay in memory until the end. Take what "
+        "`keep` wants from each piece of the text at once; of a cache that is kept, or of a view into it, all stays.",
+    )
 
 
 def _check_cost(check: Check, seen: Handle, last: int, rows: int, batch_rows: int) -> None:
