@@ -298,7 +298,11 @@ class TrainingRecorder:
             "inputs": torch.cat(self._inputs) if self._inputs else torch.zeros(0),
             "drift": self._drift,
             "moves": [move for move in self._moves if move > 0],
-            "weights": self._weights,
+            # One tensor for each name: a jail lets few of them through.
+            "weights": {
+                name: torch.stack([weights[name] for weights in self._weights])
+                for name in (self._weights[0] if self._weights else ())
+            },
             "gradients": self._gradients[:3],
         }
 

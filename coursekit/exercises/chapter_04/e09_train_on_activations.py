@@ -28,6 +28,7 @@ from coursekit.exercises.chapter_04.steps_of_adam import (
     check_rates,
     check_schedule,
     check_trained_all_along,
+    what_was_recorded,
 )
 
 TRAINING_SIZES = {"d_vocab": 53}
@@ -71,15 +72,14 @@ def train_on_activations_check(check: Check) -> None:
             }
         ):
             found = check.call(tokens, model, **options)
-        record = check.method(calls, "stop")
+        record = what_was_recorded(check, calls)
     finally:
         check.method(calls, "stop")
     autoencoder = _trained(check, found)
     _check_sizes(check, autoencoder, acts.shape[-1])
     _check_fed(check, record, acts)
     last = {name: check.learner.get(autoencoder, name) for name in WEIGHTS}
-    batches = record["inputs"].split(record["sizes"])
-    taken = StepsTaken([*record["weights"], last], batches, L1, STEPS)
+    taken = StepsTaken([*record["weights"], last], record["inputs"].split(record["sizes"]), L1, STEPS)
     _check_steps(check, record, taken)
     _check_decoder(check, autoencoder, record)
     check_rates(taken, LR, STEPS)
@@ -109,7 +109,7 @@ def train_on_activations_check(check: Check) -> None:
         try:
             trained = _trained(check, check.call(tokens, model, **{**short, "seed": seed}))
         finally:
-            record = check.method(calls, "stop")
+            record = what_was_recorded(check, calls)
         batches.append(record["inputs"])
         starts.append(record["weights"][0]["W_enc"] if record["weights"] else torch.zeros(0))
         weights.append(check.tensor(check.learner.get(trained, "W_enc"), "`W_enc`"))
