@@ -61,7 +61,7 @@ def collect(
         hook: the place, such as `"blocks.11.hook_out"` (what a block leaves in the residual stream) or
             `"blocks.11.mlp.hook_post"` (the neurons of its MLP).
         keep: which positions are wanted; all of them when left out.
-        batch_rows: rows at a time, so that nothing but what is wanted stays in memory.
+        batch_rows: rows at a time, so that what is computed on the way needs little memory.
 
     Returns:
         The activations of the wanted positions, in the order of the texts: first all of text 0, then all of text 1.

@@ -241,21 +241,14 @@ def keep_of_the_first_rows(model, tokens, hook, keep=None, batch_rows=16):
     return torch.cat([_read(model, rows, hook)[keep[: len(rows)]] for rows in tokens.split(batch_rows)])
 
 
-@mutant("8.2", says="those of positions that are not wanted stay in memory until the end")
+@mutant("8.2", says="whole caches stay in memory until the end")
 @torch.no_grad()
-def everything_until_the_end(model, tokens, hook, keep=None, batch_rows=16):
-    _refuse(model, hook)
-    everything = torch.cat([_read(model, rows, hook) for rows in tokens.split(batch_rows)])
-    return everything.flatten(0, 1) if keep is None else everything[keep]
-
-
-@mutant("8.2", says="those of positions that are not wanted stay in memory until the end")
-@torch.no_grad()
-def list_of_everything(model, tokens, hook, keep=None, batch_rows=16):
+def caches_until_the_end(model, tokens, hook, keep=None, batch_rows=16):
     _refuse(model, hook)
     keep = torch.ones_like(tokens, dtype=torch.bool) if keep is None else keep
-    pieces = [_read(model, rows, hook) for rows in tokens.split(batch_rows)]
-    return torch.cat([piece[k] for piece, k in zip(pieces, keep.split(batch_rows), strict=True)])
+    runs = [model.run_with_cache(rows, stop_at_layer=_block(hook) + 1) for rows in tokens.split(batch_rows)]
+    pieces = zip(runs, keep.split(batch_rows), strict=True)
+    return torch.cat([cache[hook][wanted] for (_, cache), wanted in pieces])
 
 
 @mutant("8.2", says="The activations are right, but 7 of 7 rows go through the")

@@ -294,7 +294,7 @@ def error_of_instance_0(value, hook, autoencoder, keep, factors=None, with_error
     return new + error if with_error else new
 
 
-@mutant("8.4", says="Your code raised ValueError: The inputs have shape (7, 2,")
+@mutant("8.4", says="needs the activations for each of them")
 @torch.no_grad()
 def two_instances(value, hook, autoencoder, keep, factors=None, with_error=False, instance=0):
     inputs = value.flatten(0, 1)[:, None].expand(-1, 2, -1)
