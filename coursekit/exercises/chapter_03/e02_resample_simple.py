@@ -164,12 +164,13 @@ def _check_all_different(after: Mapping[str, Tensor], dead: Tensor) -> None:
     groups = [directions[instance][mask] for instance, mask in enumerate(dead) if mask.sum() > 1]
     if all(((group @ group[0]).abs() > 0.9999).all() for group in groups):
         raise Mistake("All dead latents of an instance got the same vector. Draw one for each of them.")
-    similar = (chosen @ chosen.T).triu(diagonal=1)
-    if (similar < -0.99999).any():
+    # So near that not even in two dimensions two draws would be.
+    pairs = torch.ones(len(chosen), len(chosen), dtype=torch.bool).triu(diagonal=1)
+    if (torch.cdist(chosen.double(), -chosen.double())[pairs] < 1e-5).any():
         raise Mistake(
             "Some dead latents got opposite vectors: one draw is used for two of them. Draw one for each dead latent."
         )
-    if (similar > 0.99999).any():
+    if (torch.cdist(chosen.double(), chosen.double())[pairs] < 1e-5).any():
         raise Mistake(
             "Some dead latents got the same vector (latents of the same number in different instances, or of different "
             "numbers). Draw one for each dead latent."

@@ -24,7 +24,7 @@ from coursekit.checking.phrases import explained
 )
 def prune(check: Check) -> None:
     outcomes = []
-    for edges, share in ((13, 0.8), (29, 0.5), (7, 0.9), (23, 0.3), (17, 0.95), (11, 0.65)):
+    for edges, share in ((13, 0.8), (29, 0.5), (7, 0.9), (23, 0.3), (17, 0.95), (11, 0.65), (41, 0.9)):
         # Of some draws the one in which most known mistakes show.
         drawn = [check.normal(edges) * check.uniform(edges, low=0.2, high=2.5) for _ in range(6)]
         effects = min(drawn, key=lambda effects, share=share: _hidden(effects, share))  # type: ignore[misc]
