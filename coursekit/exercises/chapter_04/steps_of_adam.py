@@ -141,9 +141,8 @@ def check_trained_all_along(weights: Sequence[Mapping[str, Tensor]], lr: float, 
         first, last = (unit_rows(x[name]) if name == "W_dec" else x[name] for x in (middle[0], middle[-1]))
         if (last - first).abs().max() < 1e-3 * lr:
             raise Mistake(
-                f"`{name}` is trained in the first step only. Is it replaced by a new `nn.Parameter`? The "
-                f"optimizer holds "
-                "the old one: change the numbers in place, as `autoencoder.normalize_decoder()` does."
+                f"`{name}` is trained in the first step only. Is it replaced by a new `nn.Parameter`? The optimizer "
+                "holds the old one: change the numbers in place, as `autoencoder.normalize_decoder()` does."
             )
 
 
