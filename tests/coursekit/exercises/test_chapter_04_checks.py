@@ -115,9 +115,10 @@ def test_the_recorder_sees_training_only_and_leaves_nothing_behind() -> None:
     with torch.no_grad():
         autoencoder(h)
     autoencoder(h).loss.backward()
-    autoencoder(h)
+    autoencoder(h)  # Once more in the same step is no step.
+    autoencoder(h + 1)
     record = recorder.stop()
-    autoencoder(h)
+    autoencoder(h + 2)
     assert record["sizes"] == [3, 3]
     assert record["gradients"][0] is None
     assert autoencoder.W_enc.grad is not None
