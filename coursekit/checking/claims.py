@@ -505,7 +505,9 @@ class Check:
                 # Averages can be near one another: the nearest is the one.
                 best = min(fitting, key=lambda phrase: distances(fitting[phrase]).square().sum().item())
                 raise Mistake(f"Features are present as often as when {best}.", details)
-            raise Mistake("Features are not present as often as their probability says.", details)
+            factor = (found.sum() / expected.double().expand_as(found).sum()).item()
+            often = f": together {factor:.2f} times as often" if 0.05 < abs(factor - 1) < 99 else ""
+            raise Mistake(f"Features are not present as often as their probability says{often}.", details)
 
     def uniform_on_unit_interval(self, values: Tensor, claim: str, otherwise: str, low: float = 0.0) -> None:
         """Check that the values are spread evenly over [low, 1] (Kolmogorov-Smirnov distance)."""

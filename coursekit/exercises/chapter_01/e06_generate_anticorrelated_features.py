@@ -111,12 +111,12 @@ def _check_refused(check: Check, cfg: ToyModelConfig, pairs: int, above: float) 
         check.holds(
             error.kind == "ValueError",
             "a probability above 0.5 raises a ValueError",
-            f"With a probability of {above} your code raises a {error.kind}; {wanted}.",
+            f"With a probability of {above} your code raises `{error.kind}`; {wanted}.",
         )
         check.holds(
             error.said != "",
             "which says what is wrong",
-            f"With a probability of {above} your code raises a {error.kind} without a message; {wanted}.",
+            f"With a probability of {above} your code raises `{error.kind}` without a message; {wanted}.",
         )
     else:
         raise Mistake(

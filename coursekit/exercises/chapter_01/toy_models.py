@@ -158,6 +158,9 @@ def check_output(
         "`b_final` is multiplied instead of added": lambda: (
             output(WEIGHTS[""], "omitted", LAST_ACTIVATION["the ReLU at the end is missing"], middle[""]) * b
         ).relu(),
+        "the matrix of instance 0 is used for every instance on the way out": lambda: from_inputs(
+            x, W_in, W_out[:1].expand_as(W_out), b
+        ),
         "the way back is the pseudo-inverse of the way in": lambda: from_inputs(
             x, W_in, torch.linalg.pinv(W_in), b
         ),
@@ -174,10 +177,12 @@ def check_output(
                 torch.relu(torch.einsum("bih,ifh->bif", (x[:, :, None] * W_in).relu().sum(-1), W_out) + b)
             ),
             "a ReLU is applied to the matrix on the way in": lambda: from_inputs(x, W_in.relu(), W_out, b),
-            "the ReLU is applied to the matrix instead of the hidden layer": (
-                lambda: torch.relu(
-                    torch.einsum("bih,ifh->bif", torch.einsum("bif,ihf->bih", x, W_in.relu()), W_out) + b
-                )
+            "the ReLU is applied to the matrix instead of the hidden layer": [
+                lambda: from_inputs(x, W_in.relu(), W_out, b, lambda h: h),
+                lambda: from_inputs(x, W_in.relu(), W_out.relu(), b, lambda h: h),
+            ],
+            "the hidden layer is normalized before its ReLU": lambda: from_inputs(
+                x, W_in, W_out, b, lambda h: torch.layer_norm(h, h.shape[-1:]).relu()
             ),
         }
     inputs = {"features": (x, AXES), "b_final": (b, "instances features")}

@@ -64,7 +64,7 @@ def rare_direction_similarity(check: Check) -> None:
     try:
         found_anyway = check.call(W_dec, rates.clamp_min(0.1))
     except LearnerError as error:
-        check.holds(error.kind == "ValueError", "", f"Your code raises a {error.kind}. {wanted}")
+        check.holds(error.kind == "ValueError", "", f"Your code raises `{error.kind}`. {wanted}")
         check.holds(
             error.said != "",
             "a `ValueError` that says so where no latent is rare",

@@ -68,7 +68,7 @@ def error_without_words(self, batch_size, n_anticorrelated_pairs):
     return _with_values(draw < p, draw > 1 - p)
 
 
-@mutant("1.6", says="raises a RuntimeError; expected a ValueError")
+@mutant("1.6", says="raises `RuntimeError`; expected a ValueError")
 def accidental_error(self, batch_size, n_anticorrelated_pairs):
     shape = pairs_shape(self, batch_size, n_anticorrelated_pairs)
     p = self.feature_probability[:, :1].expand(shape[1:]).expand(shape)
@@ -206,7 +206,7 @@ def half_a_batch_twice(self, batch_size, n_anticorrelated_pairs):
     return torch.where(present, torch.rand(present.shape), 0.0)
 
 
-@mutant("1.6", says="raises a AssertionError; expected a ValueError")
+@mutant("1.6", says="raises `AssertionError`; expected a ValueError")
 def assert_instead_of_an_error(self, batch_size, n_anticorrelated_pairs):
     p = self.feature_probability[:, :1]
     assert (p <= 0.5).all(), "two features that exclude each other cannot both have p > 0.5"
@@ -292,7 +292,7 @@ def which_one_alternates(self, batch_size, n_anticorrelated_pairs):
     return (torch.rand(*shape, 2) * torch.stack([one & which, one & ~which], dim=-1)).flatten(2)
 
 
-@mutant("1.6", says="With a probability of 0.7 your code raises a AssertionError")
+@mutant("1.6", says="With a probability of 0.7 your code raises `AssertionError`")
 def asserts(self, batch_size, n_anticorrelated_pairs):
     p = self.feature_probability[:, :1]
     assert (p <= 0.5).all(), "p must not be larger than 0.5"
@@ -361,7 +361,7 @@ def coin_only(self, batch_size, n):
     return (torch.rand(m.shape) * m).flatten(2)
 
 
-@mutant("1.6", says="With a probability of 0.7 your code raises a RuntimeError")
+@mutant("1.6", says="With a probability of 0.7 your code raises `RuntimeError`")
 def raises_runtime(self, batch_size, n):
     p = self.feature_probability[:, :1]
     if (p > 0.5).any():

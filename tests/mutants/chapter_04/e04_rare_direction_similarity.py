@@ -151,13 +151,13 @@ def loop_over_latents(W_dec, rates, rare_below=1e-4):
     return similarity[rare], similarity
 
 
-@mutant("4.4", says="raises a AssertionError")
+@mutant("4.4", says="raises `AssertionError`")
 def asserted(W_dec, rates, rare_below=1e-4):
     assert (rates < rare_below).any(), "no latent is rare"
     return _similarity(W_dec, rates, rare_below)
 
 
-@mutant("4.4", says="raises a IndexError")
+@mutant("4.4", says="raises `IndexError`")
 def first_rare_looked_up(W_dec, rates, rare_below=1e-4):
     (rates < rare_below).nonzero()[0]
     return _similarity(W_dec, rates, rare_below)
