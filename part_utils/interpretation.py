@@ -354,8 +354,8 @@ def match_between_autoencoders(
     correlation of the activations on the same tokens. Latents of B may be found more than once.
 
     Args:
-        W_dec_a: decoder of A; rows of any length.
-        W_dec_b: decoder of B; rows of any length.
+        W_dec_a: decoder of A; rows of any length. The cosine of a row of zeros is 0.
+        W_dec_b: decoder of B; likewise.
         acts_a: activations of A's latents on some tokens.
         acts_b: activations of B's latents on the same tokens.
 

@@ -111,6 +111,10 @@ CASES = (
         wrong_writes="one of the random directions does just as much",
     ),
     Case("a small lead over chance counts", effect=(0.2, 0.24, (0.21, 0.18))),
+    Case(
+        "random directions that make the words much less likely refute nothing",
+        effect=(0.4, 0.6, (0.05, 0.1, 0.3)),
+    ),
     Case("a small lead counts where the words were rare, too", effect=(0.02, 0.25, (0.17, 0.1))),
     Case(
         "a rule that is worse on held-out text than where it was made, and good enough there, holds",

@@ -182,6 +182,9 @@ def _known_claims(
         ),
         "as likely as with a random direction is enough": after >= before and as_much and own,
         "words that become less likely count as well": moved and own,
+        "sizes of changes are compared, and a random direction that makes the words less likely refutes nothing": (
+            more and moved and own
+        ),
         "it is not asked whether the latent is a copy": more and beats,
         "only copies may be claimed": more and beats and not own,
         "a latent of which one neuron holds exactly half counts as a copy": writes and share < 0.499999,

@@ -609,3 +609,12 @@ def margin_over_chance(rule, feature, direction, effect):
     card = _card(rule, feature, direction, effect)
     lead = effect.after > torch.cat([effect.before[None], effect.by_chance]).max() + MARGIN
     return card._replace(writes=bool(lead) and card.writes)
+
+
+@mutant("8.7", says="a random direction that makes the words less likely refutes nothing")
+def sizes_of_changes(rule, feature, direction, effect):
+    score, on_found = scores(rule, feature)
+    share = share_of(direction)
+    rise, by_chance = effect.after - effect.before, (effect.by_chance - effect.before).abs().max()
+    writes = share <= 0.5 and bool(rise > 0) and bool(rise > by_chance)
+    return ClaimCard(score, on_found.f1, share, told(score, on_found.f1, share), writes)
