@@ -656,7 +656,8 @@ def cases(secret: str) -> list[Case]:
         "mutates",
         30,
         attack("out = t.einsum('bif,ihf->bih', features, W)\nfeatures.zero_()\nW.zero_()", "return out"),
-        1,
+        0,
+        "in place",
     )
     one("float64", 30, attack("features, W = features.double(), W.double()"), 1)
     one("parameter", 30, attack("W = t.nn.Parameter(W)"), 1)
