@@ -265,18 +265,17 @@ def wrong_losses(out: Tensor, target: Tensor, importance: Tensor) -> dict:
     """Return what comes out of the known mistakes in a loss, alone and together."""
     batch, instances, features = out.shape
 
-    weighted_sum = (importance * (out - target) ** 2).sum()
+    squared = (out - target) ** 2
 
     def loss(weights, error, over_batch, over_features, over_instances) -> Tensor:  # type: ignore[no-untyped-def]
         return (weights * error(out, target)).sum() / over_batch / over_features / over_instances
 
-    squared = (out - target) ** 2
     wrong: dict = {
         "the squared errors are averaged before they are weighted with the importance": [
             (squared.mean() * importance).sum(),
             (squared.mean(dim=(0, 2))[:, None] * importance).sum(),
         ],
-        "it is divided by 5 features, whatever their number": weighted_sum / batch / 5,
+        "it is divided by 5 features, whatever their number": (importance * squared).sum() / batch / 5,
     }
     wrong |= variations(
         loss,

@@ -189,8 +189,7 @@ def _check_sizes(check: Check, autoencoder: Handle, d_mlp: int, n_instances: int
     if isinstance(W_enc, Tensor) and check.learner.get(autoencoder, "W_dec") is None:
         raise Mistake(
             "The autoencoder has no `W_dec`: its weights are tied. Leave `tied_weights` as it is, so that it "
-            "has a decoder "
-            "whose rows can be brought to unit length."
+            "has a decoder whose rows can be brought to unit length."
         )
     if not isinstance(W_enc, Tensor):
         raise Mistake(

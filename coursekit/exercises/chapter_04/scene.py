@@ -39,8 +39,8 @@ FORWARD = {
     "`.acts` or `.h_reconstructed` of it.",
     "tuple indices must be integers": "`autoencoder(h)` returns five things: take `.acts` or `.h_reconstructed` of it.",
     "The inputs have shape": "The autoencoder's input has an axis for the instances, `tokens n_instances d_mlp`, "
-    "and needs "
-    "the activations for each of them: `inputs_for_all_instances(…, autoencoder)`, or `expand(-1, n_instances, -1)`.",
+    "and needs the activations for each of them: `inputs_for_all_instances(…, autoencoder)`, or "
+    "`expand(-1, n_instances, -1)`.",
     "'AutoEncoderOutput'": "`autoencoder(h)` returns five things: take `.acts` or `.h_reconstructed` of it.",
 }
 

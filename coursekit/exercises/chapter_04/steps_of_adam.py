@@ -69,10 +69,12 @@ class StepsTaken:
         if not self.known:
             return
         self.before = [x["W_enc"].double() for x in weights[:-1]]
-        self.moves = [after["W_enc"] - before["W_enc"] for before, after in itertools.pairwise(weights)]
-        self.moves = [move.double() for move in self.moves]
+        self.moves = [
+            (after["W_enc"] - before["W_enc"]).double() for before, after in itertools.pairwise(weights)
+        ]
         self.gradients = [_gradient(x, batch, l1_coeff) for x, batch in zip(weights, batches, strict=False)]
-        self.rates, self.miss = _fitted(self.moves, _directions(self.gradients, BETA_1, BETA_2))
+        self.directions = _directions(self.gradients, BETA_1, BETA_2)
+        self.rates, self.miss = _fitted(self.moves, self.directions)
         self.of_adam = self.miss < FITS
 
 
@@ -101,7 +103,7 @@ def check_optimizer(check: Check, taken: StepsTaken) -> None:
                 raise Mistake(f"The steps are not those of Adam: {phrase}.")
     if taken.miss > 5 * FITS:
         return
-    decay = _decay(moves, taken.before, _directions(gradients, BETA_1, BETA_2))
+    decay = _decay(moves, taken.before, taken.directions)
     check.holds(
         decay < 2e-3,
         "",
@@ -125,7 +127,7 @@ def check_rates(taken: StepsTaken, lr: float, steps: int) -> None:
         return
     details = [
         f"it was {rates[0]:.3g} at first, {rates[steps // 2]:.3g} after half of the steps and {rates[-1]:.2g} "
-        f"at the end"
+        "at the end"
     ]
     for phrase, schedule in SCHEDULES.items():
         if phrase and off(schedule) < 0.004:
