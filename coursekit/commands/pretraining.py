@@ -169,6 +169,29 @@ def train_sae_command(
     written: Annotated[
         Path | None, typer.Option(help="With --model: also train on what `course write-text` wrote here.")
     ] = None,
+    store: Annotated[
+        bool,
+        typer.Option(
+            help="With --model: read the text once and keep the activations on disk, for all epochs of A and B. Where "
+            "reading takes longer than training."
+        ),
+    ] = False,
+    output_share: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            max=1,
+            help="With a hook mlp.hook_post: which share of the error is that of what the MLP writes; the rest is the "
+            "neurons' own.",
+        ),
+    ] = 0.0,
+    start: Annotated[
+        str | None,
+        typer.Option(help="With --model: go on from A and B of this autoencoder, such as a path to one."),
+    ] = None,
+    without_copies: Annotated[
+        bool, typer.Option(help="With --start: draw latents anew that copy a neuron.")
+    ] = False,
     seed: Annotated[
         int, typer.Option(min=0, max=LARGEST_SEED, help="Where everything random comes from.")
     ] = 0,
@@ -201,6 +224,10 @@ def train_sae_command(
             device,
             progress,
             install,
+            store,
+            output_share,
+            start,
+            without_copies,
         )
         return
     for letter in instances:
@@ -239,23 +266,35 @@ def _train_at_a_place(
     device: str,
     progress: bool,
     install: bool,
+    store: bool,
+    output_share: float,
+    start: str | None,
+    without_copies: bool,
 ) -> None:
     """Train autoencoders at a place of another model, one for each letter, and measure them on held-out text."""
     from dataclasses import replace
     from functools import partial
 
-    from part_utils.deep_models import check_hook, evaluate_place, read_place
+    from part_utils.deep_models import block_of, check_hook, evaluate_place, read_place
     from part_utils.formats.ours import save_autoencoder
     from part_utils.language_models import load_language_model, load_tokens
     from part_utils.model_with_autoencoder import ModelWithAutoencoder
-    from pretraining.deep_autoencoders import train_at
+    from pretraining.deep_autoencoders import start_of, train_at
+    from pretraining.metrics import output_metric
     from pretraining.own_text import training_text
     from pretraining.run import Processes, fastest_dtype
     from pretraining.shipping import as_autoencoder, ship_deep_autoencoder, write_manifest
 
     model = load_language_model(name, device, fastest_dtype(device))
     check_hook(model, hook)
+    metric = None
+    if output_share:
+        if not hook.endswith("mlp.hook_post"):
+            raise ValueError(f"--output-share is for the neurons of an MLP (mlp.hook_post), not for {hook}.")
+        W_out = model.blocks[block_of(hook)].mlp.W_out.detach().float().cpu()
+        metric = partial(output_metric, W_out, share=output_share)
     tokens = training_text(model, *text)[:max_rows]
+    starts = [start_of(start, "AB".index(letter), hook, cfg, without_copies, device) for letter in instances]
     parts = [
         train_at(
             partial(read_place, model, hook=hook),
@@ -263,10 +302,14 @@ def _train_at_a_place(
             run_dir / letter,
             replace(cfg, seed=cfg.seed + "AB".index(letter)),
             threshold_steps=threshold_steps,
+            start=begin,
+            metric=metric,
+            store=run_dir / "activations.bin" if store else None,
+            described={"start": start, "without_copies": without_copies, "output_share": output_share},
             device=device,
             progress=progress,
         )
-        for letter in instances
+        for letter, begin in zip(instances, starts, strict=True)
     ]
     processes = Processes(device)
     if processes.rank == 0:

@@ -1,5 +1,6 @@
 """An autoencoder at one place of a model of many blocks: activations without sinks, resumed, trained, measured."""
 
+import shutil
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,15 +14,17 @@ from typer.testing import CliRunner
 from coursekit.commands import pretraining as commands
 from part_utils import deep_models, language_models
 from part_utils.deep_models import evaluate_place, read_place, splice
+from part_utils.formats.ours import save_autoencoder
 from part_utils.formats.recognize import load
 from part_utils.model_with_autoencoder import ModelWithAutoencoder
 from part_utils.texts import TokenizedText
 from pretraining import deep_autoencoders, own_text
-from pretraining.deep_autoencoders import StreamedBatches, train_at
+from pretraining.deep_autoencoders import StreamedBatches, start_of, stored_activations, train_at
+from pretraining.metrics import output_metric
 from pretraining.own_text import HELD_OUT_ROWS, read_written, training_text, write_text
 from pretraining.run import Processes
 from pretraining.shipping import as_autoencoder
-from pretraining.sparse_training import SparseTrainingConfig
+from pretraining.sparse_training import SparseTrainingConfig, Weights, first_weights
 from tests.small_language_model import CFG
 
 PLACE, NEURONS = "blocks.1.hook_out", "blocks.1.mlp.hook_post"
@@ -115,6 +118,110 @@ def test_trained_resumed_and_measured(model, tokens, tmp_path: Path, monkeypatch
     assert found.loss_clean == pytest.approx(model(tokens, return_type="loss").item(), rel=1e-4)
 
 
+def test_stored_activations_are_read_once(model, tokens, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    read = partial(read_place, model, hook=PLACE)
+    path = tmp_path / "activations.bin"
+    stored = stored_activations(read, tokens, path, Processes("cpu"), progress=False)
+    _, cache = model.run_with_cache(tokens)
+    torch.testing.assert_close(stored.float(), cache[PLACE][tokens != 0], atol=1e-2, rtol=1e-3)
+    again = stored_activations(None, tokens, path, Processes("cpu"))  # type: ignore[arg-type]
+    assert torch.equal(again, stored)
+    with pytest.raises(ValueError, match="holds the activations of another text"):
+        stored_activations(read, tokens[:40], path, Processes("cpu"))
+
+
+def test_activations_that_do_not_fit_on_the_disk(
+    model, tokens, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(9, 0, 9))
+    read = partial(read_place, model, hook=PLACE)
+    with pytest.raises(ValueError, match="fewer --max-rows, or leave --store out"):
+        stored_activations(read, tokens, tmp_path / "activations.bin", Processes("cpu"))
+
+
+def unexplained(weights: Weights, acts: torch.Tensor, W_out: torch.Tensor) -> tuple[float, float]:
+    """Of the neurons, and of what they write."""
+    autoencoder = as_autoencoder([weights])
+    left = acts - autoencoder(acts[:, None]).h_reconstructed[:, 0].detach()
+    centered = acts - acts.mean(0)
+    found = [
+        part.pow(2).sum() / whole.pow(2).sum()
+        for part, whole in ((left, centered), (left @ W_out, centered @ W_out))
+    ]
+    return found[0].item(), found[1].item()
+
+
+def test_an_error_of_what_the_mlp_writes(model, tokens, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    read = partial(read_place, model, hook=NEURONS)
+    _, cache = model.run_with_cache(tokens)
+    acts = cache[NEURONS][tokens != 0]
+    W_out = model.blocks[1].mlp.W_out.detach() * torch.linspace(0, 3, 14)[:, None]
+    trained = [
+        train_at(
+            read, tokens, tmp_path / str(share), TOPK, threshold_steps=60, progress=False,
+            metric=partial(output_metric, W_out, share=share), store=tmp_path / "activations.bin",
+        )
+        for share in (0.0, 0.9)
+    ]  # fmt: skip
+    plain, output = (unexplained(weights, acts, W_out) for weights in trained)
+    assert output[1] < 0.8 * plain[1]
+    assert plain[0] < output[0]
+    for weights in trained:
+        torch.testing.assert_close(weights.decoder.norm(dim=1), torch.ones(40))
+
+
+def test_a_metric_keeps_what_an_autoencoder_computes() -> None:
+    torch.manual_seed(0)
+    acts, W_out = torch.randn(50, 9) + 1, torch.randn(9, 4)
+    metric = output_metric(W_out, acts, 0.6)
+    weights = first_weights(acts, 20, seed=0)
+    weights.threshold += 0.2
+    weights.b_enc += 0.1 * torch.randn(20)
+    there = metric.weights_for_coordinates(weights)
+    torch.testing.assert_close(there.decoder.norm(dim=1), torch.ones(20))
+    rebuilt = as_autoencoder([weights])(acts[:, None]).h_reconstructed[:, 0]
+    rebuilt_there = as_autoencoder([there])((acts @ metric.there)[:, None]).h_reconstructed[:, 0]
+    torch.testing.assert_close(rebuilt @ metric.there, rebuilt_there, atol=1e-4, rtol=1e-4)
+    back = metric.weights_for_activations(there)
+    for found, given in zip(back.tensors(), weights.tensors(), strict=True):
+        torch.testing.assert_close(found, given, atol=1e-4, rtol=1e-4)
+    # A difference is as long as its shares of both variances say, up to one factor.
+    d, centered = torch.randn(30, 9), acts - acts.mean(0)
+    wanted = (
+        0.4 * d.pow(2).sum(1) / centered.pow(2).sum()
+        + 0.6 * (d @ W_out).pow(2).sum(1) / (centered @ W_out).pow(2).sum()
+    )
+    ratio = (d @ metric.there).pow(2).sum(1) / wanted
+    torch.testing.assert_close(ratio, ratio.mean().expand(30), atol=0, rtol=1e-3)
+
+
+def test_a_training_goes_on_from_an_autoencoder_without_its_copies(tmp_path: Path) -> None:
+    weights = first_weights(torch.zeros(5, 14), 40, seed=0)
+    weights.decoder[3] = weights.encoder[3] = torch.eye(14)[6]
+    autoencoder = as_autoencoder([weights])
+    autoencoder.hook = NEURONS
+    path = tmp_path / "autoencoder.safetensors"
+    save_autoencoder(autoencoder, path)
+    begun = start_of(str(path), 0, NEURONS, TOPK)
+    assert begun is not None
+    for found, given in zip(begun.tensors(), weights.tensors(), strict=True):
+        torch.testing.assert_close(found, given)
+    drawn = start_of(str(path), 0, NEURONS, TOPK, without=True)
+    assert drawn is not None
+    changed = (drawn.decoder - weights.decoder).norm(dim=1) > 1e-3
+    assert changed[3]
+    assert changed.sum() == (weights.decoder.abs().amax(dim=1) ** 2 > 0.5).sum()
+    assert drawn.decoder[3].abs().max() ** 2 < 0.5
+    for options, said in (
+        ((str(path), 0, PLACE, TOPK), "is of blocks.1.mlp.hook_post, not of blocks.1.hook_out"),
+        ((str(path), 1, NEURONS, TOPK), "instance 1 with 40 is asked for"),
+        ((str(path), 0, NEURONS, replace(TOPK, n_hidden_ae=41)), "instance 0 with 41 is asked for"),
+        ((None, 0, NEURONS, TOPK, True), "name it with --start"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            start_of(*options)
+
+
 def test_the_command_trains_and_says_how_good_it_is(
     model, tokens, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:  # type: ignore[no-untyped-def]
@@ -143,6 +250,19 @@ def test_the_command_trains_and_says_how_good_it_is(
     assert result.exit_code == 0, result.output
     assert "B on held-out text without sinks: FVU" in result.output
     assert load(tmp_path / "tiny" / PLACE / "autoencoder.safetensors").cfg.n_instances == 2
+    neurons = tmp_path / "tiny" / NEURONS
+    first = ["train-sae", "--model", "tiny", "--hook", NEURONS, *options, "--no-progress", "--store"]
+    assert CliRunner().invoke(commands.app, first).exit_code == 0
+    shutil.move(neurons / "autoencoder.safetensors", tmp_path / "first.safetensors")
+    onward = ["--output-share", "0.8", "--start", str(tmp_path / "first.safetensors"), "--without-copies"]
+    assert "made with other settings" in CliRunner().invoke(commands.app, [*first, *onward]).output
+    for letter in "AB":
+        shutil.rmtree(neurons / letter)
+    result = CliRunner().invoke(commands.app, [*first, *onward])
+    assert result.exit_code == 0, result.output
+    assert load(neurons / "autoencoder.safetensors").hook == NEURONS
+    result = CliRunner().invoke(commands.app, ["train-sae", *place, *options, "--output-share", "0.5"])
+    assert "is for the neurons of an MLP" in result.output
     result = CliRunner().invoke(
         commands.app, ["train-sae", "--model", "tiny", "--hook", "blocks.9.hook_out", *options]
     )

@@ -24,16 +24,18 @@ from part_utils.one_layer_model import (
 from part_utils.texts import TokenizedText
 from part_utils.variants import JumpReLUAutoEncoder
 from pretraining import shipping
-from pretraining.autoencoders import LogitMetric, load_trained_model, load_weights, train_autoencoder
+from pretraining.autoencoders import load_trained_model, load_weights, train_autoencoder
 from pretraining.corpus import (
     Document,
     dataset_documents,
+    download_packages,
     merge_rare_labels,
     prepare_corpus,
     split_documents,
     strings_of_r_vectors,
 )
 from pretraining.language_model import silence_unseen_tokens, train_language_model
+from pretraining.metrics import logit_metric
 from pretraining.muon import Muon, orthogonalize
 from pretraining.run import Processes
 from pretraining.sparse_training import (
@@ -421,7 +423,7 @@ def test_distances_in_the_logit_metric_are_those_of_the_logits() -> None:
     torch.manual_seed(0)
     model = OneLayerModel(CFG).requires_grad_(False)
     model.ln_out.weight.uniform_(0.5, 2)
-    metric = LogitMetric(model)
+    metric = logit_metric(model)
     h = torch.randn(40, CFG.d_mlp)
     logits = h @ model.layers[0].mlp.fc_out.weight.mT * model.ln_out.weight @ model.head.weight.mT
     logits -= logits.mean(dim=1, keepdim=True)
@@ -431,7 +433,7 @@ def test_distances_in_the_logit_metric_are_those_of_the_logits() -> None:
     weights = first_weights(h @ metric.there, 29, seed=0)
     weights.b_enc += 0.1 * torch.randn(29)
     weights.threshold += 0.3
-    for_neurons = metric.weights_for_neurons(weights)
+    for_neurons = metric.weights_for_activations(weights)
     torch.testing.assert_close(for_neurons.decoder.norm(dim=1), torch.ones(29))
     there, here = h @ metric.there, h
     in_metric = reconstruct(weights, encode(weights, there - weights.b_dec, None, torch.float32))
@@ -500,6 +502,11 @@ def test_clear_errors(corpus: Path, tmp_path: Path) -> None:
         train_stage(stored(sparse_data(300), SMALL), replace(SMALL, stage="threshold"), tmp_path)
     with pytest.raises(ValueError, match="fewer than one batch"):
         stored(sparse_data(30), SMALL)
+    with pytest.raises(ValueError, match="give its place with --requirements"):
+        download_packages(tmp_path, tmp_path / "none.txt")
+    (tmp_path / "some.txt").write_text("-r none.txt\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="pip could not fetch the packages"):
+        download_packages(tmp_path, tmp_path / "some.txt")
 
 
 def test_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
