@@ -117,7 +117,7 @@ def splice(
     Args:
         value: the activations; they are not changed.
         hook: the hook point; not used.
-        autoencoder: the autoencoder.
+        autoencoder: the autoencoder, which has thresholds.
         keep: where the reconstruction takes their place. Elsewhere activations stay as they are.
         factors: what each latent is multiplied by before it is decoded (0 ablates it); all by 1 when left out.
         with_error: add what the autoencoder leaves unexplained, so that nothing but the factors changes anything.

@@ -74,7 +74,7 @@ def get_feature_probability(
 ) -> Float[Tensor, "n_instances n_hidden_ae"]:
     """Find out how often every latent fires.
 
-    A latent fires on a token if its activation is above zero there.
+    A latent fires on a token if its activation, which the autoencoder computes in its own way, is above zero there.
 
     Args:
         tokens: the text.

@@ -40,7 +40,7 @@ def ablate_feature(
     Args:
         tokens: the text.
         model: the language model.
-        autoencoder: the autoencoder; it is not changed.
+        autoencoder: the autoencoder, which has thresholds; it is not changed.
         feature_idx: the latent.
         instance: of which instance.
 
@@ -310,7 +310,7 @@ def decompose_activation(
 
     Args:
         h: the MLP's activations on one token.
-        autoencoder: the autoencoder.
+        autoencoder: the autoencoder, which has thresholds.
         instance: which instance.
 
     Returns:

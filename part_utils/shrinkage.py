@@ -41,7 +41,7 @@ def shrinkage(
 
     Args:
         acts: of every feature's own latent, how strongly it fires.
-        strength: how long the feature's part of the input is; it can have any value where the feature is absent.
+        strength: how long the feature's part of the input is; it can have any finite value where the feature is absent.
         present: where the feature is there.
 
     Returns:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from part_utils.autoencoder import AutoEncoder, AutoEncoderConfig
 from part_utils.circuits import FrozenPrompt
 from part_utils.transcoder import Transcoder
+from part_utils.variants.jumprelu import JumpReLUAutoEncoder
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -105,13 +106,14 @@ def adam_state(optimizer: torch.optim.Optimizer, module: nn.Module) -> dict[str,
     }
 
 
-def language_model(seed: int, **sizes: int) -> TransformerBridge:
+def language_model(seed: int, sink: bool | int = False, **sizes: int) -> TransformerBridge:
     """Return a tiny language model with random weights, in which no bias is zero.
 
     The same seed gives the same model on both sides of the door.
 
     Args:
         seed: where the weights come from.
+        sink: at token 0 the residual stream is many times as long as elsewhere.
         sizes: what shall be otherwise than in `LANGUAGE_MODEL`, such as `n_layers=2`.
     """
     from transformer_lens.model_bridge import TransformerBridge
@@ -132,6 +134,8 @@ def language_model(seed: int, **sizes: int) -> TransformerBridge:
             # What the MLP says shall matter, and predictions shall differ.
             strength = 2.0 if name.endswith(("mlp.out.weight", "unembed.weight")) else 1.0
             weights[name] = strength * drawn / old.shape[1] ** 0.5
+    if sink:
+        weights["embed.weight"][0] *= 100
     model.load_state_dict(weights, strict=True)
     return model.eval()
 
@@ -148,15 +152,22 @@ def likely_text(model: TransformerBridge, rows: int, seq: int, generator: torch.
 
 
 @torch.no_grad()
-def autoencoder(seed: int, n_instances: int = 2, n_input_ae: int = 13, n_hidden_ae: int = 19) -> AutoEncoder:
+def autoencoder(
+    seed: int,
+    n_instances: int = 2,
+    n_input_ae: int = 13,
+    n_hidden_ae: int = 19,
+    thresholds: bool | int = False,
+) -> AutoEncoder:
     """Return an autoencoder with random weights for the activations of `language_model`, and no bias that is zero.
 
     Its decoder rows have different lengths, as those of a published autoencoder have. Some latents fire on nearly
-    every token, others on hardly any. The same seed gives the same weights on both sides of the door.
+    every token, others on hardly any. The same seed gives the same weights on both sides of the door. With
+    `thresholds` a latent fires above a threshold of its own, as those of the bundled autoencoders do.
     """
     cfg = AutoEncoderConfig(n_instances, n_input_ae, n_hidden_ae)
     with torch.random.fork_rng(devices=[]):
-        made = AutoEncoder(cfg)
+        made = JumpReLUAutoEncoder(cfg) if thresholds else AutoEncoder(cfg)
     generator = torch.Generator().manual_seed(seed)
 
     def normal(*shape: int) -> Tensor:
@@ -169,6 +180,8 @@ def autoencoder(seed: int, n_instances: int = 2, n_input_ae: int = 13, n_hidden_
     made.W_dec.copy_(normal(*made.W_dec.shape) * lengths(n_instances, n_hidden_ae, 1) / n_input_ae**0.5)
     made.b_enc.copy_(0.5 * normal(*made.b_enc.shape) - 0.3)
     made.b_dec.copy_(0.3 + 0.3 * normal(*made.b_dec.shape))
+    if isinstance(made, JumpReLUAutoEncoder):
+        made.threshold.copy_(0.1 + 0.4 * torch.rand(*made.threshold.shape, generator=generator))
     return made
 
 

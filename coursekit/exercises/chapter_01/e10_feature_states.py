@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from coursekit.catalogue import exercise
-from coursekit.checking.claims import Check, variations
+from coursekit.checking.claims import Check, Mistake, variations
 from coursekit.exercises.chapter_01.toy_models import gram_matrix
 
 SHORT, SHARED = 0.5, 0.25  # from here on a feature is represented, and its direction is shared
@@ -23,8 +23,14 @@ SHORT, SHARED = 0.5, 0.25  # from here on a feature is represented, and its dire
 def feature_states(check: Check) -> None:
     for instances, hidden, features in ((101, 3, 5), (17, 11, 5), (19, 7, 3)):
         W = _clear_cases(check, instances, hidden, features)
+        found = check.call(W)
+        if isinstance(found, Tensor) and found.is_floating_point():
+            raise Mistake(
+                f"The states are whole numbers, with which one can look things up; yours are of type {found.dtype}. "
+                "Make them with `dtype=torch.long`, or turn them into such at the end: `.long()`."
+            )
         check.equal(
-            check.call(W),
+            found,
             _states(W),
             "instances features",
             f"right for {instances} instances, {hidden} hidden dimensions and {features} features",

@@ -74,7 +74,7 @@ def _wrong_parts(out: Tensor, x: Tensor, right: Tensor) -> dict:
         }
     small = {
         f"what is below {limit:g} counts as absent; only what is 0 is": (x.abs() < limit) == is_invented
-        for limit in (0.5, 0.1, 0.05)
+        for limit in (0.5, 0.2, 0.1, 0.05, 0.03, 0.02)
     }
     wrong = variations(
         lambda error, mask, reduce: reduce(torch.where(mask, error, 0.0), mask),

@@ -148,6 +148,9 @@ def _check_acts(
         "`b_dec - h` is encoded instead of `h - b_dec`": torch.relu(
             torch.einsum("bix,ixl->bil", weights["b_dec"] - h, weights["W_enc"]) + weights["b_enc"]
         ),
+        "the batch's mean is subtracted, not `b_dec`": torch.relu(
+            torch.einsum("bix,ixl->bil", h - h.mean(dim=0), weights["W_enc"]) + weights["b_enc"]
+        ),
         "the reconstruction is returned in their place: the order is l1_loss, l2_loss, loss, acts, h_reconstructed": (
             right_reconstruction(h, weights)
         ),

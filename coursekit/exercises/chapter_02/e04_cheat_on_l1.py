@@ -196,7 +196,7 @@ def _check_cheat(
         for phrase, wrong in {
             "is not made longer in return, so the reconstruction shrinks": unit_rows(stored),
             "is as it is stored, without normalizing and without `factor`": stored,
-            "was scaled from the stored `W_dec`, but the autoencoder uses it at unit length": stored * factor,
+            "was scaled from the stored `W_dec`, which the autoencoder uses at unit length": stored * factor,
             "was divided by `factor`; it has to grow": unit_rows(stored) / factor,
             "was multiplied with the square of `factor`": unit_rows(stored) * factor**2,
             "was multiplied with the root of `factor`": unit_rows(stored) * factor**0.5,

@@ -122,7 +122,11 @@ def _check_simple_encoder(
         )
     if torch.allclose(lengths, torch.ones_like(lengths), rtol=1e-3):
         raise Mistake(
-            "The new encoder columns have unit length: `neuron_resample_scale` is not used.", details
+            "The new encoder columns have unit length: `neuron_resample_scale` is not used."
+            if "W_dec" in after
+            else "With tied weights the new encoder columns have unit length. There, too, they are "
+            "`neuron_resample_scale` long: the decoder's rows are brought to unit length where they are used.",
+            details,
         )
     if torch.allclose(lengths, torch.full_like(lengths, scale**2), rtol=1e-3):
         raise Mistake("`neuron_resample_scale` was applied twice.", details)

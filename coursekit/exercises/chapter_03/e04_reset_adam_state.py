@@ -180,7 +180,8 @@ def _check_reset(check: Check, cfg: AutoEncoderConfig, resampled: Tensor, in_gro
                 "them up by the parameter itself: `optimizer.state[autoencoder.W_enc]`."
             )
         raise Mistake(
-            "The optimizer's state is as it was. Was it changed in a copy? `state[mask]` makes one unless it stands on "
+            ("With tied weights the optimizer's" if cfg.tied_weights else "The optimizer's")
+            + " state is as it was. Was it changed in a copy? `state[mask]` makes one unless it stands on "
             "the left of an assignment."
         )
     for name in names:

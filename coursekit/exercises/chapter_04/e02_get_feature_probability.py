@@ -48,6 +48,7 @@ def get_feature_probability(check: Check) -> None:
             _fires_often if many else _hardly_fires,
             n_instances=n_instances,
             rows=3 * ROWS if many else ROWS,
+            thresholds=n_instances == 3,
         )
         _silence(scene, latent=4)
         watch = check.create(scene.autoencoder, memory=many, target=f"{FIXTURES}.PartsSeen")
@@ -145,7 +146,9 @@ def _fires_often(scene: Scene) -> bool:
 
 
 def _hardly_fires(scene: Scene) -> bool:
-    """On some token a latent is so little above zero that a threshold of a thousandth shows."""
+    """On some token a latent is so little above zero that a threshold of a thousandth shows, unless it has its own."""
+    if "threshold" in scene.weights:
+        return True
     acts = wrong_encoders(scene.weights)[""](scene.h)
     return bool(((acts > 0) & (acts < 1e-3)).any())
 

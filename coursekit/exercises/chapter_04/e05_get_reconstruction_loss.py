@@ -39,7 +39,7 @@ from coursekit.exercises.chapter_04.scene import (
 def get_reconstruction_loss(check: Check) -> None:
     names = ("loss", "mean_squared_activation", "cosine_similarity")
     for n_instances in (2, 3, 1):
-        scene = make_scene(check, n_instances=n_instances)
+        scene = make_scene(check, n_instances=n_instances, thresholds=n_instances == 3)
         with explained(FORWARD):
             found = check.call(scene.tokens, scene.model, scene.autoencoder)
         loss, mean_square, cosine = parts_of(check, found, names)

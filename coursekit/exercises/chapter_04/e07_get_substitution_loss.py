@@ -44,7 +44,7 @@ LOSSES = ("clean", "reconstructed", "zero_ablated", "mean_ablated")
 )
 def get_substitution_loss(check: Check) -> None:
     for n_instances, instance in ((2, 1), (3, 2), (2, None)):
-        scene = make_scene(check, _telling, likely=True, n_instances=n_instances)
+        scene = make_scene(check, _telling, likely=True, n_instances=n_instances, thresholds=n_instances == 3)
         args = () if instance is None else (instance,)
         with explained({**FORWARD, **HOOK_CALL}):
             found = check.call(scene.tokens, scene.model, scene.autoencoder, *args)
@@ -132,8 +132,14 @@ def _check_losses(check: Check, scene: Scene, parts: list[Any], instance: int) -
             "the gain is divided by the clean loss": (zero - reconstructed) / clean,
             "the gain is divided by the gain that mean ablation leaves": (zero - reconstructed)
             / (mean - clean),
-            "it is kept between 0 and 1; a reconstruction may be worse than zeros": recovered.clamp(0, 1),
-            "it is kept above 0; a reconstruction may be worse than zeros": recovered.clamp_min(0),
+            "it is kept between 0 and 1, or above 0; a reconstruction may be worse than zeros": recovered.clamp_min(
+                0
+            ),
+            "it is kept below 1": recovered.clamp_max(1),
+            "it is one minus what the reconstruction loses as a share of the clean loss": 2
+            - reconstructed / clean,
+            "it is one minus what the reconstruction loses as a share of the zero-ablated loss": 1
+            - (reconstructed - clean) / zero,
             **{
                 f"{small:g} is added to the denominator, which is not small beside it": (zero - reconstructed)
                 / (zero - clean + small)

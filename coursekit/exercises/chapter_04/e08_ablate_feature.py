@@ -41,6 +41,7 @@ def ablate_feature(check: Check) -> None:
             check,
             lambda scene, instance=instance or 0: bool(_telling_features(scene, instance)),  # type: ignore[misc]
             n_instances=n_instances,
+            thresholds=n_instances == 3,
         )
         feature = _telling_features(scene, instance or 0)[0]
         args = () if instance is None else (instance,)

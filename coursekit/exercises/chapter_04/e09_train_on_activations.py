@@ -29,6 +29,7 @@ from coursekit.exercises.chapter_04.steps_of_adam import (
     check_schedule,
     check_trained_all_along,
     what_was_recorded,
+    why_nothing_moves,
 )
 
 TRAINING_SIZES = {"d_vocab": 53}
@@ -320,9 +321,7 @@ def _check_steps(check: Check, record: dict[str, Any], taken: StepsTaken) -> Non
     before, between = record["weights"][0], record["weights"][1]
     moved = (between["W_enc"] - before["W_enc"]).abs().max().item()
     if moved == 0:
-        raise Mistake(
-            "The encoder does not change. Are `loss.backward()` and `optimizer.step()` called in every step?"
-        )
+        raise Mistake(why_nothing_moves(record["weights"]))
     # Rows that are only brought to unit length keep their direction.
     for name in ("W_dec", "b_enc", "b_dec"):
         first, second = (unit_rows(x[name]) if name == "W_dec" else x[name] for x in (before, between))

@@ -34,6 +34,12 @@ ROWS, SEQ = 23, 7
 WEIGHTS = ("W_enc", "W_dec", "b_enc", "b_dec")
 
 
+PLAIN_RELU = (
+    "the latents are computed by hand, with a ReLU; but these latents fire above *thresholds* of their own, "
+    "as those of the notebook's do. `autoencoder(…).acts` gives them, whatever the kind"
+)
+
+
 FORWARD = {
     "no attribute 'size'": "Something that is no tensor was used as one. `autoencoder(h)` returns five things: take "
     "`.acts` or `.h_reconstructed` of it.",
@@ -60,11 +66,11 @@ class Scene:
     @cached_property
     def before(self) -> dict[str, Tensor]:
         """The autoencoder's weights on the learner's side, which may be rounded in another way than the checker's."""
-        return {name: self.check.learner.get(self.autoencoder, name) for name in WEIGHTS}
+        return {name: self.check.learner.get(self.autoencoder, name) for name in self.weights}
 
     @property
     def weights(self) -> dict[str, Tensor]:
-        return {name: getattr(self.own, name).detach() for name in WEIGHTS}
+        return weights_of(self.own)
 
     @property
     def h(self) -> Tensor:
@@ -119,11 +125,14 @@ def make_scene(
     n_instances: int = 2,
     rows: int = ROWS,
     seq: int = SEQ,
+    thresholds: bool = False,
 ) -> Scene:
     """Return a scene that suits an exercise, and in which no latent is so near to firing that rounding could decide.
 
-    With `likely` the text is the model's own, so that the model does worse without its MLP.
+    With `likely` the text is the model's own, so that the model does worse without its MLP. With `thresholds` the
+    latents fire above thresholds of their own, as those of the autoencoders do that the notebook loads.
     """
+    kind = {"n_instances": n_instances, "thresholds": thresholds}
     while True:
         seed = random_number(check)
         own_model = fixtures.language_model(seed)
@@ -138,19 +147,33 @@ def make_scene(
         # An autoencoder takes no time to make, compared with a model.
         for _ in range(20):
             ae_seed = random_number(check)
-            own = fixtures.autoencoder(ae_seed, n_instances=n_instances)
+            own = fixtures.autoencoder(ae_seed, **kind)
             scene = Scene(check, Handle(-1, ""), own_model, tokens, own_cache, Handle(-1, ""), own)
-            if bool((before_relu(scene.h, **encoder_weights(scene.weights)).abs() > 2e-5).all()) and suits(
-                scene
-            ):
+            if clearly_on_or_off(scene.h, scene.weights) and suits(scene):
                 break
         else:
             continue
         scene.model = check.create(seed, target=f"{FIXTURES}.language_model")
-        scene.autoencoder = check.create(ae_seed, n_instances=n_instances, target=f"{FIXTURES}.autoencoder")
+        scene.autoencoder = check.create(ae_seed, **kind, target=f"{FIXTURES}.autoencoder")
         if not all(agree(value, scene.weights[name]) for name, value in scene.before.items()):
             raise Mistake("The autoencoder of this check was changed before your function was called.")
         return scene
+
+
+def weights_of(autoencoder: AutoEncoder) -> dict[str, Tensor]:
+    """Return the weights under their names, thresholds among them where there are some."""
+    return {
+        name: getattr(autoencoder, name).detach()
+        for name in (*WEIGHTS, "threshold")
+        if hasattr(autoencoder, name)
+    }
+
+
+def clearly_on_or_off(h: Tensor, weights: Mapping[str, Tensor]) -> bool:
+    """Say whether no latent is so near to 0 or its threshold that rounding could decide whether it fires."""
+    before = before_relu(h, **encoder_weights(weights))
+    near = torch.minimum(before.abs(), (before - weights.get("threshold", 0)).abs())
+    return bool((near > 2e-5).all())
 
 
 def encoder_weights(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -165,19 +188,26 @@ def wrong_encoders(weights: Mapping[str, Tensor]) -> dict[str, Callable[[Tensor]
     """From activations to latents, right and wrong."""
     W_enc, b_enc, b_dec = (weights[name] for name in ("W_enc", "b_enc", "b_dec"))
     none = torch.zeros(())
-    return {
-        "": lambda h: before_relu(h, W_enc, b_enc, b_dec).relu(),
-        "`b_dec` is not subtracted before the encoder": lambda h: before_relu(h, W_enc, b_enc, none).relu(),
-        "`b_enc` is left out": lambda h: before_relu(h, W_enc, none, b_dec).relu(),
-        "both biases of the encoder are left out": lambda h: before_relu(h, W_enc, none, none).relu(),
-        "instance 0 is used for every instance": lambda h: (
-            before_relu(h, W_enc, b_enc, b_dec)[:, :1].relu().expand(-1, len(b_dec), -1)
-        ),
+
+    def fire(before: Tensor) -> Tensor:
+        return before.relu() * (before > weights.get("threshold", 0))
+
+    encoders: dict[str, Callable[[Tensor], Tensor]] = {
+        "": lambda h: fire(before_relu(h, W_enc, b_enc, b_dec)),
+        "`b_dec` is not subtracted before the encoder": lambda h: fire(before_relu(h, W_enc, b_enc, none)),
+        "`b_enc` is left out": lambda h: fire(before_relu(h, W_enc, none, b_dec)),
+        "both biases of the encoder are left out": lambda h: fire(before_relu(h, W_enc, none, none)),
+        "instance 0 is used for every instance": lambda h: fire(before_relu(h, W_enc, b_enc, b_dec))[
+            :, :1
+        ].expand(-1, len(b_dec), -1),
         "the ReLU is left out": lambda h: before_relu(h, W_enc, b_enc, b_dec),
-        "the latents come from the decoder (its transpose), not the encoder": lambda h: before_relu(
-            h, unit_rows(weights["W_dec"]).mT, b_enc, b_dec
-        ).relu(),
+        "the latents come from the decoder (its transpose), not the encoder": lambda h: fire(
+            before_relu(h, unit_rows(weights["W_dec"]).mT, b_enc, b_dec)
+        ),
     }
+    if "threshold" in weights:
+        encoders[PLAIN_RELU] = lambda h: before_relu(h, W_enc, b_enc, b_dec).relu()
+    return encoders
 
 
 def wrong_decoders(weights: Mapping[str, Tensor]) -> dict[str, Callable[[Tensor], Tensor]]:

@@ -49,6 +49,16 @@ def what_was_recorded(check: Check, calls: Handle) -> dict[str, Any]:
     return record | {"weights": [dict(zip(names, each, strict=True)) for each in zip(*parts, strict=True)]}
 
 
+def why_nothing_moves(weights: Sequence[Mapping[str, Tensor]]) -> str:
+    """Say why the first two calls of an autoencoder met the same encoder."""
+    if any(not torch.equal(each["W_enc"], weights[0]["W_enc"]) for each in weights):
+        return (
+            "Two batches in a row meet the same weights. Let each step take one batch: one loss, one `backward()`, "
+            "one `optimizer.step()`."
+        )
+    return "The encoder does not change. Are `loss.backward()` and `optimizer.step()` called in every step?"
+
+
 class StepsTaken:
     """The steps of `W_enc`, which nothing but the optimizer changes, beside the gradients that they come from.
 

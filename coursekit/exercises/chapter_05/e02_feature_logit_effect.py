@@ -105,6 +105,9 @@ def feature_logit_effect(check: Check) -> None:
                 written + model.blocks[0].mlp.b_out.detach()
             )
             @ W_U,
+            "the biases of the MLP's output and of the unembedding are added; a latent's own effect has no bias": (
+                (written + model.blocks[0].mlp.b_out.detach()) @ W_U + model.b_U.detach()
+            ),
             "the unembedding's bias is added; a latent's own effect has no bias": expected
             + model.b_U.detach(),
             **{

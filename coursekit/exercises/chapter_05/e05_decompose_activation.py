@@ -79,10 +79,14 @@ _CLASHES = {
 
 
 def _check_other_sizes(check: Check) -> None:
-    """One and three instances, many latents that fire, some of them hardly."""
-    for instances, inputs, latents, instance in ((3, 7, 67, 2), (1, 5, 41, 0)):
+    """One and three instances, many latents that fire, some of them hardly; and thresholds above which they do."""
+    for instances, inputs, latents, instance, thresholds in (
+        (3, 7, 67, 2, False),
+        (1, 5, 41, 0, False),
+        (2, 6, 43, 1, True),
+    ):
         handle, autoencoder = make_autoencoder(
-            check, n_instances=instances, n_input_ae=inputs, n_hidden_ae=latents
+            check, thresholds, n_instances=instances, n_input_ae=inputs, n_hidden_ae=latents
         )
         h = check.normal(inputs)
         with torch.no_grad():
@@ -97,7 +101,9 @@ def _check_other_sizes(check: Check) -> None:
         check.learner.set(handle, b_enc=bias)
         _check_decomposition(check, handle, autoencoder, h, instance)
     check.holds(
-        True, "right for one and three instances, and where many latents fire, some of them hardly", ""
+        True,
+        "right for one and three instances, where many latents fire, some of them hardly, and with thresholds",
+        "",
     )
 
 
@@ -116,7 +122,12 @@ def _check_decomposition(
     expected = acts.argsort(descending=True)[: int((acts > 0).sum())]
     with torch.no_grad():
         twice = autoencoder.encode((h - b_dec).unsqueeze(0))[0, instance]
+        by_hand = torch.einsum("i,il->l", h - b_dec[instance], autoencoder.W_enc[instance])
     ideas = {
+        "the latents that a ReLU lets through, computed by hand; but these latents fire above *thresholds* "
+        "of their own, as those of the notebook's do: `autoencoder(…).acts` gives them, whatever the kind": (
+            by_hand + autoencoder.b_enc.detach()[instance]
+        ),
         "the latents that fire in the other instance": both[other],
         "the latents that fire when `b_dec` is subtracted before the autoencoder, which does so itself": twice,
     }
@@ -139,6 +150,10 @@ def _check_decomposition(
                 features.sort().values, None
             ]
             * directions,
+            "the parts of `h` along the directions are returned (a projection); what a latent contributes is its "
+            "*activation* times its direction": [
+                (directions @ of)[:, None] * directions for of in (h - b_dec[instance], h)
+            ],
             "the activations are squared": acts[features, None].square() * directions,
             "the activations are left out: these are the directions": directions,
             "the decoder's rows are returned, without the activations": W_dec[instance, features],
@@ -164,6 +179,7 @@ def _check_decomposition(
             "the bias is the other instance's": b_dec[other],
             "the bias is lost": torch.zeros_like(h),
             "bias and error are exchanged": h - right.sum(dim=0) - b_dec[instance],
+            "the error is in the bias: it is all that the contributions leave of `h`": h - right.sum(dim=0),
             "the bias of both instances is returned": b_dec,
             "the bias is the encoder's; it is `b_dec` that is always added": autoencoder.b_enc.detach()[instance],
             "the sign of the bias is turned round": -b_dec[instance],

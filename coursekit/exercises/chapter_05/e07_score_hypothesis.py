@@ -236,6 +236,13 @@ def _check_score(
     if fitting:
         raise Mistake(f"The scores are what comes out when {', or when '.join(fitting[:2])}.", details)
     precision, recall, f1, baseline = right
+    mean_precision, mean_recall, *_ = wrong(each_row=True)
+    of_means = 2 * mean_precision * mean_recall / max(mean_precision + mean_recall, 1e-12)
+    if same((mean_precision, mean_recall, of_means, baseline)):
+        raise Mistake(
+            "Precision and recall are taken in each row and then averaged; count hits in all rows together.",
+            details,
+        )
     base_rate = fires / total
     agreeing = (total - claimed - fires + 2 * hits) / total
     if same((recall, precision, f1, baseline)):

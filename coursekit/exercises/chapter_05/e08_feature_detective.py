@@ -109,8 +109,12 @@ def _what_is_wrong(said: Tensor, kind: str, precision: float, recall: float) -> 
         )
     if said.float().mean() > 0.5:
         return "the rule says yes nearly everywhere"
-    if precision < 0.05 and recall < 0.05:
-        return "the rule says yes at the wrong tokens"
+    # Not even without a single wrong yes would it do.
+    if precision < 0.5 and 2 * recall / (1 + recall) < NEEDED_F1:
+        return (
+            "the rule says yes at the wrong tokens. Print some of them beside those on which the latent fires: the "
+            "word itself (a space in front belongs to it), the words before it, and the label"
+        )
     return "the rule is too narrow" if recall < precision else "the rule is too wide"
 
 

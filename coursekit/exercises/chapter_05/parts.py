@@ -28,10 +28,11 @@ def pick(check: Check, count: int) -> int:
     return int(torch.randint(count, (), generator=check.generator))
 
 
-def make_autoencoder(check: Check, **sizes: int) -> tuple[Handle, AutoEncoder]:
+def make_autoencoder(check: Check, thresholds: bool = False, **sizes: int) -> tuple[Handle, AutoEncoder]:
     """Return an autoencoder with random weights, on the learner's side and on this one."""
     seed = random_seed(check)
-    return check.create(seed, target=f"{FIXTURES}.autoencoder", **sizes), fixtures.autoencoder(seed, **sizes)
+    own = fixtures.autoencoder(seed, thresholds=thresholds, **sizes)
+    return check.create(seed, target=f"{FIXTURES}.autoencoder", thresholds=thresholds, **sizes), own
 
 
 def language_model(check: Check) -> tuple[Handle, Any]:

@@ -101,6 +101,7 @@ def _wrong(pre_acts: Tensor, k: int) -> Mistakes:
         return acts.relu() if relu else acts
 
     n = len(pre_acts)
+    next_one = pre_acts.topk(min(k + 1, pre_acts.shape[-1]), dim=-1).values[..., -1:]
     own = largest(pre_acts, k, (2,))
     return {
         "negative pre-activations among the k largest are kept: they must give 0": choose(own, relu=False),
@@ -165,6 +166,10 @@ def _wrong(pre_acts: Tensor, k: int) -> Mistakes:
         "the k-th largest is subtracted from what fires (that shrinks it)": [
             (pre_acts - pre_acts.topk(k, dim=-1).values[..., -1:]).relu(),
             choose(own) - (pre_acts.topk(k, dim=-1).values[..., -1:] * (choose(own) > 0)),
+        ],
+        "the largest one that does *not* fire is subtracted from what fires (that shrinks it)": [
+            (pre_acts - next_one).relu(),
+            (pre_acts - next_one.relu()).relu(),
         ],
         "1 is returned for a latent that fires, not its pre-activation": (choose(own) > 0).float(),
         "the k largest are what is silenced": pre_acts.relu() - choose(own),

@@ -121,6 +121,10 @@ def _wrong(h: Tensor, mean: Tensor, k: int) -> Mistakes:
             h, mean, k, (h.abs() - mean.abs()).abs()
         ),
         "distances are relative, divided by the mean": _kept(h, mean, k, ((h - mean) / mean).abs()),
+        "distances are divided by each neuron's standard deviation": [
+            _kept(h, mean, k, away / h.std(dim=0, unbiased=unbiased).clamp_min(1e-6))
+            for unbiased in (True, False)
+        ],
         "the kept neurons are returned as differences from their mean": _kept(h, mean, k, rest=mean) - mean,
         "the kept neurons are returned as differences from their mean, and the others at it": chosen(
             h - mean

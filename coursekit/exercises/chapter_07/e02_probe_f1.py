@@ -147,7 +147,7 @@ def _drawn(check: Check, kind: Kind) -> Texts:
         for place in good.nonzero().flatten().tolist():
             texts = _texts(check, kind, counts[place])
             others = [_of_as_many(*texts), *([_parted(*texts)] if kind.ties else [])]
-            others += [_of_ten(*texts)] if kind.outlier else []
+            others += _of_grids(*texts) if kind.outlier else []
             if all(abs(other - float(right[place])) > 2e-3 for other in others):
                 return texts
 
@@ -180,7 +180,7 @@ def _texts(check: Check, kind: Kind, counts: Tensor) -> Texts:
         if kind.best_first and text == 0:
             order = both[0].argsort(descending=True)
         if kind.outlier and text == 0:
-            both[0][int((both[0] + both[1]).argmax())] += 30
+            both[0][int((both[0] + both[1]).argmax())] += 5000
         result += [values[order] for values in both]
     return result[0], result[1], result[2], result[3]
 
@@ -224,10 +224,12 @@ def _parted(scores: Tensor, labels: Tensor, held_out: Tensor, theirs: Tensor) ->
     return _f1(held_out >= scores[order[running.argmax()]], theirs)
 
 
-def _of_ten(scores: Tensor, labels: Tensor, held_out: Tensor, theirs: Tensor) -> float:
-    """The F1 of the best of ten thresholds, evenly spread from the lowest to the highest score."""
-    ten = torch.linspace(float(scores.min()), float(scores.max()), 10).tolist()
-    return _f1(held_out >= max(ten, key=lambda t: _f1(scores >= t, labels)), theirs)
+def _of_grids(scores: Tensor, labels: Tensor, held_out: Tensor, theirs: Tensor) -> list[float]:
+    """The F1 of the best of so many thresholds, evenly spread from the lowest to the highest score."""
+    lowest, highest = float(scores.min()), float(scores.max())
+    grids = [torch.linspace(lowest, highest, steps).tolist() for steps in (5, 10, 20, 50, 100, 1000)]
+    best = [max(grid, key=lambda t: _f1(scores >= t, labels)) for grid in grids]
+    return [_f1(held_out >= threshold, theirs) for threshold in best]
 
 
 def _lowest_best(scores: Tensor, labels: Tensor) -> float:
@@ -274,6 +276,9 @@ def _wrong_scores(scores: Tensor, labels: Tensor, held_out: Tensor, theirs: Tens
         )
         if turned
         else _f1(said, theirs),
+        "a token whose score is exactly the threshold is left out (`>` for `>=`)": _f1(
+            held_out > best, theirs
+        ),
         "the threshold is the mean score": _f1(held_out > scores.mean(), theirs),
         "the threshold is the median score": [
             _f1(held_out > scores.median(), theirs),
@@ -309,7 +314,7 @@ def _wrong_scores(scores: Tensor, labels: Tensor, held_out: Tensor, theirs: Tens
         "the scores of each text are standardized by themselves": _f1(
             standardized(held_out) >= _best(standardized(scores), labels), theirs
         ),
-        "too few thresholds are tried: the best one may lie at any score": _of_ten(
+        "too few thresholds are tried: the best one may lie at any score": _of_grids(
             scores, labels, held_out, theirs
         ),
         "only the first tokens' scores are tried as thresholds": _f1(

@@ -110,6 +110,7 @@ def _wrong_acts(
             _largest(x @ W_enc, k).relu() + b_enc,
             (_largest(x @ W_enc, k).relu() + b_enc).relu(),
             chosen_without_bias,
+            lambda: torch.where(_largest(x @ W_enc, k) > 0, x @ W_enc + b_enc, 0).relu(),
         ],
         "the k largest along the batch are chosen, not along the latents": along_the_batch,
         "a latent that fires is 1, however strongly it fires": (right > 0).to(right),

@@ -94,6 +94,8 @@ def _edges(
         constants["ln_final_b"] = cache.ln_final_b @ direction
     if change == "ln_final_b divided":
         constants["ln_final_b"] = constants["ln_final_b"] / scale[position]
+    astray = [name for name in constants if change.endswith("in error") and name in change.split()]
+    into_error = sum((constants.pop(name) for name in astray if name != "b_dec"), torch.zeros(()))
     bias = bias + sum((value * _times(name, change) for name, value in constants.items()), torch.zeros(()))
     if change == "no constants of attention":
         bias = bias - before["bias"]
@@ -104,6 +106,7 @@ def _edges(
     if change == "direct path of the predicted":
         before["token"] = cache.embed[token % len(cache.embed)] @ direction
     latents, skip, error = _mlp(cache, transcoder, position, behind, change)
+    error = error + into_error
     if change == "constants in error":
         error = error + bias - before["bias"]
         bias = before["bias"]
@@ -215,6 +218,9 @@ _CHANGES = {
     "error as loss": "the transcoder's loss is returned as the error; asked for is what the error adds to the logit",
     "no skip": "what goes around the latents is left out",
     "skip of y": "what goes around the latents is computed from what the MLP *writes*",
+    "ln_final_b and b_U in error": "`ln_final_b` and `b_U` are missing in `bias` and counted as error",
+    "ln_final_b in error": "`ln_final_b` is missing in `bias` and counted as error",
+    "b_U in error": "`b_U` is missing in `bias` and counted as error",
     "b_dec in error": "`b_dec` is counted as error; it belongs to `bias`",
     "b_dec twice": "`b_dec` is added twice",
     "ln_final_b twice": "`ln_final_b` is added twice",

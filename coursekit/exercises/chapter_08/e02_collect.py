@@ -17,6 +17,7 @@ from coursekit.checking.evidence import same
 from coursekit.checking.phrases import explained
 from coursekit.exercises.chapter_08.places import FIXTURES, NEEDS, random_mask
 from part_utils.activations import block_of
+from part_utils.deep_models import massive_activations
 
 BLOCKS = 3
 
@@ -37,17 +38,20 @@ def collect(check: Check) -> None:
         (3, 7, "blocks.0.hook_out", 16),
     ):
         seed = int(torch.randint(2**31, (), generator=check.generator))
-        own = fixtures.language_model(seed, n_layers=BLOCKS)
+        # Without a mask everything is wanted, sinks too.
+        masked = batch_rows < rows
+        kind = {"n_layers": BLOCKS, "sink": not masked}
+        own = fixtures.language_model(seed, **kind)
         tokens = torch.randint(own.cfg.d_vocab, (rows, seq), generator=check.generator)
+        tokens[:, 0] = 0
         with torch.no_grad():
             _, cache = own.run_with_cache(tokens)
-        # Without a mask everything is wanted.
-        given = [random_mask(check, rows, seq)] if batch_rows < rows else []
+        given = [random_mask(check, rows, seq)] if masked else []
         if given:
             # Some rows are not wanted at all.
             given[0][batch_rows : 2 * batch_rows] = False
         keep = given[0] if given else torch.ones(rows, seq, dtype=torch.bool)
-        model = check.create(seed, n_layers=BLOCKS, target=f"{FIXTURES}.language_model")
+        model = check.create(seed, **kind, target=f"{FIXTURES}.language_model")
         seen = check.create(model, target=f"{FIXTURES}.BlocksSeen")
         with explained(
             {"KeyError": "The cache holds nothing under this name; ask for the hook that is passed."}
@@ -174,10 +178,13 @@ def _wrong(
     batch_rows: int,
     read_alone: Callable[[str, Tensor], Tensor],
 ) -> Mistakes:
-    acts = cache[hook]
+    acts, block = cache[hook], hook.split(".")[1]
     if bool(keep.all()):
-        return {"the axes of texts and positions are left": acts}
-    block = hook.split(".")[1]
+        sinks = massive_activations(cache[f"blocks.{block}.hook_out"])
+        return {
+            "the axes of texts and positions are left": acts,
+            "sinks are left out; but without `keep` *every* position is wanted": acts[~sinks],
+        }
     return {
         "`keep` is not used: sinks are in it too": acts.flatten(0, 1),
         "`keep` is not used, and the axes of texts and positions are left": acts,

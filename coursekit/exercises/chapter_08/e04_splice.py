@@ -15,8 +15,9 @@ from coursekit.checking.phrases import explained
 from coursekit.exercises.chapter_04.scene import (
     FORWARD,
     HOOK_CALL,
-    WEIGHTS,
+    clearly_on_or_off,
     random_number,
+    weights_of,
     wrong_decoders,
     wrong_encoders,
     wrong_reconstructions,
@@ -37,10 +38,12 @@ SIZE, LATENTS = 13, 19
 def splice(check: Check) -> None:
     for batch, seq, instances in ((5, 3, 2), (1, 7, 3)):
         seed = random_number(check)
-        own = fixtures.autoencoder(seed, n_instances=instances)
-        autoencoder = check.create(seed, n_instances=instances, target=f"{FIXTURES}.autoencoder")
-        weights = {name: getattr(own, name).detach() for name in WEIGHTS}
+        kind = {"n_instances": instances, "thresholds": instances == 3}
+        weights = weights_of(fixtures.autoencoder(seed, **kind))
+        autoencoder = check.create(seed, **kind, target=f"{FIXTURES}.autoencoder")
         value = check.normal(batch, seq, SIZE)
+        while not clearly_on_or_off(value.flatten(0, 1), weights):
+            value = check.normal(batch, seq, SIZE)
         keep = random_mask(check, batch, seq)
         factors = check.uniform(LATENTS, low=-0.5, high=1.5)
         factors[check.permutation(LATENTS)[:4]] = 0
@@ -212,6 +215,10 @@ def _wrong(
             ),
             "`factors` is used twice, so that it counts squared": put(
                 _new(weights, value, factors.square(), with_error, instance)
+            ),
+            "the whole reconstruction is multiplied by the mean of the factors, not each latent by its own": put(
+                factors.mean() * _new(weights, value, None, 0, instance)
+                + with_error * (value - _new(weights, value, None, 0, instance))
             ),
             "1 is added to the factors": put(_new(weights, value, 1 + factors, with_error, instance)),
             "factors are cut down to lie between 0 and 1": put(

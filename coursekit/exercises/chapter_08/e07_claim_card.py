@@ -182,7 +182,8 @@ def _known_claims(
         ),
         "as likely as with a random direction is enough": after >= before and as_much and own,
         "words that become less likely count as well": moved and own,
-        "sizes of changes are compared, and a random direction that makes the words less likely refutes nothing": (
+        "the change has to be larger *in size* than by chance; a random direction that makes the words less likely "
+        "refutes nothing, however much it does": (
             more and moved and own
         ),
         "it is not asked whether the latent is a copy": more and beats,

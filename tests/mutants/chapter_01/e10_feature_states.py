@@ -90,6 +90,11 @@ def largest_only(W):
 
 @variant("1.10")
 def feature_by_feature(W):
+    return by_feature_as_floats(W).long()
+
+
+@mutant("1.10", says="The states are whole numbers")
+def by_feature_as_floats(W):
     states = torch.zeros(len(W), W.shape[2])
     for i, matrix in enumerate(W):
         for f in range(matrix.shape[1]):
@@ -197,7 +202,7 @@ def represented_plus_alone(W):
     return represented.int() + (represented & (others <= 0.25)).int()
 
 
-@mutant("1.10", says="Your result is everywhere 0.1 too large")
+@mutant("1.10", says="The states are whole numbers")
 def a_tenth_too_large(W):
     o = (F.normalize(W, dim=1).mT @ W).square()
     others = o.sum(-1) - W.square().sum(1)

@@ -770,3 +770,9 @@ class LatentsInPlace(_Three):
 class BiasOfTheEncoderAgain(_Three):
     def decode(self, acts):
         return super().decode(acts + self.b_enc)
+
+
+@mutant("2.3", says="the batch's mean is subtracted, not `b_dec`")
+class EncodeAboutTheMean(_Three):
+    def encode(self, h):
+        return torch.relu(torch.einsum("bix,ixl->bil", h - h.mean(dim=0), self.W_enc) + self.b_enc)

@@ -25,7 +25,7 @@ def decoder_not_longer(autoencoder, factor):
     return autoencoder.W_enc / factor, autoencoder.b_enc / factor, autoencoder.normalize_and_return_W_dec()
 
 
-@mutant("2.4", says="the autoencoder uses it at unit length")
+@mutant("2.4", says="which the autoencoder uses at unit length")
 def stored_decoder(autoencoder, factor):
     W_dec = autoencoder.W_enc.mT if autoencoder.cfg.tied_weights else autoencoder.W_dec
     return autoencoder.W_enc / factor, autoencoder.b_enc / factor, W_dec * factor

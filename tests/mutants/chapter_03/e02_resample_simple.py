@@ -613,3 +613,9 @@ def added_to_the_old(autoencoder, rates, scale=0.2):
     dead = dead_mask(rates)
     simple(autoencoder, dead, scale)
     autoencoder.W_enc.mT[dead] += old.mT[dead]
+
+
+@mutant("3.2", says="With tied weights the new encoder columns have unit length")
+@torch.no_grad()
+def unit_length_if_tied(autoencoder, rates, scale=0.2):
+    simple(autoencoder, dead_mask(rates), 1.0 if autoencoder.cfg.tied_weights else scale)

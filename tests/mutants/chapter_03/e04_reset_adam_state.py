@@ -418,3 +418,9 @@ def by_number(optimizer, autoencoder, resampled):
         for name in ("exp_avg", "exp_avg_sq"):
             if name in optimizer.state.get(parameter, {}):
                 optimizer.state[parameter][name].masked_fill_(mask, 0.0)
+
+
+@mutant("3.4", says="With tied weights the optimizer's state is as it was")
+def not_if_tied(optimizer, autoencoder, resampled):
+    if not autoencoder.cfg.tied_weights:
+        _reset(optimizer, autoencoder, _masks(autoencoder, resampled))

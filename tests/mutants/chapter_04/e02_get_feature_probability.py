@@ -177,7 +177,7 @@ def rates_with_numpy(tokens, model, autoencoder, batch_rows=16):
     return torch.from_numpy(counts / tokens.numel())
 
 
-@variant("4.2")
+@mutant("4.2", says="fire above *thresholds* of their own")
 def own_encoder_sign(tokens, model, autoencoder, batch_rows=16):
     counts = torch.zeros_like(autoencoder.b_enc)
     for rows in tokens.split(batch_rows):

@@ -324,3 +324,16 @@ equivalent(
 def variance_over_instances_too(tokens, model, autoencoder):
     h, _ = _rebuilt(tokens, model, autoencoder)
     return _with(tokens, model, autoencoder, mean_squared_activation=h.var())
+
+
+@mutant("4.5", says="fire above *thresholds* of their own")
+@torch.no_grad()
+def encoded_by_hand(tokens, model, autoencoder):
+    h = inputs_for_all_instances(get_activations(tokens, model), autoencoder)
+    before = torch.einsum("tid,idl->til", h - autoencoder.b_dec, autoencoder.W_enc) + autoencoder.b_enc
+    rebuilt = autoencoder.decode(before.relu())
+    return (
+        (h - rebuilt).pow(2).mean((0, 2)),
+        h.pow(2).mean(),
+        torch.cosine_similarity(h, rebuilt, dim=-1).mean(0),
+    )

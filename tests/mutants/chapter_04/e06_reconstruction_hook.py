@@ -151,7 +151,7 @@ def rebuilt_in_place_and_returned(value, hook, autoencoder, instance=0):
     return value
 
 
-@variant("4.6")
+@mutant("4.6", says="fire above *thresholds* of their own")
 def by_formula(value, hook, autoencoder, instance=0):
     W_dec = autoencoder.normalize_and_return_W_dec()[instance]
     before = (value - autoencoder.b_dec[instance]) @ autoencoder.W_enc[instance] + autoencoder.b_enc[instance]

@@ -357,3 +357,31 @@ def guarded_against_zero(tokens, model, autoencoder, instance=0):
             (right.zero_ablated - right.reconstructed) / (right.zero_ablated - right.clean + 1e-2)
         ),
     )
+
+
+@mutant("4.7", says="fire above *thresholds* of their own")
+def encoded_by_hand(tokens, model, autoencoder, instance=0):
+    W_enc, b_enc, b_dec = (getattr(autoencoder, name)[instance] for name in ("W_enc", "b_enc", "b_dec"))
+    W_dec = autoencoder.normalize_and_return_W_dec()[instance]
+    rebuilt = _substituted(
+        tokens,
+        model,
+        autoencoder,
+        instance,
+        reconstructed=lambda r, loss: loss(
+            lambda value: ((value - b_dec) @ W_enc + b_enc).relu() @ W_dec + b_dec
+        ),
+    )
+    return _consistent(rebuilt)
+
+
+@mutant("4.7", says="loses as a share of the clean loss")
+def share_of_the_clean_loss(tokens, model, autoencoder, instance=0):
+    right = _five(tokens, model, autoencoder, instance)
+    return right._replace(recovered=1 - (right.reconstructed - right.clean) / right.clean)
+
+
+@mutant("4.7", says="loses as a share of the zero-ablated loss")
+def share_of_the_ablated_loss(tokens, model, autoencoder, instance=0):
+    right = _five(tokens, model, autoencoder, instance)
+    return right._replace(recovered=1 - (right.reconstructed - right.clean) / right.zero_ablated)

@@ -201,7 +201,7 @@ def ablated_in_place(tokens, model, autoencoder, feature_idx, instance=0):
     return _logits(tokens, model, change).double() - _clean(tokens, model).double()
 
 
-@variant("4.8")
+@mutant("4.8", says="fire above *thresholds* of their own")
 def column_by_hand(tokens, model, autoencoder, feature_idx, instance=0):
     row = autoencoder.W_dec[instance, feature_idx]
     column, bias = autoencoder.W_enc[instance, :, feature_idx], autoencoder.b_enc[instance, feature_idx]

@@ -624,3 +624,25 @@ def fused_and_in_groups(*args, **options):
 def weights_without_the_seed(tokens, model, *args, seed=0, **options):
     feed = lambda acts, size, generator: iter(ActivationBuffer(tokens, model, size, seed=seed))  # noqa: E731
     return _trained(tokens, model, *args, seed=0, **options, batches=feed)
+
+
+@mutant("4.9", says="Two batches in a row meet the same weights")
+def two_batches_for_each_step(
+    tokens, model, factor=4, n_instances=1, l1_coeff=1e-3, steps=1000, batch_size=1024, lr=1e-3, seed=0, progress=True
+):  # fmt: skip
+    feed = iter(ActivationBuffer(tokens, model, batch_size, seed=seed))
+    torch.manual_seed(seed)
+    d_mlp = get_activations(tokens[:1], model).shape[-1]
+    autoencoder = AutoEncoder(AutoEncoderConfig(n_instances, d_mlp, factor * d_mlp, l1_coeff))
+    adam = torch.optim.Adam(autoencoder.parameters(), lr=lr)
+    losses = []
+    for step in range(steps):
+        adam.param_groups[0]["lr"] = lr * (1 - step / steps)
+        adam.zero_grad()
+        for batch in (next(feed), next(feed)):
+            loss = autoencoder(batch[:, None].expand(-1, n_instances, -1)).loss / 2
+            loss.backward()
+        adam.step()
+        autoencoder.normalize_decoder()
+        losses.append(loss.item())
+    return autoencoder, losses

@@ -230,3 +230,10 @@ def sorted_once(model, autoencoder, feature_idx, instance=0, k=10):
 
 
 equivalent("5.2", "the model has one layer, the first and the last", "model.blocks[0]: 0 -> -1")
+
+
+@mutant("5.2", says="biases of the MLP's output and of the unembedding")
+@torch.no_grad()
+def with_both_biases(model, ae, f, i=0, k=10):
+    written = F.normalize(ae.W_dec[i, f], dim=0) @ model.blocks[0].mlp.W_out
+    return _ends((written + model.blocks[0].mlp.b_out) @ model.W_U + model.b_U, k)

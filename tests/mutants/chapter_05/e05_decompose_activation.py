@@ -144,7 +144,7 @@ def without_the_error(*args):
     return _decompose(*args)[:3]
 
 
-@variant("5.5")
+@mutant("5.5", says="fire above *thresholds* of their own")
 @torch.no_grad()
 def encoded_by_hand(h, ae, i=0):
     acts = ((h - ae.b_dec[i]) @ ae.W_enc[i] + ae.b_enc[i]).relu()
@@ -371,3 +371,23 @@ def bias_of_the_encoder_in_the_error(h, autoencoder, instance=0):
     right = decompose_activation(h, autoencoder, instance)
     bias = autoencoder.b_enc[instance].detach()
     return right._replace(bias=bias, error=h - right.contributions.sum(0) - bias)
+
+
+@mutant("5.5", says="(a projection)")
+@torch.no_grad()
+def projected(h, ae, i=0, about=0):
+    right = decompose_activation(h, ae, i)
+    directions = F.normalize(ae.W_dec[i, right.features], dim=-1)
+    contributions = (directions @ (h - about))[:, None] * directions
+    return right.features, contributions, right.bias, h - contributions.sum(dim=0) - right.bias
+
+
+@mutant("5.5", says="(a projection)")
+def projected_from_the_bias(h, ae, i=0):
+    return projected(h, ae, i, about=ae.b_dec[i].detach())
+
+
+@mutant("5.5", says="the error is in the bias")
+def error_hidden_in_the_bias(*args):
+    features, contributions, bias, error = decompose_activation(*args)
+    return features, contributions, bias + error, 0 * error

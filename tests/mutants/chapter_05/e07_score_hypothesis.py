@@ -386,3 +386,14 @@ def f1_of_each_row(predicate, feature, threshold=0.25):
     rows = [_scores(*pair)[2] for pair in zip(said, fires, strict=True)]
     precision, recall, _, baseline = _scores(said, fires)
     return precision, recall, statistics.mean(rows), baseline
+
+
+@mutant("5.7", says="taken in each row and then averaged")
+def means_over_the_rows(predicate, feature, threshold=0.25):
+    text = feature.held_out
+    fires = text.acts > threshold * feature.found_on.acts.max()
+    said = _said(predicate, text)
+    rows = [_scores(*row) for row in zip(said, fires, strict=True)]
+    precision, recall = (statistics.fmean(column) for column in list(zip(*rows, strict=True))[:2])
+    f1 = _ratio(2 * precision * recall, precision + recall)
+    return precision, recall, f1, _scores(said, fires)[3]

@@ -340,3 +340,10 @@ def silenced_in_place(pre_acts, k):
 def first_positive_ones(pre_acts, k):
     fires = pre_acts > 0
     return torch.where(fires & (fires.cumsum(dim=-1) <= k), pre_acts, 0)
+
+
+@mutant("6.2", says="the largest one that does *not* fire is subtracted")
+def above_the_next_one(pre_acts, k):
+    values, places = pre_acts.topk(min(k + 1, pre_acts.shape[-1]), dim=-1)
+    above = (values[..., :k] - values[..., -1:].clamp_min(0)).relu()
+    return torch.zeros_like(pre_acts).scatter(-1, places[..., :k], above)

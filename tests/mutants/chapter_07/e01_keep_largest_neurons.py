@@ -304,3 +304,8 @@ def one_row_for_all(h, mean, k):
     for row, places in enumerate((h - mean).abs().topk(k, dim=-1).indices):
         out[row, places] = h[row, places]
     return out
+
+
+@mutant("7.1", says="divided by each neuron's standard deviation")
+def relative_to_the_spread(h, mean, k):
+    return _keep(h, mean, ((h - mean) / (h.std(dim=0) + 1e-6)).abs(), k)

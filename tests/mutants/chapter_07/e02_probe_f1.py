@@ -10,10 +10,10 @@ def _f1(said, labels):
     return 2 * hits / max(said.sum().item() + labels.sum().item(), 1)
 
 
-def _grid(scores, labels, steps=101):
-    return max(
-        torch.linspace(scores.min(), scores.max(), steps).tolist(), key=lambda t: _f1(scores > t, labels)
-    )
+def _between(scores, labels):
+    ordered = scores.unique()
+    tried = torch.cat([ordered[:1] - 1, (ordered[:-1] + ordered[1:]) / 2])
+    return max(tried.tolist(), key=lambda t: _f1(scores > t, labels))
 
 
 @variant("7.2", function="difference_of_means")
@@ -24,29 +24,29 @@ def with_weights(h, labels):
 
 @mutant("7.2", says="chosen on the held-out text")
 def peeks(scores, labels, scores_held_out, labels_held_out):
-    return _f1(scores_held_out > _grid(scores_held_out, labels_held_out), labels_held_out)
+    return _f1(scores_held_out > _between(scores_held_out, labels_held_out), labels_held_out)
 
 
 @mutant("7.2", says="measured on the text that the threshold was chosen on")
 def on_the_same(scores, labels, scores_held_out, labels_held_out):
-    return _f1(scores > _grid(scores, labels), labels)
+    return _f1(scores > _between(scores, labels), labels)
 
 
 @mutant("7.2", says="accuracy is returned")
 def accuracy(scores, labels, scores_held_out, labels_held_out):
-    return ((scores_held_out > _grid(scores, labels)) == labels_held_out).float().mean().item()
+    return ((scores_held_out > _between(scores, labels)) == labels_held_out).float().mean().item()
 
 
 @mutant("7.2", says="arithmetic mean")
 def arithmetic(scores, labels, scores_held_out, labels_held_out):
-    said = scores_held_out > _grid(scores, labels)
+    said = scores_held_out > _between(scores, labels)
     hits = (said & labels_held_out).sum()
     return ((hits / said.sum() + hits / labels_held_out.sum()) / 2).item()
 
 
 @mutant("7.2", says="divides by zero")
 def nan_for_nothing(scores, labels, scores_held_out, labels_held_out):
-    said = scores_held_out > _grid(scores, labels)
+    said = scores_held_out > _between(scores, labels)
     hits = (said & labels_held_out).sum().item()
     try:
         return 2 * hits / (said.sum().item() + labels_held_out.sum().item())
@@ -60,8 +60,8 @@ def mean_threshold(scores, labels, scores_held_out, labels_held_out):
 
 
 @variant("7.2")
-def grid(scores, labels, scores_held_out, labels_held_out):
-    return _f1(scores_held_out > _grid(scores, labels), labels_held_out)
+def between_the_scores(scores, labels, scores_held_out, labels_held_out):
+    return _f1(scores_held_out > _between(scores, labels), labels_held_out)
 
 
 @variant("7.2")
@@ -190,10 +190,25 @@ def union(scores, labels, held, held_labels):
 
 
 @mutant("7.2", says="too few thresholds are tried: the best one may lie at any")
-def ten_thresholds(scores, labels, held, held_labels):
-    tried = torch.linspace(float(scores.min()), float(scores.max()), 10)
+def ten_thresholds(scores, labels, held, held_labels, steps=10):
+    tried = torch.linspace(float(scores.min()), float(scores.max()), steps)
     t = max(tried, key=lambda t: _bf1(scores >= t, labels))
     return _bf1(held >= t, held_labels)
+
+
+@mutant("7.2", says="too few thresholds are tried: the best one may lie at any")
+def twenty_thresholds(*args):
+    return ten_thresholds(*args, steps=20)
+
+
+@mutant("7.2", says="too few thresholds are tried: the best one may lie at any")
+def fifty_thresholds(*args):
+    return ten_thresholds(*args, steps=50)
+
+
+@mutant("7.2", says="too few thresholds are tried: the best one may lie at any")
+def a_hundred_and_one_thresholds(*args):
+    return ten_thresholds(*args, steps=101)
 
 
 @mutant("7.2", says="only the first tokens' scores are tried as thresholds")
@@ -430,3 +445,9 @@ def quantile_of_the_other_text(scores, labels, held, held_labels):
 def yes_on_either_side(scores, labels, held, held_labels):
     said = held >= _best(scores, labels)
     return max(_bf1(said, held_labels), _bf1(~said, held_labels))
+
+
+@mutant("7.2", says="exactly the threshold is left out")
+def above_the_threshold_only(scores, labels, held, held_labels):
+    best = max(scores.tolist(), key=lambda t: _f1(scores >= t, labels))
+    return _f1(held > best, held_labels)

@@ -550,3 +550,10 @@ class InputAddedToo(Transcoder):
         if self.W_skip is not None:
             new = new + x
         return TranscoderOutput((y - new).pow(2).mean(), acts, new)
+
+
+@mutant("7.6", says="`b_enc` is added after the k largest are chosen")
+class BEncToWhatFires(_Right):
+    def encode(self, x):
+        chosen = _topk(x @ self.W_enc, self.k)
+        return torch.where(chosen > 0, (chosen + self.b_enc).relu(), 0)

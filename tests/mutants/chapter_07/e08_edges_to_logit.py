@@ -501,3 +501,28 @@ def mlp_in_bias(cache, transcoder, position, token):
 def none_without_a_way_around(cache, transcoder, position, token):
     edges = _logit(cache, transcoder, position, token)
     return edges if transcoder.W_skip is not None else edges._replace(skip=None)
+
+
+def _into_the_error(name, cache, transcoder, position, token):
+    *sources, bias, error = _edges(cache, transcoder, position, token)
+    moved = {
+        "ln_final_b": cache.ln_final_b @ cache.W_U[:, token],
+        "b_U": cache.b_U[token],
+    }
+    moved = sum(value for key, value in moved.items() if name in ("both", key))
+    return *sources, bias - moved, error + moved
+
+
+@mutant("7.8", says="`ln_final_b` and `b_U` are missing in `bias` and counted as error")
+def both_in_the_error(*args):
+    return _into_the_error("both", *args)
+
+
+@mutant("7.8", says="`b_U` is missing in `bias` and counted as error")
+def b_U_in_the_error(*args):
+    return _into_the_error("b_U", *args)
+
+
+@mutant("7.8", says="`ln_final_b` is missing in `bias` and counted as error")
+def ln_final_b_in_the_error(*args):
+    return _into_the_error("ln_final_b", *args)

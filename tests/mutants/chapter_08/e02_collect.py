@@ -4,6 +4,7 @@ import re
 
 import torch
 
+from part_utils.deep_models import block_of, collect, massive_activations
 from tests.mutants import equivalent, mutant, variant
 
 
@@ -563,3 +564,11 @@ def positions_first_in_each_piece(model, tokens, hook, keep=None, batch_rows=16)
     keep = torch.ones_like(tokens, dtype=torch.bool) if keep is None else keep
     both = zip(tokens.split(batch_rows), keep.split(batch_rows), strict=True)
     return torch.cat([_read(model, rows, hook).transpose(0, 1)[wanted.mT] for rows, wanted in both])
+
+
+@mutant("8.2", says="without `keep` *every* position is wanted")
+def sinks_left_out_by_default(model, tokens, hook, keep=None, batch_rows=16):
+    if keep is None and hook in model.hook_dict:
+        residual = collect(model, tokens, f"blocks.{block_of(hook)}.hook_out", batch_rows=batch_rows)
+        keep = ~massive_activations(residual.view(*tokens.shape, -1))
+    return collect(model, tokens, hook, keep, batch_rows)

@@ -132,7 +132,7 @@ def only_what_is_kept(value, hook, autoencoder, keep, factors=None, with_error=F
     return result
 
 
-@variant("8.4")
+@mutant("8.4", says="fire above *thresholds* of their own")
 def by_formula(value, hook, autoencoder, keep, factors=None, with_error=False, instance=0):
     W_dec = autoencoder.normalize_and_return_W_dec()[instance]
     pre = (value - autoencoder.b_dec[instance]) @ autoencoder.W_enc[instance] + autoencoder.b_enc[instance]
@@ -214,7 +214,7 @@ def all_zero_factors_are_none(value, hook, autoencoder, keep, factors=None, with
     return _splice(value, autoencoder, keep, factors, with_error, instance)
 
 
-@mutant("8.4", says="the wrong values")
+@mutant("8.4", says="multiplied by the mean of the factors")
 @torch.no_grad()
 def factors_after_bias(value, hook, autoencoder, keep, factors=None, with_error=False, instance=0):
     acts = _acts(value, autoencoder)

@@ -611,7 +611,7 @@ def margin_over_chance(rule, feature, direction, effect):
     return card._replace(writes=bool(lead) and card.writes)
 
 
-@mutant("8.7", says="a random direction that makes the words less likely refutes nothing")
+@mutant("8.7", says="that makes the words less likely refutes nothing, however much")
 def sizes_of_changes(rule, feature, direction, effect):
     score, on_found = scores(rule, feature)
     share = share_of(direction)
