@@ -180,7 +180,7 @@ def stored_activations(
 def without_copies(weights: Weights, seed: int) -> Weights:
     """Draw the latents that copy a neuron anew, and leave the others as they are.
 
-    With another error alone they hardly change: a latent that has become a copy is most often still one after the training.
+    Under another error alone they hardly change: what has become a copy is most often still one after the training.
     """
     drawn = weights.clone()
     copies = F.normalize(weights.decoder, dim=1).square().amax(dim=1) > 0.5
