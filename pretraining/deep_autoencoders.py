@@ -17,9 +17,10 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from part_utils.baselines import neuron_copies
 from part_utils.deep_models import sink_limit
 from part_utils.files import write_atomically
 from part_utils.language_models import load_autoencoder
@@ -177,13 +178,12 @@ def stored_activations(
     return torch.from_file(str(path), shared=True, size=math.prod(shape), dtype=torch.float16).view(shape)
 
 
-def without_copies(weights: Weights, seed: int) -> Weights:
-    """Draw the latents that copy a neuron anew, and leave the others as they are.
+def without_copies(weights: Weights, copies: Bool[Tensor, n_hidden_ae], seed: int) -> Weights:
+    """Draw the latents that are said to copy a neuron anew, and leave the others as they are.
 
     Under another error alone they hardly change: what has become a copy is most often still one after the training.
     """
     drawn = weights.clone()
-    copies = F.normalize(weights.decoder, dim=1).square().amax(dim=1) > 0.5
     rows = torch.randn(
         int(copies.sum()), weights.decoder.shape[1], generator=torch.Generator().manual_seed(seed)
     )
@@ -235,7 +235,9 @@ def start_of(
     decoder = autoencoder.normalize_and_return_W_dec()
     parts = (autoencoder.W_enc.mT, decoder, autoencoder.b_enc, autoencoder.b_dec, threshold)
     weights = Weights(*(part[instance].detach().float().contiguous().to(device) for part in parts))
-    return without_copies(weights, cfg.seed + instance) if without else weights
+    if not without:
+        return weights
+    return without_copies(weights, neuron_copies(autoencoder)[instance], cfg.seed + instance)
 
 
 def train_at(
