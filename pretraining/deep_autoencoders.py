@@ -315,6 +315,7 @@ def train_at(
             checkpoint_every=checkpoint_every,
             progress=progress,
             processes=processes,
+            described=described,
         )
         if coordinates is not None:
             weights = coordinates.weights_for_activations(weights)

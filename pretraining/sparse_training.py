@@ -15,6 +15,7 @@ The recipe, in two stages, of which the second starts from the weights of the fi
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
@@ -297,6 +298,7 @@ def train_stage(
     checkpoint_every: int = 200,
     progress: bool = True,
     processes: Processes | None = None,
+    described: Mapping[str, Any] | None = None,
 ) -> Weights:
     """Run one stage and return the weights, for the activations as they are (not rescaled).
 
@@ -314,6 +316,7 @@ def train_stage(
         checkpoint_every: steps between checkpoints.
         progress: show a progress bar.
         processes: of `torchrun`; found out when left out.
+        described: what else a checkpoint must have been made with, to go on from it.
     """
     if start is None and cfg.stage == "threshold":
         raise ValueError(
@@ -336,7 +339,7 @@ def train_stage(
     l0 = float(cfg.k)
     first_step = 0
     checkpoint = run_dir / "checkpoint.pt"
-    settings: dict[str, Any] = {**asdict(cfg), "tokens": batches.count}
+    settings: dict[str, Any] = {**asdict(cfg), "tokens": batches.count, **(described or {})}
     if state := load_checkpoint(checkpoint, settings):
         for tensor, saved in zip(weights.tensors(), state["weights"], strict=True):
             tensor.copy_(saved)

@@ -99,6 +99,8 @@ def test_trained_resumed_and_measured(model, tokens, tmp_path: Path, monkeypatch
     with pytest.raises(KeyboardInterrupt):
         train_at(stops, tokens, tmp_path / "b", TOPK, **options)
     assert (tmp_path / "b" / "topk" / "checkpoint.pt").exists()
+    with pytest.raises(ValueError, match="made with other settings"):
+        train_at(read, tokens, tmp_path / "b", TOPK, described={"output_share": 0.5}, **options)
     resumed = train_at(read, tokens, tmp_path / "b", TOPK, **options)
     torch.testing.assert_close(resumed.decoder, trained.decoder)
 
