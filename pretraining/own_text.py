@@ -106,13 +106,16 @@ def read_written(folder: Path) -> Int[Tensor, "rows length"]:
     return rows
 
 
-def training_text(model: TransformerBridge, corpus: Path, written: Path | None) -> Int[Tensor, "rows length"]:
+def training_text(
+    model: TransformerBridge, corpus: Path, written: Path | None, max_rows: int | None = None
+) -> Int[Tensor, "rows length"]:
     """Return what an autoencoder of a model is trained on, in the model's tokens.
 
     Args:
         model: the model.
         corpus: what `course corpus` wrote; where there is nothing, the bundled part of it is taken.
         written: the folder of a text that the model wrote itself, whose last `HELD_OUT_ROWS` rows are left out.
+        max_rows: rows of the corpus that are taken, from the front; all when left out.
 
     Raises:
         ValueError: nothing is written there.
@@ -125,6 +128,7 @@ def training_text(model: TransformerBridge, corpus: Path, written: Path | None) 
         tokens = in_tokens_of(model, TokenizedText(found["tokens"], found["labels"], names)).tokens
     else:
         tokens = load_tokens("train", model).tokens
+    tokens = tokens[:max_rows]
     if written is None:
         return tokens
     return torch.cat([tokens, read_written(written)[:-HELD_OUT_ROWS].long()])

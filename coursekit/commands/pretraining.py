@@ -16,7 +16,7 @@ from coursekit.commands.options import LARGEST_SEED, device_here, file_to_write,
 from coursekit.commands.output import sentences_for
 
 if TYPE_CHECKING:
-    from pretraining.sparse_training import SparseTrainingConfig
+    from pretraining.place_runs import PlaceRun
 
 app = typer.Typer(help="Make and measure the bundled model, autoencoders and text.", no_args_is_help=True)
 
@@ -163,7 +163,7 @@ def train_sae_command(
     max_rows: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Rows of the text that are used: all with --model, otherwise 24,576 when left out."
+            min=1, help="Rows of the corpus that are used: all with --model, otherwise 24,576 when left out."
         ),
     ] = None,
     written: Annotated[
@@ -201,33 +201,35 @@ def train_sae_command(
 ) -> None:
     """Train encoder-A and encoder-B. Also runs under torchrun."""
     from pretraining.autoencoders import train_autoencoder
+    from pretraining.place_runs import PlaceRun
     from pretraining.run import Processes
     from pretraining.shipping import ship_autoencoders, write_manifest
+    from pretraining.sparse_training import SparseTrainingConfig
 
     if instances not in ("A", "B", "AB", "BA"):
         raise ValueError(f"There are no instances {instances!r}: choose A, B or AB.")
     if model is not None:
-        from pretraining.sparse_training import SparseTrainingConfig
-
-        cfg = SparseTrainingConfig(
-            "topk", topk_steps, batch_size, n_hidden_ae, k, lr, seed, silent_tokens=2_000_000
-        )
         _train_at_a_place(
-            model,
-            hook,
-            (corpus, written),
-            run_dir / model / hook,
-            instances,
-            cfg,
-            threshold_steps,
-            max_rows,
+            PlaceRun(
+                model=model,
+                hook=hook,
+                run_dir=run_dir / model / hook,
+                corpus=corpus,
+                written=written,
+                max_rows=max_rows,
+                instances=instances,
+                cfg=SparseTrainingConfig(
+                    "topk", topk_steps, batch_size, n_hidden_ae, k, lr, seed, silent_tokens=2_000_000
+                ),
+                threshold_steps=threshold_steps,
+                output_share=output_share,
+                start=start,
+                without_copies=without_copies,
+                store=store,
+            ),
             device,
             progress,
             install,
-            store,
-            output_share,
-            start,
-            without_copies,
         )
         return
     for letter in instances:
@@ -254,79 +256,23 @@ def train_sae_command(
     processes.close()
 
 
-def _train_at_a_place(
-    name: str,
-    hook: str,
-    text: tuple[Path, Path | None],
-    run_dir: Path,
-    instances: str,
-    cfg: SparseTrainingConfig,
-    threshold_steps: int,
-    max_rows: int | None,
-    device: str,
-    progress: bool,
-    install: bool,
-    store: bool,
-    output_share: float,
-    start: str | None,
-    without_copies: bool,
-) -> None:
-    """Train autoencoders at a place of another model, one for each letter, and measure them on held-out text."""
-    from dataclasses import replace
-    from functools import partial
-
-    from part_utils.deep_models import block_of, check_hook, evaluate_place, read_place
+def _train_at_a_place(run: PlaceRun, device: str, progress: bool, install: bool) -> None:
+    """Train autoencoders at a place of another model, and measure them on held-out text."""
     from part_utils.formats.ours import save_autoencoder
-    from part_utils.language_models import load_language_model, load_tokens
-    from part_utils.model_with_autoencoder import ModelWithAutoencoder
-    from pretraining.deep_autoencoders import start_of, train_at
-    from pretraining.metrics import output_metric
-    from pretraining.own_text import training_text
+    from part_utils.language_models import load_language_model
+    from pretraining.place_runs import measured, train_place
     from pretraining.run import Processes, fastest_dtype
-    from pretraining.shipping import as_autoencoder, ship_deep_autoencoder, write_manifest
+    from pretraining.shipping import ship_deep_autoencoder, write_manifest
 
-    model = load_language_model(name, device, fastest_dtype(device))
-    check_hook(model, hook)
-    metric = None
-    if output_share:
-        if not hook.endswith("mlp.hook_post"):
-            raise ValueError(f"--output-share is for the neurons of an MLP (mlp.hook_post), not for {hook}.")
-        W_out = model.blocks[block_of(hook)].mlp.W_out.detach().float().cpu()
-        metric = partial(output_metric, W_out, share=output_share)
-    tokens = training_text(model, *text)[:max_rows]
-    starts = [start_of(start, "AB".index(letter), hook, cfg, without_copies, device) for letter in instances]
-    parts = [
-        train_at(
-            partial(read_place, model, hook=hook),
-            tokens,
-            run_dir / letter,
-            replace(cfg, seed=cfg.seed + "AB".index(letter)),
-            threshold_steps=threshold_steps,
-            start=begin,
-            metric=metric,
-            store=run_dir / "activations.bin" if store else None,
-            described={"start": start, "without_copies": without_copies, "output_share": output_share},
-            device=device,
-            progress=progress,
-        )
-        for letter, begin in zip(instances, starts, strict=True)
-    ]
+    model = load_language_model(run.model, device, fastest_dtype(device))
+    autoencoder = train_place(model, run, device, progress)
     processes = Processes(device)
     if processes.rank == 0:
-        autoencoder = as_autoencoder(parts)
-        autoencoder.hook = hook
-        save_autoencoder(autoencoder, run_dir / "autoencoder.safetensors")
-        held_out = load_tokens("held_out", model).tokens[:64]
-        for instance, letter in enumerate(instances):
-            subject = ModelWithAutoencoder(model, autoencoder.to(device), instance, hook)
-            found = evaluate_place(subject, held_out.to(device), hook)
-            typer.echo(
-                f"{letter} on held-out text without sinks: FVU {found.fvu:.3f}, L0 {found.l0:.1f}, dead "
-                f"{found.dead:.1%}, CE {found.loss_clean:.3f}, mean-ablated {found.loss_mean_ablated:.3f}, rebuilt "
-                f"{found.loss_rebuilt:.3f}: {found.recovered_from_mean:.1%} recovered"
-            )
+        save_autoencoder(autoencoder, run.run_dir / "autoencoder.safetensors")
+        for line in measured(model, autoencoder, run, device):
+            typer.echo(line)
         if install:
-            ship_deep_autoencoder(name, hook, autoencoder.cpu(), DATA)
+            ship_deep_autoencoder(run.model, run.hook, autoencoder.cpu(), DATA)
             write_manifest(DATA)
     processes.close()
 

@@ -18,7 +18,7 @@ from part_utils.formats.ours import save_autoencoder
 from part_utils.formats.recognize import load
 from part_utils.model_with_autoencoder import ModelWithAutoencoder
 from part_utils.texts import TokenizedText
-from pretraining import deep_autoencoders, own_text
+from pretraining import deep_autoencoders, own_text, place_runs
 from pretraining.deep_autoencoders import StreamedBatches, start_of, stored_activations, train_at
 from pretraining.metrics import output_metric
 from pretraining.own_text import HELD_OUT_ROWS, read_written, training_text, write_text
@@ -229,7 +229,7 @@ def test_the_command_trains_and_says_how_good_it_is(
 ) -> None:  # type: ignore[no-untyped-def]
     text = TokenizedText(tokens, torch.zeros_like(tokens), ("some",))
     monkeypatch.setattr(language_models, "load_language_model", lambda name, device, dtype: model)
-    monkeypatch.setattr(language_models, "load_tokens", lambda split, model: text)
+    monkeypatch.setattr(place_runs, "load_tokens", lambda split, model: text)
     monkeypatch.setattr(own_text, "load_tokens", lambda split, model: text)
     options = [
         "--corpus",
@@ -305,3 +305,16 @@ def test_the_last_rows_of_what_was_written_are_held_out(
     found = training_text(model, tmp_path / "none", tmp_path)
     assert torch.equal(found, torch.cat([bundled, written[:3].long()]))
     assert torch.equal(training_text(model, tmp_path / "none", None), bundled)
+
+
+def test_fewer_rows_of_the_corpus_leave_the_written_text_whole(
+    model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:  # type: ignore[no-untyped-def]
+    written = torch.arange(HELD_OUT_ROWS + 3)[:, None].expand(-1, 8).to(torch.uint16)
+    save_file({"tokens": written.contiguous()}, tmp_path / "piece_00000.safetensors")
+    bundled = torch.ones(5, 8, dtype=torch.long)
+    monkeypatch.setattr(
+        own_text, "load_tokens", lambda split, model: TokenizedText(bundled, bundled, ("some",))
+    )
+    found = training_text(model, tmp_path / "none", tmp_path, max_rows=2)
+    assert torch.equal(found, torch.cat([bundled[:2], written[:3].long()]))
