@@ -15,6 +15,7 @@ from part_utils.deep_models import (
     steer,
     steering_effect,
 )
+from part_utils.fvu import fvu
 from part_utils.interpretation import match_between_autoencoders
 from part_utils.language_models import load_autoencoder, load_language_model, load_tokens
 from part_utils.model_with_autoencoder import ModelWithAutoencoder
@@ -75,10 +76,13 @@ def test_the_autoencoders_beat_as_many_neurons_and_components(setting: Setting) 
         for opponent in ("neurons", "components"):
             assert found["autoencoder"].fvu < 0.8 * found[opponent].fvu
             assert found["autoencoder"].recovered > found[opponent].recovered
+        if place is setting.neurons:
+            W_out = place.model.blocks[11].mlp.W_out
+            assert fvu(h @ W_out, place.rebuild(h) @ W_out) < fvu(h, place.rebuild(h)) < 0.3
 
 
 @torch.no_grad()
-def test_three_of_four_latents_that_copy_nothing_have_a_counterpart(setting: Setting) -> None:
+def test_six_of_ten_latents_that_copy_nothing_have_a_counterpart(setting: Setting) -> None:
     text = first_rows(load_tokens("train", setting.neurons.model), 48)
     keep = latents_on(setting.neurons, text).keep
     h = collect(setting.neurons.model, text.tokens, NEURONS, keep)
@@ -86,12 +90,15 @@ def test_three_of_four_latents_that_copy_nothing_have_a_counterpart(setting: Set
     acts_a, acts_b = pair.encode(h[:, None].expand(-1, 2, -1)).unbind(dim=1)
     wrong = torch.randperm(len(h), generator=torch.Generator().manual_seed(0))
     directions = pair.normalize_and_return_W_dec()
-    group = ((acts_a > 0).sum(dim=0) >= 10) & ~neuron_copies(pair)[0]
+    copies = neuron_copies(pair)[0]
+    firings = (acts_a > 0).sum(dim=0)
+    assert firings[copies].sum() < 0.5 * firings.sum()
+    group = (firings >= 10) & ~copies
     found, chance = (
         (match_between_autoencoders(*directions, acts_a, other).correlation[group] > 0.7).float().mean()
         for other in (acts_b, acts_b[wrong])
     )
-    assert 0.65 < found < 0.85
+    assert 0.5 < found < 0.7
     assert chance < 0.05
 
 
